@@ -1,0 +1,40 @@
+# The project's commands. `make up` builds and starts a cluster on this machine; `make test` is everything that CI runs.
+
+BIN     := build/hyperkube
+VERSION := v1.37.2
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+DIRTY   := $(shell git status --porcelain 2>/dev/null | head -c1)
+# The date of the commit, not of the build, so that one commit gives one binary.
+DATE    := $(shell git log -1 --format=%cd --date=format:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
+V       := k8s.io/component-base/version
+LDFLAGS := -s -w -X $(V).gitVersion=$(VERSION) -X $(V).gitMajor=1 -X $(V).gitMinor=37 -X $(V).gitCommit=$(COMMIT) \
+	-X $(V).gitTreeState=$(if $(DIRTY),dirty,clean) -X $(V).buildDate=$(DATE)
+
+export CGO_ENABLED := 0
+
+.PHONY: all build helpers setup test lint fix clean
+
+all: build
+
+build: helpers
+	go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN) .
+
+setup:
+	scripts/setup
+
+helpers: setup
+	scripts/build-helpers
+
+lint:
+	scripts/verify-format
+	go vet ./...
+	go tool staticcheck ./...
+
+fix:
+	scripts/fix-format
+
+test: build lint
+	go test ./...
+
+clean:
+	rm -rf build

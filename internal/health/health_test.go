@@ -1,0 +1,39 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func TestMux(t *testing.T) {
+	m := NewMux(prometheus.NewRegistry(),
+		Check{"good", func(context.Context) error { return nil }},
+		Check{"bad", func(context.Context) error { return errors.New("the secret reason") }})
+	for path, c := range map[string]struct {
+		code int
+		want string
+	}{
+		"/healthz":                     {500, "[-]bad failed"},
+		"/healthz/good":                {200, "ok"},
+		"/readyz/bad":                  {500, "reason withheld"},
+		"/livez?exclude=bad":           {200, "ok"},
+		"/livez?verbose&exclude=bad":   {200, "[+]good ok"},
+		"/metrics":                     {200, ""},
+		"/healthz/no-such-check-there": {404, ""},
+	} {
+		w := httptest.NewRecorder()
+		m.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if w.Code != c.code || !strings.Contains(w.Body.String(), c.want) {
+			t.Errorf("%s: %d %q; want %d with %q", path, w.Code, w.Body, c.code, c.want)
+		}
+		if strings.Contains(w.Body.String(), "secret") {
+			t.Errorf("%s tells the reason of a failure: %q", path, w.Body)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package codec
+
+import (
+	"bytes"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"hyperkube/internal/object"
+)
+
+var protoPrefix = []byte("k8s\x00")
+
+// EncodeStorage writes an object of the hub version as upstream keeps it in etcd: the protobuf envelope for
+// built-in kinds; JSON for custom resources, CustomResourceDefinitions and APIServices.
+// The resourceVersion in the object is written as it is: clear it first.
+func EncodeStorage(k *object.Kind, obj object.Object) ([]byte, error) {
+	gvk := k.GroupVersionKind()
+	if storesJSON(gvk.Group, obj) {
+		return EncodeJSON(obj, gvk)
+	}
+	data, err := EncodeProto(obj, gvk)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s %s for storage: %w", gvk.Kind, object.KeyOf(obj), err)
+	}
+	return data, nil
+}
+
+// DecodeStorage reads a value of etcd, protobuf or JSON whatever the kind, and brings it to the hub version.
+// The result says its kind. A value of another kind or of a version that the row does not know is an error.
+func DecodeStorage(k *object.Kind, data []byte) (object.Object, error) {
+	obj, err := decodeStored(k, data)
+	if err != nil {
+		return nil, fmt.Errorf("decode stored %s: %w", k.GroupResource(), err)
+	}
+	gvk := obj.GetObjectKind().GroupVersionKind()
+	hub := k.GroupVersionKind()
+	if gvk == hub {
+		return obj, nil
+	}
+	for i := range k.Versions {
+		v := &k.Versions[i]
+		if v.GroupVersion == gvk.GroupVersion() && v.Kind == gvk.Kind && v.ToHub != nil {
+			return v.ToHub(obj)
+		}
+	}
+	return nil, fmt.Errorf("decode stored %s: value is a %s", k.GroupResource(), gvk)
+}
+
+func decodeStored(k *object.Kind, data []byte) (object.Object, error) {
+	hub := k.GroupVersionKind()
+	var obj runtime.Object
+	var err error
+	switch {
+	case bytes.HasPrefix(data, protoPrefix):
+		obj, _, err = Decode(data, Protobuf, &hub, nil, false)
+	case isUnstructured(k):
+		obj, err = DecodeUnstructured(data, JSON, &hub, false)
+	default:
+		obj, _, err = Decode(data, JSON, &hub, nil, false)
+	}
+	if err != nil {
+		return nil, err
+	}
+	o, ok := obj.(object.Object)
+	if !ok {
+		return nil, fmt.Errorf("a %T is no object with metadata", obj)
+	}
+	return o, nil
+}
+
+func isUnstructured(k *object.Kind) bool {
+	_, ok := k.Hub().New().(*unstructured.Unstructured)
+	return ok
+}
+
+func storesJSON(group string, obj object.Object) bool {
+	if _, ok := obj.(runtime.Unstructured); ok {
+		return true
+	}
+	return group == apiextensions || group == apiregistration
+}
+
+const (
+	apiextensions   = "apiextensions.k8s.io"
+	apiregistration = "apiregistration.k8s.io"
+)
+
+// KindOf is the kind that the scheme has for a typed object.
+func KindOf(obj runtime.Object) (schema.GroupVersionKind, error) {
+	if u, ok := obj.(runtime.Unstructured); ok {
+		return u.GetObjectKind().GroupVersionKind(), nil
+	}
+	kinds, _, err := object.Scheme().ObjectKinds(obj)
+	if err != nil {
+		return schema.GroupVersionKind{}, err
+	}
+	return kinds[0], nil
+}

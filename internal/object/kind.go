@@ -1,0 +1,188 @@
+// Package object is the one object model that every role shares: the Go types of
+// k8s.io/api, and for each kind one row that says all the API server has to know of it.
+//
+// A row ([Kind]) names the kind and says how it is stored, defaulted, prepared,
+// validated, selected and printed. Everything else (discovery, routing, OpenAPI,
+// tables, RBAC, garbage collection, namespace deletion) is derived from the rows, so
+// a new kind is one new file with one function that returns its row.
+//
+// The package is pure: no clock, no random numbers, no I/O. Objects that come out of a
+// cache are shared by every reader in the process and must not be changed; whoever
+// wants to change one calls DeepCopyObject first.
+package object
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// Object is what every kind of the API is: metadata and a Go type with a deep copy.
+type Object interface {
+	metav1.Object
+	runtime.Object
+}
+
+// Scope says whether objects of a kind live in a namespace.
+type Scope bool
+
+// The two scopes of the API.
+const (
+	Cluster    Scope = false
+	Namespaced Scope = true
+)
+
+// Key names one object of a kind. Namespace is empty for cluster-scoped kinds.
+type Key struct{ Namespace, Name string }
+
+// String gives namespace/name, or name alone.
+func (k Key) String() string {
+	if k.Namespace == "" {
+		return k.Name
+	}
+	return k.Namespace + "/" + k.Name
+}
+
+// KeyOf is the key of an object.
+func KeyOf(o metav1.Object) Key { return Key{o.GetNamespace(), o.GetName()} }
+
+// Version is one served version of a kind.
+type Version struct {
+	schema.GroupVersion
+	Kind string
+	// New and NewList make empty values of the version's Go types.
+	New     func() runtime.Object
+	NewList func() runtime.Object
+	// FromHub and ToHub convert between this version and the hub (Kind.Versions[0]); nil for the hub.
+	// They return new objects and leave the argument alone.
+	FromHub func(hub Object) (Object, error)
+	ToHub   func(obj Object) (Object, error)
+}
+
+// Kind is one row of the object table.
+type Kind struct {
+	// Versions served, the hub first: the hub is the version held in memory and in etcd.
+	Versions []Version
+
+	Resource   string // plural, lower case: "pods"
+	Singular   string // "pod"
+	ShortNames []string
+	Categories []string // "all", …
+	Scope      Scope
+
+	// Verbs that the resource serves; nil means all eight: create, delete, deletecollection,
+	// get, list, patch, update, watch.
+	Verbs []string
+
+	// Virtual kinds are not stored (reviews, bindings, component statuses): the server
+	// has a handler for each.
+	Virtual bool
+
+	// StoragePrefix is the path below /registry that upstream uses: "pods", "minions",
+	// "services/specs", "apiextensions.k8s.io/customresourcedefinitions".
+	StoragePrefix string
+
+	// Strategy of the main resource.
+	Strategy
+
+	// CreateOnUpdate: an update of an object that is not there creates it.
+	CreateOnUpdate bool
+
+	// Subresources that the kind serves besides the object itself.
+	Subresources []Subresource
+
+	// Fields are the selectable fields of an object besides metadata.name and
+	// metadata.namespace; FieldNames lists the labels that a field selector may use.
+	Fields     func(obj Object) fields.Set
+	FieldNames []string
+
+	// Columns and Cells print an object as a row of a table (meta.k8s.io/v1 Table) the way
+	// kubectl get shows it. Cells gives one value a column; now is for ages.
+	Columns []metav1.TableColumnDefinition
+	Cells   func(obj Object, now time.Time) []any
+
+	// GracePeriod, where the kind has graceful deletion (pods), decides the grace period in seconds for a
+	// deletion; graceful false means that the object is removed at once.
+	GracePeriod func(obj Object, opts *metav1.DeleteOptions) (seconds int64, graceful bool)
+}
+
+// Strategy is how objects are made ready and judged. Each function may be nil.
+// Objects are of the hub version and belong to the caller: Default and the Prepare
+// functions change them in place; old is shared and must not be changed.
+//
+// The order of a create is Default, PrepareCreate, (system metadata, admission), Validate; of an
+// update Default, PrepareUpdate, (admission), ValidateUpdate. Validate judges the whole object, its metadata
+// included, and wants name or generateName filled in. ValidateUpdate judges the whole update:
+// it says all that Validate would say and what may not change, so an update calls it alone.
+// Rows keep metadata.generation: the server leaves it alone. A subresource with a strategy defaults with
+// its parent's Default; its ValidateUpdate judges the parent as changed through it.
+type Strategy struct {
+	Default        func(obj Object)
+	PrepareCreate  func(obj Object)
+	PrepareUpdate  func(obj, old Object)
+	Validate       func(obj Object) field.ErrorList
+	ValidateUpdate func(obj, old Object) field.ErrorList
+	// Warnings are texts for the Warning header: deprecated or dubious fields. old is nil on create.
+	Warnings func(obj, old Object) []string
+}
+
+// Subresource is one path below an object: pods/status, deployments/scale, pods/exec.
+type Subresource struct {
+	Name  string
+	Verbs []string
+	// Kind of the body, where it is not the parent's own (autoscaling/v1 Scale, policy/v1 Eviction).
+	GroupVersionKind schema.GroupVersionKind
+	// Strategy of an update through a subresource that writes the parent (status, resize,
+	// approval, ephemeralcontainers): PrepareUpdate resets what that subresource may not touch.
+	// Subresources without PrepareUpdate are served by a handler of the server.
+	Strategy
+}
+
+// Hub is the version held in memory and in etcd.
+func (k *Kind) Hub() *Version { return &k.Versions[0] }
+
+// GroupVersionResource of the hub version.
+func (k *Kind) GroupVersionResource() schema.GroupVersionResource {
+	return k.Hub().GroupVersion.WithResource(k.Resource)
+}
+
+// GroupResource names the resource without a version.
+func (k *Kind) GroupResource() schema.GroupResource {
+	return schema.GroupResource{Group: k.Hub().Group, Resource: k.Resource}
+}
+
+// GroupVersionKind of the hub version.
+func (k *Kind) GroupVersionKind() schema.GroupVersionKind {
+	return k.Hub().GroupVersion.WithKind(k.Hub().Kind)
+}
+
+// Subresource looks one up by name; nil when the kind has none of that name.
+func (k *Kind) Subresource(name string) *Subresource {
+	for i := range k.Subresources {
+		if k.Subresources[i].Name == name {
+			return &k.Subresources[i]
+		}
+	}
+	return nil
+}
+
+// AllVerbs are the verbs of a resource whose row names none.
+var AllVerbs = []string{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
+
+// Serves says whether the resource itself answers a verb.
+func (k *Kind) Serves(verb string) bool {
+	verbs := k.Verbs
+	if verbs == nil {
+		verbs = AllVerbs
+	}
+	for _, v := range verbs {
+		if v == verb {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,154 @@
+package authn
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
+
+	"hyperkube/internal/server/request"
+	"hyperkube/internal/tokens"
+)
+
+// accountTokens accepts the tokens of service accounts.
+type accountTokens struct {
+	verifier  *tokens.Verifier
+	cache     *cache[*tokens.Claims]
+	audiences authenticator.Audiences
+	lookup    lookup
+}
+
+var errInvalidated = errors.New("service account token has been invalidated")
+
+// legacyInvalidSince is put on the secrets of tokens that nobody used for a long time (KEP-2799).
+const legacyInvalidSince = "kubernetes.io/legacy-token-invalid-since"
+
+func (s *accountTokens) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
+	c, err := s.claims(token)
+	if errors.Is(err, tokens.ErrNotOurs) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	auds, err := s.forAudiences(ctx, c)
+	if err != nil {
+		return nil, false, err
+	}
+	var info *serviceaccount.ServiceAccountInfo
+	if c.Legacy() {
+		info, err = s.legacy(ctx, c, token)
+	} else {
+		info, err = s.bound(ctx, c)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	return &authenticator.Response{User: info.UserInfo(), Audiences: auds}, true, nil
+}
+
+// claims verifies a token, or remembers that it did.
+func (s *accountTokens) claims(token string) (*tokens.Claims, error) {
+	key, now := sha256.Sum256([]byte(token)), s.lookup.now()
+	if c, ok := s.cache.get(key); ok {
+		return c, c.CheckTimes(now)
+	}
+	c, err := s.verifier.Verify(token, now)
+	if err == nil {
+		s.cache.add(key, c)
+	}
+	return c, err
+}
+
+func (s *accountTokens) forAudiences(ctx context.Context, c *tokens.Claims) (authenticator.Audiences, error) {
+	want, ok := authenticator.AudiencesFrom(ctx)
+	if !ok {
+		want = s.audiences
+	}
+	has := authenticator.Audiences(c.Audience)
+	if len(has) == 0 {
+		has = s.audiences // tokens of the old kind are for the API server
+	}
+	both := has.Intersect(want)
+	if len(both) == 0 {
+		return nil, fmt.Errorf("token audiences %q is invalid for the target audiences %q", has, want)
+	}
+	return both, nil
+}
+
+// bound checks that everything that a token is bound to is still there.
+func (s *accountTokens) bound(ctx context.Context, c *tokens.Claims) (*serviceaccount.ServiceAccountInfo, error) {
+	k := c.Kubernetes
+	if _, err := gone(s.lookup.serviceAccount(ctx, k.Namespace, k.ServiceAccount.Name, k.ServiceAccount.UID)); err != nil {
+		return nil, err
+	}
+	if c.Subject != serviceaccount.MakeUsername(k.Namespace, k.ServiceAccount.Name) {
+		return nil, errors.New("the subject of the token is not its service account")
+	}
+	info := &serviceaccount.ServiceAccountInfo{Namespace: k.Namespace, Name: k.ServiceAccount.Name, UID: k.ServiceAccount.UID}
+	if c.ID != "" {
+		info.CredentialID = "JTI=" + c.ID
+	}
+	if k.Secret != nil {
+		if _, err := gone(s.lookup.secret(ctx, k.Namespace, k.Secret.Name, k.Secret.UID)); err != nil {
+			return nil, err
+		}
+	}
+	if k.Node != nil {
+		info.NodeName, info.NodeUID = k.Node.Name, k.Node.UID
+	}
+	switch {
+	case k.Pod != nil:
+		if _, err := gone(s.lookup.pod(ctx, k.Namespace, k.Pod.Name, k.Pod.UID)); err != nil {
+			return nil, err
+		}
+		info.PodName, info.PodUID = k.Pod.Name, k.Pod.UID
+	case k.Node != nil:
+		if _, err := gone(s.lookup.node(ctx, k.Node.Name, k.Node.UID)); err != nil {
+			return nil, err
+		}
+	}
+	if k.WarnAfter != nil && s.lookup.now().After(k.WarnAfter.Time) {
+		if r := request.From(ctx); r != nil {
+			r.Annotate("authentication.k8s.io/stale-token", fmt.Sprintf("subject: %s, seconds after warning threshold: %.0f",
+				c.Subject, s.lookup.now().Sub(k.WarnAfter.Time).Seconds()))
+		}
+	}
+	return info, nil
+}
+
+// legacy checks a token of the old kind: it must be the one that its secret holds now.
+func (s *accountTokens) legacy(ctx context.Context, c *tokens.Claims, token string) (*serviceaccount.ServiceAccountInfo, error) {
+	if c.LegacyNamespace == "" || c.LegacyAccount == "" || c.LegacyAccountUID == "" || c.LegacySecret == "" ||
+		c.Subject != serviceaccount.MakeUsername(c.LegacyNamespace, c.LegacyAccount) {
+		return nil, errors.New("the token lacks the claims of a service account token")
+	}
+	sec, err := gone(s.lookup.secret(ctx, c.LegacyNamespace, c.LegacySecret, ""))
+	if err != nil {
+		return nil, err
+	}
+	if sec.DeletionTimestamp != nil || subtle.ConstantTimeCompare(sec.Data[corev1.ServiceAccountTokenKey], []byte(token)) != 1 {
+		return nil, errInvalidated
+	}
+	if since := sec.Labels[legacyInvalidSince]; since != "" {
+		return nil, fmt.Errorf("the token in secret %s/%s for service account %s/%s has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the '%s' label from the secret to temporarily allow use of this token",
+			c.LegacyNamespace, c.LegacySecret, c.LegacyNamespace, c.LegacyAccount, legacyInvalidSince)
+	}
+	if _, err := gone(s.lookup.serviceAccount(ctx, c.LegacyNamespace, c.LegacyAccount, c.LegacyAccountUID)); err != nil {
+		return nil, err
+	}
+	return &serviceaccount.ServiceAccountInfo{Namespace: c.LegacyNamespace, Name: c.LegacyAccount, UID: c.LegacyAccountUID}, nil
+}
+
+// gone turns "not there" into the error of a token that has lost what it was bound to.
+func gone[T any](o T, ok bool, err error) (T, error) {
+	if err == nil && !ok {
+		err = errInvalidated
+	}
+	return o, err
+}

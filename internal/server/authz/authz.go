@@ -1,0 +1,177 @@
+// Package authz decides whether a user may do what he asks for. [New] makes one [Authorizer] of the modes that are
+// switched on, in their order: the first that allows wins, and what nobody allows is refused.
+//
+// Before any mode, members of system:masters may do everything, and the health paths are open to all. The
+// modes are Node (kubelets: what the pods of their own node need), RBAC (roles and bindings), AlwaysAllow
+// and AlwaysDeny.
+//
+// RBAC and Node read from local copies that follow the API. Until these are complete, and the default roles have been
+// created, a decision waits; after that it takes microseconds, allocates next to nothing and asks nobody.
+// Safe for concurrent use.
+package authz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"hyperkube/internal/client"
+)
+
+// The modes, as --authorization-mode names them.
+const (
+	ModeNode        = "Node"
+	ModeRBAC        = "RBAC"
+	ModeAlwaysAllow = "AlwaysAllow"
+	ModeAlwaysDeny  = "AlwaysDeny"
+)
+
+// Decider decides on one request; the part of authorizer.Authorizer that callers need.
+type Decider = authorizer.UnconditionalAuthorizer
+
+// Config says who decides.
+type Config struct {
+	// Modes in order; empty: Node, RBAC.
+	Modes []string
+	// Informers over a client with all rights. Needed by Node and RBAC.
+	Informers *client.Informers
+	// API is that client.
+	API client.Interface
+	// AlwaysAllowPaths are open to everybody; a path may end in "*". nil: /healthz, /livez, /readyz.
+	AlwaysAllowPaths []string
+	// Bootstrapped, when set, is closed when the default roles exist: decisions of RBAC wait for it.
+	Bootstrapped <-chan struct{}
+	// StartTimeout bounds that wait; zero: 10 s.
+	StartTimeout time.Duration
+}
+
+// Authorizer decides by all modes.
+type Authorizer struct {
+	paths []string
+	modes []Decider
+	// RBAC is nil when that mode is off.
+	RBAC *RBAC
+	// Node is nil when that mode is off.
+	Node *Node
+}
+
+var _ authorizer.Authorizer = (*Authorizer)(nil)
+
+// New makes the authorizer. The informers are the caller's to start.
+func New(c Config) (*Authorizer, error) {
+	if len(c.Modes) == 0 {
+		c.Modes = []string{ModeNode, ModeRBAC}
+	}
+	if c.AlwaysAllowPaths == nil {
+		c.AlwaysAllowPaths = []string{"/healthz", "/livez", "/readyz"}
+	}
+	if c.StartTimeout == 0 {
+		c.StartTimeout = 10 * time.Second
+	}
+	a := &Authorizer{paths: c.AlwaysAllowPaths}
+	for _, m := range c.Modes {
+		d, err := a.mode(m, &c)
+		if err != nil {
+			return nil, err
+		}
+		a.modes = append(a.modes, d)
+	}
+	return a, nil
+}
+
+func (a *Authorizer) mode(name string, c *Config) (Decider, error) {
+	if (name == ModeNode || name == ModeRBAC) && (c.Informers == nil || c.API == nil) {
+		return nil, fmt.Errorf("authorization mode %s needs informers", name)
+	}
+	switch name {
+	case ModeNode:
+		if a.Node == nil {
+			a.Node = newNode(c)
+			return a.Node, nil
+		}
+	case ModeRBAC:
+		if a.RBAC == nil {
+			a.RBAC = newRBAC(c)
+			return a.RBAC, nil
+		}
+	case ModeAlwaysAllow:
+		return decide(authorizer.DecisionAllow, ""), nil
+	case ModeAlwaysDeny:
+		return decide(authorizer.DecisionNoOpinion, "Everything is forbidden."), nil
+	default:
+		return nil, fmt.Errorf("unknown authorization mode %q: known are Node, RBAC, AlwaysAllow, AlwaysDeny", name)
+	}
+	return nil, fmt.Errorf("authorization mode %s is given twice", name)
+}
+
+func decide(d authorizer.Decision, reason string) Decider {
+	return authorizer.AuthorizerFunc(func(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
+		return d, reason, nil
+	})
+}
+
+// Authorize decides on one request.
+func (a *Authorizer) Authorize(ctx context.Context, at authorizer.Attributes) (authorizer.Decision, string, error) {
+	u := at.GetUser()
+	if u == nil {
+		return authorizer.DecisionDeny, "", errors.New("no user on the request")
+	}
+	if slices.Contains(u.GetGroups(), user.SystemPrivilegedGroup) {
+		return authorizer.DecisionAllow, "", nil
+	}
+	if !at.IsResourceRequest() && a.open(at.GetPath()) {
+		return authorizer.DecisionAllow, "", nil
+	}
+	var reasons []string
+	var errs []error
+	for _, m := range a.modes {
+		d, reason, err := m.Authorize(ctx, at)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if reason != "" && d != authorizer.DecisionAllow {
+			reasons = append(reasons, reason)
+		}
+		if d != authorizer.DecisionNoOpinion {
+			return d, reason, err
+		}
+	}
+	return authorizer.DecisionNoOpinion, strings.Join(reasons, "\n"), utilerrors.NewAggregate(errs)
+}
+
+func (a *Authorizer) open(path string) bool {
+	for _, p := range a.paths {
+		if matchPath(p, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// ConditionsAwareAuthorize is Authorize: no mode here makes conditional decisions.
+func (a *Authorizer) ConditionsAwareAuthorize(ctx context.Context, at authorizer.Attributes) authorizer.ConditionsAwareDecision {
+	return authorizer.ConditionsAwareDecisionFromParts(a.Authorize(ctx, at))
+}
+
+// EvaluateConditions refuses: see ConditionsAwareAuthorize.
+func (a *Authorizer) EvaluateConditions(context.Context, authorizer.ConditionsAwareDecision, authorizer.ConditionsData) (authorizer.Decision, string, error) {
+	return authorizer.DecisionDeny, "", authorizer.ErrorConditionEvaluationNotSupported
+}
+
+// Ready is a readiness check: nil when decisions no longer wait.
+func (a *Authorizer) Ready(context.Context) error {
+	if a.RBAC != nil && !a.RBAC.gate.passed() {
+		return errors.New("roles and bindings are not read yet")
+	}
+	if a.Node != nil && !a.Node.gate.passed() {
+		return errors.New("pods are not read yet")
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"hyperkube/internal/client"
+	"hyperkube/internal/object"
+	"hyperkube/internal/server/admission"
+	"hyperkube/internal/server/request"
+)
+
+// Config is what an API server is made of. The zero value of a field means upstream's default unless it says otherwise.
+type Config struct {
+	// Etcd is the datastore; Prefix the root of all keys, "/registry" when empty.
+	Etcd   *clientv3.Client
+	Prefix string
+	// Table holds the rows to serve. Required.
+	Table *object.Table
+
+	// Listener, when set, is served in place of BindAddress:Port.
+	Listener    net.Listener
+	BindAddress string // "0.0.0.0"
+	Port        int    // 6443; negative: an unused one
+	// AdvertiseAddress is published as the endpoint of default/kubernetes; nil publishes nothing.
+	AdvertiseAddress net.IP
+	// TLS is the server's certificate and client CA setting. Required to Run.
+	TLS *tls.Config
+
+	ServiceCIDRs  []*net.IPNet
+	NodePortRange utilnet.PortRange
+
+	// MaxInFlight and MaxMutatingInFlight bound the requests served at once, long-running ones apart (400, 200).
+	// Ignored with a FlowControl of its own.
+	MaxInFlight, MaxMutatingInFlight int
+	RequestTimeout                   time.Duration // 60 s
+	MinRequestTimeout                time.Duration // least time that a watch without timeoutSeconds stays open: 30 min
+	// ShutdownDelay is how long the server goes on serving, /readyz failing, before it drains.
+	ShutdownDelay time.Duration
+	EventTTL      time.Duration // 1 h
+	Profiling     bool          // serve /debug/pprof
+
+	// Components are the addresses that componentstatuses asks, by name: "scheduler": "https://127.0.0.1:10259/healthz".
+	Components map[string]string
+
+	Parts
+	// Wire, when set, is called once by New to fill in parts that themselves need the API (an authorizer on RBAC
+	// objects, admission plugins with informers). c has all rights; reads wait until the server runs.
+	Wire func(c client.Interface, p *Parts) error
+}
+
+// Parts are what is plugged into the pipeline.
+type Parts struct {
+	// Authenticator of the HTTP door; nil: everyone is system:anonymous.
+	Authenticator authenticator.Request
+	// Impersonate acts on Impersonate-* headers after authentication; nil refuses them.
+	Impersonate func(r *http.Request, req *request.Request) error
+	// Authorizer of both doors; nil allows everything.
+	Authorizer authorizer.Authorizer
+	Admission  *admission.Chain
+	// FlowControl admits a request or fails; done is called when the request has ended. nil: the in-flight limits.
+	FlowControl func(ctx context.Context, req *request.Request) (done func(), err error)
+	// Audit is told of each request before it runs and gives a function that is told the outcome: the response
+	// code, and the objects where the level asks for them. nil: no audit.
+	Audit func(ctx context.Context, req *request.Request) func(code int, in, out runtime.Object)
+
+	// Subresources are the handlers of subresources that are not plain storage. The key "" is the resource
+	// itself, for virtual kinds.
+	Subresources map[schema.GroupResource]map[string]SubresourceHandler
+	// Handlers serve paths that are no resources: exact paths, or prefixes ending in a slash. Authenticated and
+	// authorized like everything.
+	Handlers map[string]http.Handler
+	// Hooks see every write of a kind between validation and store (IP allocation, quota).
+	Hooks map[schema.GroupResource]WriteHook
+	// Delegate is asked for API paths whose group and version no row serves (aggregation); false: not mine.
+	Delegate func(w http.ResponseWriter, r *http.Request, req *request.Request) bool
+	// Groups adds group versions to discovery that no row serves (aggregation). Its content may change at any time; the
+	// server asks on every request for discovery.
+	Groups func() []DiscoveredGroup
+	// Checks are further readiness checks, by name.
+	Checks []Check
+	// Background runs with the server; an error is logged and ends it.
+	Background []func(ctx context.Context) error
+}
+
+// DiscoveredGroup is a group version served elsewhere.
+type DiscoveredGroup struct {
+	schema.GroupVersion
+	GroupPriority, VersionPriority int32
+	Resources                      []metav1.APIResource
+	// Stale says that the resources could not be read lately.
+	Stale bool
+}
+
+// SubresourceHandler serves one subresource (or a virtual kind). Connect gets the raw HTTP exchange and
+// works only through the HTTP door; the others take and give objects and work through both.
+type SubresourceHandler struct {
+	// Connect serves every method of the subresource: exec, attach, portforward, proxy, log. The request is authenticated and
+	// authorized. Handlers that need admission call Server.AdmitConnect.
+	Connect func(w http.ResponseWriter, r *http.Request, req *request.Request)
+
+	// New makes an empty body for Create and Update in the version asked for.
+	New func() object.Object
+	// Create handles POST. req.Name is the parent's name. options are DryRun and FieldManager.
+	Create func(ctx context.Context, req *request.Request, body object.Object, o metav1.CreateOptions) (object.Object, error)
+	// Get handles GET.
+	Get func(ctx context.Context, req *request.Request, o metav1.GetOptions) (object.Object, error)
+	// Update handles PUT, and PATCH by way of Get. A body with a resourceVersion must be refused with a conflict when
+	// that is not the current one.
+	Update func(ctx context.Context, req *request.Request, body object.Object, o metav1.UpdateOptions) (object.Object, error)
+	// List handles GET of the collection of a virtual kind.
+	List func(ctx context.Context, req *request.Request, o metav1.ListOptions) (*client.List, error)
+}
+
+// WriteHook sees each write of a kind after validation and just before it is stored, and may still change
+// obj or refuse. It returns functions to call when the write was stored or was not; either may be nil.
+// With dryRun nothing may be kept. old is nil on create, obj nil on the final removal of an object.
+type WriteHook func(ctx context.Context, obj, old object.Object, dryRun bool) (commit, rollback func(), err error)
+
+// Check is one readiness check.
+type Check struct {
+	Name string
+	Func func(ctx context.Context) error
+}

@@ -1,0 +1,173 @@
+// Package negotiate chooses the form of a response from the Accept header, and names the form of a request body from
+// its Content-Type, by the rules of the Kubernetes API: JSON, YAML and protobuf, and for objects the transformations
+// as=Table, as=PartialObjectMetadata and as=PartialObjectMetadataList of meta.k8s.io.
+//
+// It is pure and cheap: the headers that real clients send most are recognised without parsing.
+package negotiate
+
+import (
+	"mime"
+	"sort"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Media types of the API.
+const (
+	JSON     = "application/json"
+	YAML     = "application/yaml"
+	Protobuf = "application/vnd.kubernetes.protobuf"
+)
+
+// Form is how a response is written.
+type Form struct {
+	// Media is one of [JSON], [YAML], [Protobuf].
+	Media string
+	// As is the transformation asked for: "", Table, PartialObjectMetadata or PartialObjectMetadataList.
+	As string
+	// Version of the transformation or of the discovery document: v1, v1beta1, v2.
+	Version string
+	Group   string
+	// Pretty asks for indented JSON.
+	Pretty bool
+}
+
+// Transformed says whether the objects themselves are replaced by another representation.
+func (f Form) Transformed() bool { return f.As != "" }
+
+// Target is the kind of the transformation.
+func (f Form) Target() schema.GroupVersionKind {
+	return schema.GroupVersionKind{Group: f.Group, Version: f.Version, Kind: f.As}
+}
+
+// Offer says what an endpoint can give.
+type Offer struct {
+	Protobuf bool // the types have a protobuf form
+	YAML     bool
+	// As says whether a transformation is possible; nil: none.
+	As func(kind, group, version string) bool
+}
+
+// Accepted media types of an offer, for the text of a refusal.
+func (o Offer) Accepted() []string {
+	out := []string{JSON}
+	if o.YAML {
+		out = append(out, YAML)
+	}
+	if o.Protobuf {
+		out = append(out, Protobuf)
+	}
+	return out
+}
+
+type clause struct {
+	media  string
+	params map[string]string
+	q      float64
+}
+
+// Accept chooses the first form of the Accept header, by weight and order, that the offer can give. It is false when there
+// is none: the answer is then 406.
+func Accept(header string, o Offer) (Form, bool) {
+	switch header {
+	case "", "*/*", JSON, "application/json, */*", "application/*":
+		return Form{Media: JSON}, true
+	case Protobuf:
+		if o.Protobuf {
+			return Form{Media: Protobuf}, true
+		}
+		return Form{}, false
+	case "application/vnd.kubernetes.protobuf,application/json", "application/vnd.kubernetes.protobuf, application/json":
+		if o.Protobuf {
+			return Form{Media: Protobuf}, true
+		}
+		return Form{Media: JSON}, true
+	}
+	for _, c := range parse(header) {
+		if f, ok := o.match(c); ok {
+			return f, true
+		}
+	}
+	return Form{}, false
+}
+
+func (o Offer) match(c clause) (Form, bool) {
+	f := Form{As: c.params["as"], Group: c.params["g"], Version: c.params["v"], Pretty: c.params["pretty"] == "1"}
+	switch c.media {
+	case "*/*", "application/*", JSON:
+		f.Media = JSON
+	case YAML:
+		if !o.YAML {
+			return f, false
+		}
+		f.Media = YAML
+	case Protobuf:
+		if !o.Protobuf {
+			return f, false
+		}
+		f.Media = Protobuf
+	default:
+		return f, false
+	}
+	if f.As == "" {
+		return f, true
+	}
+	return f, o.As != nil && o.As(f.As, f.Group, f.Version)
+}
+
+func parse(header string) []clause {
+	var out []clause
+	for _, part := range strings.Split(header, ",") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+		media, params, err := mime.ParseMediaType(part)
+		if err != nil {
+			continue
+		}
+		c := clause{media: media, params: params, q: 1}
+		if q, err := strconv.ParseFloat(params["q"], 64); err == nil {
+			c.q = q
+		}
+		if c.q > 0 {
+			out = append(out, c)
+		}
+	}
+	sort.SliceStable(out, func(i, j int) bool { return out[i].q > out[j].q })
+	return out
+}
+
+// ContentType names the media type of a request body without its parameters; an empty header means JSON.
+func ContentType(header string) string {
+	if header == "" || header == JSON {
+		return JSON
+	}
+	if i := strings.IndexByte(header, ';'); i >= 0 {
+		header = header[:i]
+	}
+	return strings.ToLower(strings.TrimSpace(header))
+}
+
+// TransformMeta allows the transformations of meta.k8s.io that an ordinary resource has. list is true for
+// collections.
+func TransformMeta(list bool) func(kind, group, version string) bool {
+	if list {
+		return transformList
+	}
+	return transformObject
+}
+
+func transformList(kind, group, version string) bool {
+	return metaVersion(group, version) && (kind == "Table" || kind == "PartialObjectMetadataList")
+}
+
+func transformObject(kind, group, version string) bool {
+	return metaVersion(group, version) && (kind == "Table" || kind == "PartialObjectMetadata")
+}
+
+func metaVersion(group, version string) bool {
+	return group == "meta.k8s.io" && (version == "v1" || version == "v1beta1")
+}

@@ -1,0 +1,171 @@
+package store
+
+import (
+	"reflect"
+	"strconv"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"hyperkube/internal/object"
+	"hyperkube/internal/object/codec"
+)
+
+// Entry is one version of one object. It is never changed and shared by every reader.
+type Entry struct {
+	// Object is of the hub version, says its kind and has its resourceVersion set. It must not be changed. It is nil
+	// when the stored value could not be decoded; reads of such an entry fail, see [Entry.Err].
+	Object object.Object
+	// Revision of etcd that wrote this version; of a deletion, the revision that removed the object.
+	Revision int64
+
+	coll  *Collection
+	key   string // in etcd
+	index string // value of the kind's indexed field
+	size  int32  // bytes of the stored value
+	lease int64
+	err   error
+	enc   encodings
+}
+
+// Key names the object.
+func (e *Entry) Key() object.Key { return e.coll.keyOf(e.key) }
+
+// Err says why the stored value could not be decoded.
+func (e *Entry) Err() error { return e.err }
+
+// JSON is the object in version v as JSON: apiVersion and kind first, no newline at the end. Encoded at most once
+// while it is kept. The bytes are shared.
+func (e *Entry) JSON(v *object.Version) ([]byte, error) {
+	return e.Encoded(Format{v.GroupVersion, "json"}, func() ([]byte, error) {
+		obj, err := e.In(v)
+		if err != nil {
+			return nil, err
+		}
+		data, err := codec.EncodeJSON(obj, v.GroupVersion.WithKind(v.Kind))
+		return trimNewline(data), err
+	})
+}
+
+// JSONMembers is the same as JSON without what precedes the first member after apiVersion and kind: lists of built-in kinds
+// leave these two out of their items. Write '{' and then these bytes.
+func (e *Entry) JSONMembers(v *object.Version) ([]byte, error) {
+	data, err := e.JSON(v)
+	if err != nil {
+		return nil, err
+	}
+	return data[typeMetaLen(v):], nil
+}
+
+// typeMetaLen is the length of {"kind":"Pod","apiVersion":"v1", in front of a built-in object.
+func typeMetaLen(v *object.Version) int {
+	return len(`{"kind":"","apiVersion":"",`) + len(v.Kind) + len(v.GroupVersion.String())
+}
+
+// Proto is the object in version v in the protobuf envelope ("k8s\x00"…). The error of a kind that has no
+// protobuf form is protobuf.IsNotMarshalable.
+func (e *Entry) Proto(v *object.Version) ([]byte, error) {
+	return e.Encoded(Format{v.GroupVersion, "protobuf"}, func() ([]byte, error) {
+		obj, err := e.In(v)
+		if err != nil {
+			return nil, err
+		}
+		return codec.EncodeProto(obj, v.GroupVersion.WithKind(v.Kind))
+	})
+}
+
+// In gives the object in version v. It is shared when v is the hub.
+func (e *Entry) In(v *object.Version) (object.Object, error) {
+	if e.err != nil {
+		return nil, e.err
+	}
+	if v.FromHub == nil {
+		return e.Object, nil
+	}
+	return v.FromHub(e.Object)
+}
+
+// Format names an encoding of an object: a version and a word that says the rest.
+type Format struct {
+	schema.GroupVersion
+	As string
+}
+
+// Encoded gives the bytes that make made for this format, calling it only when they are not kept.
+// Several callers at once may each call make; all get the same bytes.
+func (e *Entry) Encoded(f Format, make func() ([]byte, error)) ([]byte, error) {
+	if data, ok := e.enc.get(f); ok {
+		return data, nil
+	}
+	data, err := make()
+	if err != nil {
+		return nil, err
+	}
+	return e.coll.store.enc.put(&e.enc, f, data), nil
+}
+
+func trimNewline(b []byte) []byte {
+	if n := len(b); n > 0 && b[n-1] == '\n' {
+		return b[:n-1]
+	}
+	return b
+}
+
+// at is the same object at another revision: a deletion carries the last state with the
+// revision that removed it. What the object points to is shared.
+func (e *Entry) at(rev int64) *Entry {
+	d := &Entry{Revision: rev, coll: e.coll, key: e.key, index: e.index, size: e.size, err: e.err}
+	if e.Object != nil {
+		d.Object = withResourceVersion(e.Object, formatRevision(rev))
+	}
+	return d
+}
+
+// withResourceVersion is a shallow copy with another resourceVersion.
+func withResourceVersion(obj object.Object, rv string) object.Object {
+	if u, ok := obj.(*unstructured.Unstructured); ok {
+		return unstructuredWithVersion(u, rv)
+	}
+	v := reflect.ValueOf(obj)
+	shallow := reflect.New(v.Elem().Type())
+	shallow.Elem().Set(v.Elem())
+	out := shallow.Interface().(object.Object)
+	out.SetResourceVersion(rv)
+	return out
+}
+
+func unstructuredWithVersion(u *unstructured.Unstructured, rv string) object.Object {
+	content := make(map[string]any, len(u.Object))
+	for k, v := range u.Object {
+		content[k] = v
+	}
+	old, _ := u.Object["metadata"].(map[string]any)
+	meta := make(map[string]any, len(old)+1)
+	for k, v := range old {
+		meta[k] = v
+	}
+	if rv == "" {
+		delete(meta, "resourceVersion")
+	} else {
+		meta["resourceVersion"] = rv
+	}
+	content["metadata"] = meta
+	return &unstructured.Unstructured{Object: content}
+}
+
+func formatRevision(rev int64) string { return strconv.FormatInt(rev, 10) }
+
+// emptyObject is what a bookmark carries: the kind and a resourceVersion.
+func emptyObject(k *object.Kind, rev int64, annotations map[string]string) (object.Object, bool) {
+	obj, ok := k.Hub().New().(object.Object)
+	if !ok {
+		return nil, false
+	}
+	obj.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind())
+	obj.SetResourceVersion(formatRevision(rev))
+	if annotations != nil {
+		obj.SetAnnotations(annotations)
+	}
+	return obj, true
+}
+

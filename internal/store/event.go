@@ -1,0 +1,124 @@
+package store
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"hyperkube/internal/object"
+	"hyperkube/internal/object/codec"
+)
+
+// Event is one change of one object as watchers of a selector see it. It is never changed and
+// shared by all of them.
+type Event struct {
+	// Type is watch.Added, Modified, Deleted or Bookmark.
+	Type watch.EventType
+	// Entry is the new state; of a Deleted event the last state that was selected, with the resourceVersion of the event; of a
+	// Bookmark an empty object with a resourceVersion and, after initial events, the annotation k8s.io/initial-events-end.
+	Entry *Entry
+	// Revision of the change.
+	Revision int64
+
+	enc encodings
+}
+
+// change is an event before any selector: what a topic makes its events of. Derived events are made once, under
+// the collection's lock.
+type change struct {
+	rev      int64
+	at       time.Time
+	old, new *Entry // nil: was not there, is not there
+
+	plain             *Event
+	entered, departed *Event
+}
+
+// event is the change seen through a selector of which the old and the new state did or did not match.
+func (c *change) event(oldIn, newIn bool) *Event {
+	switch {
+	case oldIn && newIn:
+		return c.whole()
+	case newIn:
+		if c.old == nil {
+			return c.whole()
+		}
+		if c.entered == nil {
+			c.entered = &Event{Type: watch.Added, Entry: c.new, Revision: c.rev}
+		}
+		return c.entered
+	case oldIn:
+		if c.new == nil {
+			return c.whole()
+		}
+		if c.departed == nil {
+			c.departed = &Event{Type: watch.Deleted, Entry: c.old.at(c.rev), Revision: c.rev}
+		}
+		return c.departed
+	}
+	return nil
+}
+
+func (c *change) whole() *Event {
+	if c.plain != nil {
+		return c.plain
+	}
+	c.plain = &Event{Revision: c.rev}
+	switch {
+	case c.new == nil:
+		c.plain.Type, c.plain.Entry = watch.Deleted, c.old.at(c.rev)
+	case c.old == nil:
+		c.plain.Type, c.plain.Entry = watch.Added, c.new
+	default:
+		c.plain.Type, c.plain.Entry = watch.Modified, c.new
+	}
+	return c.plain
+}
+
+// JSON is the event as one frame of a JSON watch stream in version v, with its newline. Encoded once for all watchers.
+func (e *Event) JSON(v *object.Version) ([]byte, error) {
+	return e.Encoded(Format{v.GroupVersion, "json"}, func() ([]byte, error) {
+		head := `{"type":"` + string(e.Type) + `","object":`
+		data, ok := e.Entry.enc.get(Format{v.GroupVersion, "json"})
+		if !ok {
+			obj, err := e.Entry.In(v)
+			if err != nil {
+				return nil, err
+			}
+			if data, err = codec.EncodeJSON(obj, v.GroupVersion.WithKind(v.Kind)); err != nil {
+				return nil, err
+			}
+			data = trimNewline(data)
+		}
+		frame := make([]byte, 0, len(head)+len(data)+2)
+		frame = append(frame, head...)
+		frame = append(frame, data...)
+		return append(frame, "}\n"...), nil
+	})
+}
+
+// Encoded gives the bytes that make made for this format, calling it only when they are not kept.
+func (e *Event) Encoded(f Format, make func() ([]byte, error)) ([]byte, error) {
+	if data, ok := e.enc.get(f); ok {
+		return data, nil
+	}
+	data, err := make()
+	if err != nil {
+		return nil, err
+	}
+	return e.Entry.coll.store.enc.put(&e.enc, f, data), nil
+}
+
+// newBookmark says that everything up to rev was delivered.
+func newBookmark(c *Collection, rev int64, initialEnd bool) *Event {
+	var annotations map[string]string
+	if initialEnd {
+		annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
+	}
+	obj, ok := emptyObject(c.kind, rev, annotations)
+	if !ok {
+		return nil
+	}
+	return &Event{Type: watch.Bookmark, Entry: &Entry{Object: obj, Revision: rev, coll: c}, Revision: rev}
+}

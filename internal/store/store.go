@@ -1,0 +1,238 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
+
+	"hyperkube/internal/object"
+	"hyperkube/internal/object/codec"
+)
+
+// Codec gives the form of objects in etcd.
+type Codec interface {
+	EncodeStorage(k *object.Kind, obj object.Object) ([]byte, error)
+	DecodeStorage(k *object.Kind, data []byte) (object.Object, error)
+}
+
+// Config is what a store is made of. The zero value of every field but Client is usable.
+type Config struct {
+	// Client of etcd. Required. The store does not close it.
+	Client *clientv3.Client
+	// Prefix of all keys: "/registry".
+	Prefix string
+	// Codec of stored values; nil: internal/object/codec.
+	Codec Codec
+	// EncodingBudget bounds the bytes of kept encodings: 64 MiB. Encodings that nobody used for a minute go earlier.
+	EncodingBudget int64
+	// WindowEvents and WindowAge bound the recent events of a kind from which a watch can resume, and
+	// how far a watcher may fall behind: 16,384 events, and 3 minutes for all but the newest 128.
+	WindowEvents int
+	WindowAge    time.Duration
+	// CompactionInterval is how often history older than itself is compacted: 5 minutes. Negative: never.
+	CompactionInterval time.Duration
+	// BookmarkInterval of watchers that ask for bookmarks: 1 minute.
+	BookmarkInterval time.Duration
+	// Metrics, when set, gets the store's metrics.
+	Metrics prometheus.Registerer
+}
+
+func (c Config) withDefaults() Config {
+	if c.Prefix == "" {
+		c.Prefix = "/registry"
+	}
+	c.Prefix = "/" + strings.Trim(c.Prefix, "/") + "/"
+	if c.Codec == nil {
+		c.Codec = storageCodec{}
+	}
+	if c.EncodingBudget == 0 {
+		c.EncodingBudget = 64 << 20
+	}
+	if c.WindowEvents <= 0 {
+		c.WindowEvents = 16384
+	}
+	if c.WindowAge <= 0 {
+		c.WindowAge = 3 * time.Minute
+	}
+	if c.CompactionInterval == 0 {
+		c.CompactionInterval = 5 * time.Minute
+	}
+	if c.BookmarkInterval <= 0 {
+		c.BookmarkInterval = time.Minute
+	}
+	return c
+}
+
+type storageCodec struct{}
+
+func (storageCodec) EncodeStorage(k *object.Kind, obj object.Object) ([]byte, error) {
+	return codec.EncodeStorage(k, obj)
+}
+
+func (storageCodec) DecodeStorage(k *object.Kind, data []byte) (object.Object, error) {
+	return codec.DecodeStorage(k, data)
+}
+
+// Store is a set of collections over one etcd. Safe for concurrent use.
+type Store struct {
+	cfg     Config
+	client  *clientv3.Client
+	feed    *feed
+	enc     *encodingCache
+	leases  *leases
+	metrics *metrics
+	log     *slog.Logger
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu    sync.Mutex
+	colls map[string]*Collection // by storage prefix
+}
+
+// New makes a store and starts its watch of etcd and its compactor. It does not wait for etcd: reads and
+// writes do. Close it when it is no longer needed.
+func New(cfg Config) *Store {
+	cfg = cfg.withDefaults()
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Store{
+		cfg:     cfg,
+		client:  cfg.Client,
+		enc:     newEncodingCache(cfg.EncodingBudget),
+		leases:  newLeases(cfg.Client),
+		metrics: newMetrics(cfg.Metrics),
+		log:     slog.Default().With("component", "store"),
+		ctx:     ctx,
+		cancel:  cancel,
+		colls:   map[string]*Collection{},
+	}
+	s.feed = newFeed(s)
+	s.background(s.feed.run)
+	s.background(s.tidy)
+	if cfg.CompactionInterval > 0 {
+		s.background(newCompactor(s.client, cfg.CompactionInterval, s.metrics, s.log).run)
+	}
+	return s
+}
+
+func (s *Store) background(f func(context.Context)) {
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		f(s.ctx)
+	}()
+}
+
+// Close ends all watches and background work and waits for it. Calls in flight fail.
+func (s *Store) Close() {
+	s.cancel()
+	s.wg.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.colls {
+		c.stop(errStoreClosed())
+	}
+}
+
+// Collection is the objects of one kind. Its cache is filled at the first call for the kind; reads wait for that.
+// A row that replaces another with the same storage prefix (a changed custom resource definition) ends
+// the old collection and its watchers.
+func (s *Store) Collection(k *object.Kind) *Collection {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.colls[k.StoragePrefix]
+	if old != nil && old.kind == k {
+		return old
+	}
+	c := newCollection(s, k)
+	s.colls[k.StoragePrefix] = c
+	s.feed.setCollections(s.colls)
+	if old != nil {
+		old.stop(errCollectionReplaced())
+	}
+	s.background(c.load)
+	return c
+}
+
+// Forget drops the collection of a kind that is no longer served and ends its watchers. Objects in etcd stay.
+func (s *Store) Forget(k *object.Kind) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.colls[k.StoragePrefix]
+	if c == nil {
+		return
+	}
+	delete(s.colls, k.StoragePrefix)
+	s.feed.setCollections(s.colls)
+	c.stop(errCollectionReplaced())
+}
+
+// Warm fills the caches of kinds in parallel and waits until they are usable.
+func (s *Store) Warm(ctx context.Context, kinds ...*object.Kind) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for _, k := range kinds {
+		if k.Virtual {
+			continue
+		}
+		c := s.Collection(k)
+		g.Go(func() error {
+			if err := c.waitReady(ctx); err != nil {
+				return fmt.Errorf("warm cache of %s: %w", k.GroupResource(), err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// Revision is the newest revision that the caches have reached.
+func (s *Store) Revision() int64 { return s.feed.rev.Load() }
+
+// CurrentRevision asks etcd for its newest revision and waits until the caches have reached it. Callers at the same
+// time share one question.
+func (s *Store) CurrentRevision(ctx context.Context) (int64, error) { return s.feed.fresh(ctx) }
+
+// Healthy asks etcd for a linearizable read.
+func (s *Store) Healthy(ctx context.Context) error {
+	if _, err := s.client.Get(ctx, s.cfg.Prefix+"health"); err != nil {
+		return fmt.Errorf("etcd: %w", err)
+	}
+	return nil
+}
+
+// tidy once a minute drops encodings that nobody used and events that are too old to resume from.
+func (s *Store) tidy(ctx context.Context) {
+	t := time.NewTicker(time.Minute)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			s.enc.sweep()
+			s.mu.Lock()
+			colls := make([]*Collection, 0, len(s.colls))
+			for _, c := range s.colls {
+				colls = append(colls, c)
+			}
+			s.mu.Unlock()
+			for _, c := range colls {
+				c.trim(now)
+			}
+		}
+	}
+}
+
+func isDone(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}

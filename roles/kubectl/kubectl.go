@@ -1,0 +1,84 @@
+// Package kubectl is the command line of Kubernetes: the whole of k8s.io/kubectl. Without a
+// kubeconfig of its user's it talks to the cluster of this machine.
+package kubectl
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/kubectl/pkg/cmd"
+	"k8s.io/kubectl/pkg/cmd/plugin"
+
+	_ "hyperkube/roles/kubectl/untranslated"
+)
+
+// LocalKubeconfig is where a cluster of this machine leaves its administrator's kubeconfig.
+const LocalKubeconfig = "/var/lib/hyperkube/admin.kubeconfig"
+
+// Command is `kubectl`: every argument is kubectl's own.
+func Command() *cli.Command {
+	return &cli.Command{
+		Name: "kubectl", Category: "Everyday",
+		Usage:           "control a cluster; without a kubeconfig, the one on this machine",
+		SkipFlagParsing: true,
+		HideHelp:        true,
+		Action: func(c *cli.Context) error {
+			return Run(append([]string{"kubectl"}, c.Args().Slice()...))
+		},
+	}
+}
+
+// VersionCommand is `version`: what `kubectl version` prints.
+func VersionCommand() *cli.Command {
+	return &cli.Command{
+		Name: "version", Category: "Everyday",
+		Usage:           "the version of this binary, and of the cluster if it answers, as kubectl prints it",
+		SkipFlagParsing: true,
+		HideHelp:        true,
+		Action: func(c *cli.Context) error {
+			return Run(append([]string{"kubectl", "version"}, c.Args().Slice()...))
+		},
+	}
+}
+
+// Run runs kubectl with its arguments, the first of which is its name.
+func Run(args []string) error {
+	if err := useLocalCluster(); err != nil {
+		return err
+	}
+	// kubectl's commands, its plugins among them, read os.Args.
+	os.Args = args
+	flags := genericclioptions.NewConfigFlags(true).WithDeprecatedPasswordFlag().WithDiscoveryBurst(300).WithDiscoveryQPS(50)
+	root := cmd.NewDefaultKubectlCommandWithArgs(cmd.KubectlOptions{
+		PluginHandler: cmd.NewDefaultPluginHandler(plugin.ValidPluginFilenamePrefixes),
+		Arguments:     args,
+		ConfigFlags:   flags,
+		IOStreams:     genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr},
+	})
+	root.SetArgs(args[1:])
+	return root.Execute()
+}
+
+// useLocalCluster points kubectl at this machine's cluster when its user has no kubeconfig.
+func useLocalCluster() error {
+	if os.Getenv(clientcmd.RecommendedConfigPathEnvVar) != "" {
+		return nil
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		if _, err := os.Stat(filepath.Join(home, ".kube", "config")); err == nil {
+			return nil
+		}
+	}
+	if _, err := os.Stat(LocalKubeconfig); err != nil {
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+			return nil
+		}
+		return err
+	}
+	return os.Setenv(clientcmd.RecommendedConfigPathEnvVar, LocalKubeconfig)
+}
