@@ -14,12 +14,12 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"hyperkube/internal/object"
 )
 
 // FromKubeconfig reads how to reach a server from a kubeconfig file.
@@ -220,7 +220,7 @@ func (c *restClient) url(r GVR, namespace, name string, sub []string, q url.Valu
 }
 
 func query(o runtime.Object) (url.Values, error) {
-	return object.ParameterCodec().EncodeParameters(o, metav1.SchemeGroupVersion)
+	return parameters().EncodeParameters(o, schema.GroupVersion{Version: "v1"})
 }
 
 type body struct {

@@ -77,6 +77,9 @@ func prepareDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("etcd data directory: %w", err)
 	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return fmt.Errorf("etcd data directory: %w", err)
+	}
 	probe, err := os.CreateTemp(dir, ".writable-")
 	if err != nil {
 		return fmt.Errorf("etcd data directory %s is not writable: %w", dir, err)
@@ -161,7 +164,7 @@ func tune(ec *embed.Config, lone bool) {
 	ec.LogLevel = "debug" // slog decides
 	ec.CompactHashCheckTime = time.Hour
 	if lone {
-		ec.TickMs, ec.ElectionMs = 500, 5000
+		ec.TickMs, ec.ElectionMs = 200, 1000 // A lease's shortest life is 1.5 election timeouts.
 		ec.SnapshotCatchUpEntries = 1000
 	}
 }

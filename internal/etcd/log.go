@@ -86,11 +86,21 @@ func (b *bridge) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Check
 	return ce
 }
 
-// chatter tells of warnings that every embedded member gives and that ask nobody to do anything.
+// chatter tells of lines that every embedded member gives and that ask nobody to do anything: they are dropped.
 func chatter(e zapcore.Entry) bool {
-	return e.Level == zapcore.WarnLevel && (strings.HasPrefix(e.Message, "Running http and grpc server on single port") ||
-		strings.HasPrefix(e.Message, "it isn't recommended to use default name") ||
-		strings.HasPrefix(e.Message, "simple token is not cryptographically signed"))
+	for _, known := range [...]string{
+		"Running http and grpc server on single port",
+		"it isn't recommended to use default name",
+		"simple token is not cryptographically signed",
+		"check file permission",           // Our own check made or found the directory.
+		"Failed to detect schema version", // Before the first write of a new term; it is tried again.
+		"failed to update storage version",
+	} {
+		if strings.HasPrefix(e.Message, known) {
+			return true
+		}
+	}
+	return strings.Contains(e.Message, "still pending configuration changes to apply") // See campaign.
 }
 
 func (b *bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {

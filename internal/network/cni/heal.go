@@ -109,7 +109,7 @@ func Cleanup(ctx context.Context, cfg Config) error {
 		errs = append(errs, err)
 	}
 	for _, f := range []apply.Family{apply.IPv4, apply.IPv6} {
-		errs = append(errs, cleanHostPorts(ctx, f, s.cfg.NetworkName))
+		errs = append(errs, cleanHostPorts(ctx, f, s.cfg.NetworkName, s.records.all()))
 	}
 	// libcni keeps its results here.
 	if cached, err := filepath.Glob("/var/lib/cni/results/" + s.cfg.NetworkName + "-*"); err == nil {
@@ -126,7 +126,7 @@ func Cleanup(ctx context.Context, cfg Config) error {
 }
 
 // cleanHostPorts removes a network's host port rules, and the shared chains once nobody uses them.
-func cleanHostPorts(ctx context.Context, family apply.Family, network string) error {
+func cleanHostPorts(ctx context.Context, family apply.Family, network string, attachments []*Attachment) error {
 	t, err := apply.Detect(ctx, family)
 	if err != nil {
 		return nil // a node without the tools never had rules
@@ -139,6 +139,9 @@ func cleanHostPorts(ctx context.Context, family apply.Family, network string) er
 		return nil
 	}
 	rules, chains := ownEntries(nat, network)
+	for _, a := range attachments {
+		chains = appendPresent(chains, nat, podChain(network, a.ContainerID))
+	}
 	var b strings.Builder
 	b.WriteString("*nat\n")
 	for _, r := range rules {

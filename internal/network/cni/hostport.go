@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 
@@ -82,7 +83,7 @@ func (h *hostPorts) remove(ctx context.Context, a *Attachment) error {
 	return h.forgetFlows(a)
 }
 
-// rebuild makes the rules of all records but one anew, and removes those of this network that no record asks for.
+// rebuild makes the rules of all records but that of the key without anew, and removes those of this network that no record asks for.
 func (h *hostPorts) rebuild(ctx context.Context, without string) error {
 	if h.tools == nil {
 		t, err := apply.Detect(ctx, h.family)
@@ -108,10 +109,13 @@ func (h *hostPorts) rebuild(ctx context.Context, without string) error {
 	made := map[string]bool{}
 	for _, a := range h.records.all() {
 		chain, entries := podRules(h.network, a, h.family)
+		name := podChain(h.network, a.ContainerID)
+		if a.key() == without {
+			oldChains = appendPresent(oldChains, nat, name)
+		}
 		if a.key() == without || len(entries) == 0 {
 			continue
 		}
-		name := podChain(h.network, a.ContainerID)
 		made[name] = true
 		fmt.Fprintf(&b, ":%s - [0:0]\n", name)
 		writeLines(&b, chain)
@@ -131,6 +135,14 @@ func (h *hostPorts) rebuild(ctx context.Context, without string) error {
 	}
 	h.built = true
 	return nil
+}
+
+// appendPresent adds a chain that is in saved and that no rule led to any more, as after somebody's flush.
+func appendPresent(chains []string, saved []byte, name string) []string {
+	if slices.Contains(chains, name) || !strings.Contains(string(saved), "\n:"+name+" ") {
+		return chains
+	}
+	return append(chains, name)
 }
 
 // forgetFlows drops the kernel's memory of UDP flows to the attachment's host ports, which would keep going where they went before.

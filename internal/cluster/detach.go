@@ -1,0 +1,89 @@
+package cluster
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// detachedVar carries the number of the pipe on which a detached process tells how its start went.
+const detachedVar = "HYPERKUBE_DETACHED_FD"
+
+// reportFD is the first descriptor after standard error.
+const reportFD = 3
+
+// Detach starts this program again with the same arguments, without a terminal and with the node's log as its
+// output, and waits until it reports success ([Report]) or ends. Its answer is the text reported.
+func (l Layout) Detach(args []string) (string, error) {
+	if err := l.Create(); err != nil {
+		return "", err
+	}
+	out, err := os.OpenFile(l.Log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return "", fmt.Errorf("opening the log: %w", err)
+	}
+	defer out.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.ExtraFiles = []*os.File{w}
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", detachedVar, reportFD))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Dir = "/"
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		return "", fmt.Errorf("starting in the background: %w", err)
+	}
+	return awaitReport(cmd, r, l.Log())
+}
+
+func awaitReport(cmd *exec.Cmd, r io.Reader, log string) (string, error) {
+	b := bufio.NewReader(r)
+	status, err := b.ReadByte()
+	if err != nil {
+		return "", fmt.Errorf("the process ended before it was ready (%w); its log is %s", errors.Join(cmd.Wait()), log)
+	}
+	text, err := io.ReadAll(b)
+	if err != nil {
+		return "", err
+	}
+	if status != 'k' {
+		// The reason is the process's own; how it exits after telling it adds nothing.
+		_ = cmd.Wait()
+		return "", errors.New(string(text))
+	}
+	return string(text), cmd.Process.Release()
+}
+
+// Detached says whether this process was started by Detach.
+func Detached() bool { return os.Getenv(detachedVar) != "" }
+
+// Report tells whoever detached this process how its start went; without one it does nothing. Only the
+// first call counts.
+func Report(text string, failure error) {
+	if !Detached() {
+		return
+	}
+	os.Unsetenv(detachedVar)
+	w := os.NewFile(reportFD, "report")
+	defer w.Close()
+	status := "k"
+	if failure != nil {
+		status, text = "e", failure.Error()
+	}
+	// Nobody listens any more when the parent is gone, and that is no harm.
+	_, _ = w.WriteString(status + text)
+}

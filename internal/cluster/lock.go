@@ -1,0 +1,112 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrRunning says that a process runs the node already.
+var ErrRunning = errors.New("the cluster is running already")
+
+// Lock makes this process the one that runs the node, until it ends, however it ends. It fails with
+// [ErrRunning] when another does.
+func (l Layout) Lock() (release func(), err error) {
+	f, err := os.OpenFile(l.lock(), os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking the node: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			pid, _ := l.Running()
+			return nil, fmt.Errorf("%w (process %d, data directory %s)", ErrRunning, pid, l.Data)
+		}
+		return nil, fmt.Errorf("locking %s: %w", l.lock(), err)
+	}
+	if err := f.Truncate(0); err == nil {
+		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("writing %s: %w", l.lock(), err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// Running is the id of the process that runs the node; 0 when none does.
+func (l Layout) Running() (int, error) {
+	f, err := os.OpenFile(l.lock(), os.O_RDWR|syscall.O_CLOEXEC, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if err == nil {
+		return 0, nil // nobody holds it: whoever wrote the number is gone
+	}
+	if !errors.Is(err, unix.EWOULDBLOCK) {
+		return 0, err
+	}
+	text := make([]byte, 32)
+	n, _ := f.ReadAt(text, 0)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text[:n])))
+	if err != nil {
+		return 0, fmt.Errorf("%s holds no process id: %w", l.lock(), err)
+	}
+	return pid, nil
+}
+
+// Stop asks the process that runs the node to end, and kills it when ctx ends first. It returns
+// when the process is gone; at once when there is none.
+func (l Layout) Stop(ctx context.Context) error {
+	pid, err := l.Running()
+	if err != nil || pid == 0 {
+		return err
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("process %d: %w", pid, err)
+	}
+	defer unix.Close(fd)
+	if still, err := l.Running(); err != nil || still != pid {
+		return err // the number was taken over by a stranger between the two looks
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("stopping process %d: %w", pid, err)
+	}
+	gone := make(chan error, 1)
+	go func() { gone <- waitPidfd(fd) }()
+	select {
+	case err := <-gone:
+		return err
+	case <-ctx.Done():
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("killing process %d: %w", pid, err)
+	}
+	return <-gone
+}
+
+// waitPidfd returns when the process has ended.
+func waitPidfd(fd int) error {
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}

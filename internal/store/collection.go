@@ -1,0 +1,322 @@
+package store
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/btree"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"hyperkube/internal/object"
+)
+
+// Collection is the objects of one kind: reads and watches from a cache, writes to etcd.
+type Collection struct {
+	store   *Store
+	kind    *object.Kind
+	prefix  string // of keys in etcd, with a slash at its end
+	pending pending
+
+	mu      sync.RWMutex
+	ready   chan struct{} // closed when the cache is filled
+	loading bool
+	early   []received // events that came while loading
+	stopped error
+
+	tree    *btree.BTreeG[*Entry] // by key
+	byIndex *btree.BTreeG[*Entry] // by index value and key; nil for kinds without an indexed field
+	last    int64                 // revision of the newest event applied, or of the list
+	snap    *snapshot             // of the present state, while nothing changed since
+	past    []*snapshot           // made for pages of lists, newest last
+
+	window window
+	topics topics
+}
+
+// received is an event as it came from etcd; entry is nil for a deletion.
+type received struct {
+	key   string
+	rev   int64
+	entry *Entry
+	at    time.Time
+}
+
+func newCollection(s *Store, k *object.Kind) *Collection {
+	c := &Collection{
+		store:   s,
+		kind:    k,
+		prefix:  s.cfg.Prefix + k.StoragePrefix + "/",
+		ready:   make(chan struct{}),
+		loading: true,
+	}
+	c.pending.byKey = map[string][]*pendingWrite{}
+	c.topics.init()
+	c.newTrees()
+	return c
+}
+
+func (c *Collection) newTrees() {
+	c.tree = btree.NewG(32, func(a, b *Entry) bool { return a.key < b.key })
+	if indexField(c.kind) != "" {
+		c.byIndex = btree.NewG(32, func(a, b *Entry) bool {
+			if a.index != b.index {
+				return a.index < b.index
+			}
+			return a.key < b.key
+		})
+	}
+}
+
+// Kind is the row that the collection holds objects of.
+func (c *Collection) Kind() *object.Kind { return c.kind }
+
+func (c *Collection) etcdKey(k object.Key) string {
+	if c.kind.Scope == object.Namespaced {
+		return c.prefix + k.Namespace + "/" + k.Name
+	}
+	return c.prefix + k.Name
+}
+
+func (c *Collection) keyOf(etcdKey string) object.Key {
+	rest := etcdKey[len(c.prefix):]
+	if c.kind.Scope == object.Namespaced {
+		if ns, name, ok := strings.Cut(rest, "/"); ok {
+			return object.Key{Namespace: ns, Name: name}
+		}
+	}
+	return object.Key{Name: rest}
+}
+
+// waitReady blocks until the cache is filled.
+func (c *Collection) waitReady(ctx context.Context) error {
+	for {
+		c.mu.RLock()
+		ready, loading, stopped := c.ready, c.loading, c.stopped
+		c.mu.RUnlock()
+		if stopped != nil {
+			return stopped
+		}
+		if !loading {
+			return nil
+		}
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// load lists the kind from etcd and then applies what the feed brought meanwhile.
+func (c *Collection) load(ctx context.Context) {
+	retry := newBackoff()
+	select {
+	case <-c.store.feed.started:
+	case <-ctx.Done():
+		return
+	}
+	for {
+		entries, rev, err := c.listAll(ctx)
+		if err == nil {
+			c.filled(entries, rev)
+			return
+		}
+		c.mu.RLock()
+		stopped := c.stopped
+		c.mu.RUnlock()
+		if ctx.Err() != nil || stopped != nil {
+			return
+		}
+		c.store.log.Warn("cache could not be filled", "resource", c.kind.GroupResource().String(), "err", err)
+		retry.wait(ctx)
+	}
+}
+
+// listAll reads every object at one revision, in pages.
+func (c *Collection) listAll(ctx context.Context) ([]*Entry, int64, error) {
+	const page = 2000
+	end := clientv3.GetPrefixRangeEnd(c.prefix)
+	start, rev := c.prefix, int64(0)
+	var all []*Entry
+	for {
+		resp, err := c.store.client.Get(ctx, start, clientv3.WithRange(end), clientv3.WithLimit(page), clientv3.WithRev(rev))
+		if err != nil {
+			return nil, 0, err
+		}
+		if rev == 0 {
+			rev = resp.Header.Revision
+			all = make([]*Entry, 0, resp.Count)
+		}
+		for _, kv := range resp.Kvs {
+			all = append(all, c.known(kv))
+		}
+		if !resp.More {
+			return all, rev, nil
+		}
+		start = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+	}
+}
+
+// known is the entry of a stored value: the cached one when it is of the same revision.
+func (c *Collection) known(kv *mvccpb.KeyValue) *Entry {
+	if e := c.peek(string(kv.Key)); e != nil && e.Revision == kv.ModRevision {
+		return e
+	}
+	return c.decode(kv)
+}
+
+func (c *Collection) peek(key string) *Entry {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	e, _ := c.tree.Get(&Entry{key: key})
+	return e
+}
+
+func (c *Collection) decode(kv *mvccpb.KeyValue) *Entry {
+	key := string(kv.Key)
+	obj, err := c.store.cfg.Codec.DecodeStorage(c.kind, kv.Value)
+	if err != nil {
+		c.store.metrics.undecodable.Inc()
+		c.store.log.Error("stored value cannot be decoded", "key", key, "err", err)
+		return &Entry{coll: c, key: key, Revision: kv.ModRevision, size: int32(len(kv.Value)), lease: kv.Lease, err: errUndecodable(key, err)}
+	}
+	return c.newEntry(key, kv.ModRevision, obj, len(kv.Value), kv.Lease)
+}
+
+// newEntry takes the object over and sets its resourceVersion.
+func (c *Collection) newEntry(key string, rev int64, obj object.Object, size int, lease int64) *Entry {
+	obj.SetResourceVersion(formatRevision(rev))
+	return &Entry{Object: obj, Revision: rev, coll: c, key: key, index: indexValue(obj), size: int32(size), lease: lease}
+}
+
+func (c *Collection) filled(entries []*Entry, rev int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.newTrees()
+	for _, e := range entries {
+		c.insert(e)
+	}
+	c.last = rev
+	c.snap, c.past = nil, nil
+	c.window = window{oldest: rev}
+	c.loading = false
+	early := c.early
+	c.early = nil
+	for _, r := range early {
+		c.change(r)
+	}
+	close(c.ready)
+}
+
+// reload lists anew and ends the watchers, since events were lost.
+func (c *Collection) reload() {
+	c.mu.Lock()
+	if c.stopped != nil || c.loading {
+		// A load in progress is newer than the loss: it lists after the feed's new start or fails and tries again.
+		c.early = nil
+		c.mu.Unlock()
+		return
+	}
+	c.loading = true
+	c.ready = make(chan struct{})
+	c.topics.end(errHistoryLost())
+	c.mu.Unlock()
+	c.pending.clear()
+	c.store.background(c.load)
+}
+
+// stop ends the collection's watchers and fails its readers.
+func (c *Collection) stop(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped != nil {
+		return
+	}
+	c.stopped = why
+	c.topics.end(why)
+	if c.loading {
+		close(c.ready)
+	}
+	c.loading = false
+}
+
+func (c *Collection) insert(e *Entry) (old *Entry) {
+	old, _ = c.tree.ReplaceOrInsert(e)
+	if c.byIndex != nil {
+		if old != nil && old.index != e.index {
+			c.byIndex.Delete(old)
+		}
+		c.byIndex.ReplaceOrInsert(e)
+	}
+	return old
+}
+
+func (c *Collection) remove(key string) (old *Entry) {
+	old, _ = c.tree.Delete(&Entry{key: key})
+	if old != nil && c.byIndex != nil {
+		c.byIndex.Delete(old)
+	}
+	return old
+}
+
+// apply takes one event in. It says whether watchers are to be woken.
+func (c *Collection) apply(key string, rev int64, e *Entry, at time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := received{key, rev, e, at}
+	if c.loading {
+		c.early = append(c.early, r)
+		return false
+	}
+	if c.stopped != nil {
+		return false
+	}
+	return c.change(r)
+}
+
+// change applies an event to the tree, the window and the topics. Events that the list had already are dropped.
+func (c *Collection) change(r received) bool {
+	if r.rev <= c.window.oldest || r.rev < c.last {
+		return false
+	}
+	var old *Entry
+	if r.entry != nil {
+		old = c.insert(r.entry)
+	} else if old = c.remove(r.key); old == nil {
+		return false
+	}
+	c.last = r.rev
+	c.snap = nil
+	ch := &change{rev: r.rev, at: r.at, old: old, new: r.entry}
+	c.window.add(ch)
+	woken := c.topics.offer(c, ch)
+	if c.window.full(c.store.cfg) {
+		c.cut(c.window.excess(c.store.cfg))
+	}
+	return woken
+}
+
+// cut drops the oldest n changes from the window and from every topic.
+func (c *Collection) cut(n int) {
+	if n <= 0 {
+		return
+	}
+	c.window.drop(n)
+	c.topics.trim(c.window.oldest)
+}
+
+func (c *Collection) trim(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut(c.window.aged(now.Add(-c.store.cfg.WindowAge)))
+	c.past = nil
+}
+
+func (c *Collection) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.topics.wake()
+}

@@ -1,0 +1,118 @@
+package store
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"hyperkube/internal/object"
+)
+
+// selector is what a list or a watch asks for, taken apart for the indexes.
+type selector struct {
+	namespace, name string
+	index           string // wanted value of the indexed field
+	indexed         bool
+	label           labels.Selector // nil: everything
+	field           fields.Selector // nil: everything, or only what the fields above say
+}
+
+// indexField is the field by whose value entries and watchers of a kind are found quickly.
+func indexField(k *object.Kind) string {
+	if k.StoragePrefix == "pods" {
+		return "spec.nodeName"
+	}
+	return ""
+}
+
+func indexValue(obj object.Object) string {
+	if p, ok := obj.(*corev1.Pod); ok {
+		return p.Spec.NodeName
+	}
+	return ""
+}
+
+func newSelector(k *object.Kind, namespace, name string, label labels.Selector, field fields.Selector) selector {
+	s := selector{namespace: namespace, name: name}
+	if label != nil && !label.Empty() {
+		s.label = label
+	}
+	if field == nil || field.Empty() {
+		return s
+	}
+	simple := true
+	for _, r := range field.Requirements() {
+		v, exact := field.RequiresExactMatch(r.Field)
+		switch {
+		case exact && r.Field == "metadata.name" && (s.name == "" || s.name == v):
+			s.name = v
+		case exact && r.Field == "metadata.namespace" && (s.namespace == "" || s.namespace == v):
+			s.namespace = v
+		case exact && r.Field == indexField(k):
+			s.index, s.indexed = v, true
+		default:
+			simple = false
+		}
+	}
+	if !simple {
+		s.field = field
+	}
+	return s
+}
+
+// all says that the selector takes a whole namespace or collection.
+func (s *selector) all() bool {
+	return s.name == "" && !s.indexed && s.label == nil && s.field == nil
+}
+
+// id is the same for selectors that select the same.
+func (s *selector) id() string {
+	id := s.namespace + "\x00" + s.name + "\x00"
+	if s.indexed {
+		id += "=" + s.index
+	}
+	id += "\x00"
+	if s.label != nil {
+		id += s.label.String()
+	}
+	id += "\x00"
+	if s.field != nil {
+		id += s.field.String()
+	}
+	return id
+}
+
+func (s *selector) matches(e *Entry) bool {
+	if e == nil || e.Object == nil {
+		return false
+	}
+	if s.indexed && e.index != s.index {
+		return false
+	}
+	if s.name != "" || s.namespace != "" {
+		k := e.Key()
+		if s.name != "" && k.Name != s.name || s.namespace != "" && k.Namespace != s.namespace {
+			return false
+		}
+	}
+	if s.label != nil && !s.label.Matches(labels.Set(e.Object.GetLabels())) {
+		return false
+	}
+	return s.field == nil || s.field.Matches(e.fields())
+}
+
+// fields are the selectable fields of the object.
+func (e *Entry) fields() fields.Set {
+	set := fields.Set{}
+	if f := e.coll.kind.Fields; f != nil {
+		for k, v := range f(e.Object) {
+			set[k] = v
+		}
+	}
+	set["metadata.name"] = e.Object.GetName()
+	set["metadata.namespace"] = e.Object.GetNamespace()
+	if name := indexField(e.coll.kind); name != "" {
+		set[name] = e.index
+	}
+	return set
+}
