@@ -1,0 +1,62 @@
+package runtime
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	goruntime "runtime"
+	"sync"
+
+	"github.com/sirupsen/logrus"
+)
+
+// bridgeLogs sends containerd's log to slog. The channel is closed when containerd meets a fatal error; the goroutine that did
+// ends instead of the process.
+func bridgeLogs(to *slog.Logger) <-chan struct{} {
+	failed := make(chan struct{})
+	var once sync.Once
+	l := logrus.StandardLogger()
+	l.SetOutput(io.Discard)
+	l.SetFormatter(silent{})
+	l.SetLevel(logrus.InfoLevel)
+	if to.Enabled(context.Background(), slog.LevelDebug) {
+		l.SetLevel(logrus.DebugLevel)
+	}
+	l.ReplaceHooks(logrus.LevelHooks{})
+	l.AddHook(&logHook{to})
+	l.ExitFunc = func(int) {
+		once.Do(func() { close(failed) })
+		goruntime.Goexit()
+	}
+	return failed
+}
+
+type silent struct{}
+
+func (silent) Format(*logrus.Entry) ([]byte, error) { return nil, nil }
+
+// logHook writes entries to slog. Containerd's "info" tells of each plugin and each step of each
+// container: it becomes debug here.
+type logHook struct{ to *slog.Logger }
+
+func (h *logHook) Levels() []logrus.Level { return logrus.AllLevels }
+
+func (h *logHook) Fire(e *logrus.Entry) error {
+	level := slog.LevelDebug
+	switch e.Level {
+	case logrus.WarnLevel:
+		level = slog.LevelWarn
+	case logrus.ErrorLevel, logrus.FatalLevel, logrus.PanicLevel:
+		level = slog.LevelError
+	}
+	ctx := context.Background()
+	if !h.to.Enabled(ctx, level) {
+		return nil
+	}
+	attrs := make([]slog.Attr, 0, len(e.Data))
+	for k, v := range e.Data {
+		attrs = append(attrs, slog.Any(k, v))
+	}
+	h.to.LogAttrs(ctx, level, e.Message, attrs...)
+	return nil
+}
