@@ -61,6 +61,9 @@ type Version struct {
 	// They return new objects and leave the argument alone.
 	FromHub func(hub Object) (Object, error)
 	ToHub   func(obj Object) (Object, error)
+	// Prune removes from a decoded object the fields that its schema does not have and names them ("spec.foo");
+	// nil for kinds with a Go type, whose decoder finds these itself.
+	Prune func(obj Object) []string
 }
 
 // Kind is one row of the object table.

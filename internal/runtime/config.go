@@ -6,8 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,6 +19,8 @@ import (
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
 )
+
+const grpcServer = "io.containerd.server.v1.grpc"
 
 // containerd is the configuration that a TOML file of version 4 would give.
 func (c *Config) containerd(ctx context.Context, helpers map[string]string) (*srvconfig.Config, error) {
@@ -31,7 +35,7 @@ func (c *Config) containerd(ctx context.Context, helpers map[string]string) (*sr
 		// etcd in the same process registers gRPC's metrics under the same names.
 		DisabledPlugins: []string{"io.containerd.metrics.v1.grpc-prometheus", "io.containerd.metrics.v1.grpc-otel"},
 		Plugins: map[string]any{
-			"io.containerd.server.v1.grpc":    map[string]any{"address": c.Socket},
+			grpcServer:                        map[string]any{"address": c.Socket},
 			"io.containerd.server.v1.ttrpc":   map[string]any{"address": c.Socket + ".ttrpc"},
 			"io.containerd.shim.v1.manager":   map[string]any{"socket_dir": shimSocketDir(c.State)},
 			"io.containerd.cri.v1.images":     c.images(),
@@ -46,7 +50,7 @@ func (c *Config) containerd(ctx context.Context, helpers map[string]string) (*sr
 	if c.ConfigFile == "" {
 		return sc, nil
 	}
-	return overlay(ctx, sc, c.ConfigFile)
+	return overlay(ctx, sc, c.ConfigFile, c.Socket)
 }
 
 func (c *Config) images() map[string]any {
@@ -91,7 +95,7 @@ func (c *Config) cri(helpers map[string]string) map[string]any {
 
 // overlay lays a configuration file over the built-in configuration: tables are merged key by key, all
 // else is replaced.
-func overlay(ctx context.Context, base *srvconfig.Config, file string) (*srvconfig.Config, error) {
+func overlay(ctx context.Context, base *srvconfig.Config, file, socket string) (*srvconfig.Config, error) {
 	user := &srvconfig.Config{
 		Version:          version.ConfigVersion,
 		ProxyPlugins:     map[string]srvconfig.ProxyPlugin{},
@@ -107,24 +111,12 @@ func overlay(ctx context.Context, base *srvconfig.Config, file string) (*srvconf
 	user.DisabledPlugins = append(user.DisabledPlugins, base.DisabledPlugins...)
 	// The directories and the socket are the caller's: others rely on them.
 	user.Root, user.State = base.Root, base.State
-	for _, id := range []string{"io.containerd.server.v1.grpc", "io.containerd.server.v1.ttrpc"} {
-		section := user.Plugins[id].(map[string]any)
-		address := base.Plugins["io.containerd.server.v1.grpc"].(map[string]any)["address"]
-		if id == "io.containerd.server.v1.grpc" {
-			section["address"] = address
-		}
-	}
+	user.Plugins[grpcServer].(map[string]any)["address"] = socket
 	return user, nil
 }
 
-func registered() func(yield func(plugin.Registration) bool) {
-	return func(yield func(plugin.Registration) bool) {
-		for _, p := range registry.Graph(func(*plugin.Registration) bool { return false }) {
-			if !yield(p) {
-				return
-			}
-		}
-	}
+func registered() iter.Seq[plugin.Registration] {
+	return slices.Values(registry.Graph(func(*plugin.Registration) bool { return false }))
 }
 
 func merge(dst, src map[string]any) {

@@ -18,6 +18,7 @@ import (
 	"hyperkube/internal/client"
 	"hyperkube/internal/object"
 	"hyperkube/internal/server/admission"
+	"hyperkube/internal/server/registry"
 	"hyperkube/internal/server/request"
 )
 
@@ -123,10 +124,8 @@ type SubresourceHandler struct {
 	List func(ctx context.Context, req *request.Request, o metav1.ListOptions) (*client.List, error)
 }
 
-// WriteHook sees each write of a kind after validation and just before it is stored, and may still change
-// obj or refuse. It returns functions to call when the write was stored or was not; either may be nil.
-// With dryRun nothing may be kept. old is nil on create, obj nil on the final removal of an object.
-type WriteHook func(ctx context.Context, obj, old object.Object, dryRun bool) (commit, rollback func(), err error)
+// WriteHook sees each write of a kind just before it is stored; see [registry.WriteHook].
+type WriteHook = registry.WriteHook
 
 // Check is one readiness check.
 type Check struct {

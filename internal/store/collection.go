@@ -24,7 +24,9 @@ type Collection struct {
 	ready   chan struct{} // closed when the cache is filled
 	loading bool
 	early   []received // events that came while loading
-	stopped error
+	// generation grows when events were lost: a list begun before is of no use.
+	generation int64
+	stopped    error
 
 	tree    *btree.BTreeG[*Entry] // by key
 	byIndex *btree.BTreeG[*Entry] // by index value and key; nil for kinds without an indexed field
@@ -119,16 +121,18 @@ func (c *Collection) load(ctx context.Context) {
 		return
 	}
 	for {
-		entries, rev, err := c.listAll(ctx)
-		if err == nil {
-			c.filled(entries, rev)
-			return
-		}
 		c.mu.RLock()
-		stopped := c.stopped
+		stopped, generation := c.stopped, c.generation
 		c.mu.RUnlock()
 		if ctx.Err() != nil || stopped != nil {
 			return
+		}
+		entries, rev, err := c.listAll(ctx)
+		if err == nil {
+			if c.filled(entries, rev, generation) {
+				return
+			}
+			continue
 		}
 		c.store.log.Warn("cache could not be filled", "resource", c.kind.GroupResource().String(), "err", err)
 		retry.wait(ctx)
@@ -192,9 +196,16 @@ func (c *Collection) newEntry(key string, rev int64, obj object.Object, size int
 	return &Entry{Object: obj, Revision: rev, coll: c, key: key, index: indexValue(obj), size: int32(size), lease: lease}
 }
 
-func (c *Collection) filled(entries []*Entry, rev int64) {
+// filled makes a list the content of the cache, unless events were lost since it was begun.
+func (c *Collection) filled(entries []*Entry, rev, generation int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.stopped != nil {
+		return true
+	}
+	if c.generation != generation {
+		return false
+	}
 	c.newTrees()
 	for _, e := range entries {
 		c.insert(e)
@@ -209,14 +220,15 @@ func (c *Collection) filled(entries []*Entry, rev int64) {
 		c.change(r)
 	}
 	close(c.ready)
+	return true
 }
 
 // reload lists anew and ends the watchers, since events were lost.
 func (c *Collection) reload() {
 	c.mu.Lock()
+	c.generation++
+	c.early = nil
 	if c.stopped != nil || c.loading {
-		// A load in progress is newer than the loss: it lists after the feed's new start or fails and tries again.
-		c.early = nil
 		c.mu.Unlock()
 		return
 	}

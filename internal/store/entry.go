@@ -156,16 +156,12 @@ func unstructuredWithVersion(u *unstructured.Unstructured, rv string) object.Obj
 func formatRevision(rev int64) string { return strconv.FormatInt(rev, 10) }
 
 // emptyObject is what a bookmark carries: the kind and a resourceVersion.
-func emptyObject(k *object.Kind, rev int64, annotations map[string]string) (object.Object, bool) {
-	obj, ok := k.Hub().New().(object.Object)
-	if !ok {
-		return nil, false
-	}
+func emptyObject(k *object.Kind, rev int64, annotations map[string]string) object.Object {
+	obj := k.Hub().New().(object.Object) // every stored kind has metadata
 	obj.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind())
 	obj.SetResourceVersion(formatRevision(rev))
 	if annotations != nil {
 		obj.SetAnnotations(annotations)
 	}
-	return obj, true
+	return obj
 }
-

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,15 +25,13 @@ type Event struct {
 	enc encodings
 }
 
-// change is an event before any selector: what a topic makes its events of. Derived events are made once, under
-// the collection's lock.
+// change is an event before any selector: what a topic makes its events of. Each form is made once.
 type change struct {
 	rev      int64
 	at       time.Time
 	old, new *Entry // nil: was not there, is not there
 
-	plain             *Event
-	entered, departed *Event
+	plain, entered, departed atomic.Pointer[Event]
 }
 
 // event is the change seen through a selector of which the old and the new state did or did not match.
@@ -40,40 +39,35 @@ func (c *change) event(oldIn, newIn bool) *Event {
 	switch {
 	case oldIn && newIn:
 		return c.whole()
+	case newIn && c.old == nil, oldIn && c.new == nil:
+		return c.whole()
 	case newIn:
-		if c.old == nil {
-			return c.whole()
-		}
-		if c.entered == nil {
-			c.entered = &Event{Type: watch.Added, Entry: c.new, Revision: c.rev}
-		}
-		return c.entered
+		return once(&c.entered, func() *Event { return &Event{Type: watch.Added, Entry: c.new, Revision: c.rev} })
 	case oldIn:
-		if c.new == nil {
-			return c.whole()
-		}
-		if c.departed == nil {
-			c.departed = &Event{Type: watch.Deleted, Entry: c.old.at(c.rev), Revision: c.rev}
-		}
-		return c.departed
+		return once(&c.departed, func() *Event { return &Event{Type: watch.Deleted, Entry: c.old.at(c.rev), Revision: c.rev} })
 	}
 	return nil
 }
 
 func (c *change) whole() *Event {
-	if c.plain != nil {
-		return c.plain
+	return once(&c.plain, func() *Event {
+		switch {
+		case c.new == nil:
+			return &Event{Type: watch.Deleted, Entry: c.old.at(c.rev), Revision: c.rev}
+		case c.old == nil:
+			return &Event{Type: watch.Added, Entry: c.new, Revision: c.rev}
+		}
+		return &Event{Type: watch.Modified, Entry: c.new, Revision: c.rev}
+	})
+}
+
+// once gives what p points to, making it if need be: all callers get the same.
+func once(p *atomic.Pointer[Event], make func() *Event) *Event {
+	if e := p.Load(); e != nil {
+		return e
 	}
-	c.plain = &Event{Revision: c.rev}
-	switch {
-	case c.new == nil:
-		c.plain.Type, c.plain.Entry = watch.Deleted, c.old.at(c.rev)
-	case c.old == nil:
-		c.plain.Type, c.plain.Entry = watch.Added, c.new
-	default:
-		c.plain.Type, c.plain.Entry = watch.Modified, c.new
-	}
-	return c.plain
+	p.CompareAndSwap(nil, make())
+	return p.Load()
 }
 
 // JSON is the event as one frame of a JSON watch stream in version v, with its newline. Encoded once for all watchers.
@@ -116,9 +110,6 @@ func newBookmark(c *Collection, rev int64, initialEnd bool) *Event {
 	if initialEnd {
 		annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
 	}
-	obj, ok := emptyObject(c.kind, rev, annotations)
-	if !ok {
-		return nil
-	}
+	obj := emptyObject(c.kind, rev, annotations)
 	return &Event{Type: watch.Bookmark, Entry: &Entry{Object: obj, Revision: rev, coll: c}, Revision: rev}
 }

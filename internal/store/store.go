@@ -147,6 +147,9 @@ func (s *Store) Close() {
 // A row that replaces another with the same storage prefix (a changed custom resource definition) ends
 // the old collection and its watchers.
 func (s *Store) Collection(k *object.Kind) *Collection {
+	if c := (*s.feed.colls.Load())[k.StoragePrefix]; c != nil && c.kind == k {
+		return c
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.colls[k.StoragePrefix]

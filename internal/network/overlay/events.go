@@ -15,13 +15,20 @@ type kernelEvents struct {
 	lost chan struct{}
 
 	mu      sync.Mutex
-	links   map[int]bool
+	gone    []loss
 	overrun bool // events were lost: anything may have happened
 }
 
+// loss is one thing that was taken away from an interface.
+type loss struct {
+	link  int
+	route *net.IPNet // the destination, of a route
+	neigh net.IP     // the address, of a neighbour or forwarding entry
+}
+
 func watchKernel(ctx context.Context) (*kernelEvents, error) {
-	e := &kernelEvents{lost: make(chan struct{}, 1), links: map[int]bool{}}
-	onError := func(error) { e.note(0, true) }
+	e := &kernelEvents{lost: make(chan struct{}, 1)}
+	onError := func(error) { e.note(loss{}, true) }
 	links := make(chan netlink.LinkUpdate, 64)
 	addrs := make(chan netlink.AddrUpdate, 64)
 	routes := make(chan netlink.RouteUpdate, 64)
@@ -52,33 +59,33 @@ func (e *kernelEvents) read(ctx context.Context, links chan netlink.LinkUpdate, 
 			if !ok {
 				links = nil
 			} else if u.Header.Type == unix.RTM_DELLINK || u.Attrs().Flags&net.FlagUp == 0 {
-				e.note(int(u.Index), false)
+				e.note(loss{link: int(u.Index)}, false)
 			}
 		case u, ok := <-addrs:
 			if !ok {
 				addrs = nil
 			} else if !u.NewAddr {
-				e.note(u.LinkIndex, false)
+				e.note(loss{link: u.LinkIndex}, false)
 			}
 		case u, ok := <-routes:
 			if !ok {
 				routes = nil
-			} else if u.Type == unix.RTM_DELROUTE {
-				e.note(u.LinkIndex, false)
+			} else if u.Type == unix.RTM_DELROUTE && u.Dst != nil {
+				e.note(loss{link: u.LinkIndex, route: u.Dst}, false)
 			}
 		case u, ok := <-neighs:
 			if !ok {
 				neighs = nil
-			} else if u.Type == unix.RTM_DELNEIGH {
-				e.note(u.LinkIndex, false)
+			} else if u.Type == unix.RTM_DELNEIGH && u.IP != nil {
+				e.note(loss{link: u.LinkIndex, neigh: u.IP}, false)
 			}
 		}
 	}
 }
 
-func (e *kernelEvents) note(link int, overrun bool) {
+func (e *kernelEvents) note(l loss, overrun bool) {
 	e.mu.Lock()
-	e.links[link] = true
+	e.gone = append(e.gone, l)
 	e.overrun = e.overrun || overrun
 	e.mu.Unlock()
 	select {
@@ -87,15 +94,36 @@ func (e *kernelEvents) note(link int, overrun bool) {
 	}
 }
 
-// concern takes the events noted so far and tells whether one is about what k needs and is not k's own doing any more to find.
+// concern takes the losses noted so far and tells whether k needs one of the things. What k removed itself leads to no
+// peer any more, and so is not among them.
 func (e *kernelEvents) concern(k *kernel) bool {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	hit := e.overrun || e.links[k.dev] || e.links[k.uplink.index] && k.plainRoutes()
-	clear(e.links)
-	e.overrun = false
-	return hit
+	gone, overrun := e.gone, e.overrun
+	e.gone, e.overrun = nil, false
+	e.mu.Unlock()
+	for _, l := range gone {
+		if k.needs(l) {
+			return true
+		}
+	}
+	return overrun
 }
 
-// plainRoutes tells whether some peer is reached without the tunnel.
-func (k *kernel) plainRoutes() bool { return k.backend.Type == BackendHostGW || k.backend.DirectRouting }
+func (k *kernel) needs(l loss) bool {
+	tunnel := k.backend.Type == BackendVXLAN && l.link == k.dev
+	if l.route == nil && l.neigh == nil {
+		return tunnel || l.link == k.uplink.index
+	}
+	for _, p := range k.peers {
+		if k.tunnelled(p) != tunnel || !tunnel && l.link != k.uplink.index {
+			continue
+		}
+		if l.route != nil && l.route.String() == p.subnet.String() {
+			return true
+		}
+		if l.neigh != nil && tunnel && (l.neigh.Equal(p.subnet.Addr().AsSlice()) || l.neigh.Equal(p.publicIP.AsSlice())) {
+			return true
+		}
+	}
+	return false
+}

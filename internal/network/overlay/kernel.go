@@ -3,6 +3,7 @@ package overlay
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
@@ -11,6 +12,7 @@ import (
 
 // kernel holds the routes to the other nodes. One goroutine uses it.
 type kernel struct {
+	cluster netip.Prefix
 	backend Backend
 	uplink  uplink
 	self    peer
@@ -22,8 +24,9 @@ type kernel struct {
 }
 
 // newKernel prepares this node: its own interface, for vxlan. self gets the hardware address.
-func newKernel(b Backend, up uplink, device string, subnet netip.Prefix, public netip.Addr) (*kernel, error) {
-	k := &kernel{backend: b, uplink: up, device: device, mtu: up.mtu, peers: map[string]peer{}}
+func newKernel(n NetConf, up uplink, device string, subnet netip.Prefix, public netip.Addr) (*kernel, error) {
+	b := n.Backend
+	k := &kernel{cluster: n.Network, backend: b, uplink: up, device: device, mtu: up.mtu, peers: map[string]peer{}}
 	if b.MTU > 0 {
 		k.mtu = b.MTU
 	}
@@ -132,8 +135,7 @@ func (k *kernel) route(p peer) *netlink.Route {
 	return &netlink.Route{LinkIndex: k.uplink.index, Dst: prefixNet(p.subnet), Gw: p.publicIP.AsSlice(), Protocol: unix.RTPROT_BOOT}
 }
 
-// sync makes the kernel hold exactly what leads to the peers, as far as it concerns the vxlan interface. It is for the start and for
-// when somebody changed things; single nodes come and go by set and remove.
+// sync makes the kernel hold exactly what leads to the peers. It is for the start and for when somebody changed things; single nodes come and go by set and remove.
 func (k *kernel) sync() error {
 	if err := k.ensureDevice(); err != nil {
 		return err
@@ -141,6 +143,9 @@ func (k *kernel) sync() error {
 	var errs []error
 	if k.backend.Type == BackendVXLAN {
 		errs = append(errs, k.dropUnknown())
+	}
+	if k.plainRoutes() {
+		errs = append(errs, k.dropUnknownRoutes())
 	}
 	for _, p := range k.peers {
 		errs = append(errs, k.add(p))
@@ -183,3 +188,32 @@ func (k *kernel) dropUnknown() error {
 	}
 	return errors.Join(errs...)
 }
+
+// dropUnknownRoutes removes plain routes into the cluster's range that lead to no peer.
+func (k *kernel) dropUnknownRoutes() error {
+	wanted := map[string]bool{}
+	for _, p := range k.peers {
+		if !k.tunnelled(p) {
+			wanted[p.subnet.String()] = true
+		}
+	}
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{LinkIndex: k.uplink.index, Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
+	errs := []error{err}
+	for i := range routes {
+		if routes[i].Gw != nil && inRange(routes[i].Dst, k.cluster) && !wanted[routes[i].Dst.String()] {
+			errs = append(errs, netlink.RouteDel(&routes[i]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func inRange(dst *net.IPNet, cluster netip.Prefix) bool {
+	if dst == nil {
+		return false
+	}
+	p, err := netip.ParsePrefix(dst.String())
+	return err == nil && cluster.Contains(p.Addr()) && p.Bits() >= cluster.Bits()
+}
+
+// plainRoutes tells whether some peer may be reached without the tunnel.
+func (k *kernel) plainRoutes() bool { return k.backend.Type == BackendHostGW || k.backend.DirectRouting }

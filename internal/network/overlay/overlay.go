@@ -244,7 +244,7 @@ func (o *Overlay) serve(ctx context.Context, up uplink, subnet netip.Prefix, pub
 	if !o.cfg.NetConf.Network.Contains(subnet.Addr()) {
 		return subnet, fmt.Errorf("the node's pod subnet %v is outside of the cluster's %v", subnet, o.cfg.NetConf.Network)
 	}
-	k, err := newKernel(o.cfg.NetConf.Backend, up, o.cfg.Device, subnet, public)
+	k, err := newKernel(o.cfg.NetConf, up, o.cfg.Device, subnet, public)
 	if err != nil {
 		return subnet, err
 	}
@@ -296,7 +296,7 @@ func (o *Overlay) follow(ctx context.Context, k *kernel, rules *ruleKeeper, even
 			if !events.concern(k) {
 				continue
 			}
-			o.cfg.Log.Info("somebody changed the overlay's interface or routes, putting them back")
+			o.cfg.Log.Warn("somebody changed the overlay's interface or routes, putting them back")
 			mac := k.self.mac
 			if err := k.sync(); err != nil {
 				return k.self.subnet, err
@@ -398,7 +398,7 @@ func (o *Overlay) writeSubnetFile(k *kernel) error {
 }
 
 // Cleanup removes everything that an [Overlay] with this configuration made in the kernel and on disk. None may run
-// meanwhile. The Node's annotations stay. Only NetConf.Backend, Device and SubnetFile are read.
+// meanwhile. The Node's annotations stay. Only NetConf, Device and SubnetFile are read.
 func Cleanup(ctx context.Context, cfg Config) error {
 	cfg.NetConf.complete()
 	if cfg.Device == "" {
@@ -416,7 +416,7 @@ func Cleanup(ctx context.Context, cfg Config) error {
 			errs = append(errs, err)
 		}
 	}
-	if cfg.NetConf.Backend.Type == BackendHostGW && cfg.NetConf.Network.IsValid() {
+	if (cfg.NetConf.Backend.Type == BackendHostGW || cfg.NetConf.Backend.DirectRouting) && cfg.NetConf.Network.IsValid() {
 		errs = append(errs, cleanHostRoutes(cfg.NetConf.Network))
 	}
 	return errors.Join(errs...)
@@ -430,10 +430,7 @@ func cleanHostRoutes(cluster netip.Prefix) error {
 	}
 	var errs []error
 	for i := range routes {
-		if routes[i].Dst == nil || routes[i].Gw == nil {
-			continue
-		}
-		if dst, err := netip.ParsePrefix(routes[i].Dst.String()); err == nil && cluster.Contains(dst.Addr()) && dst.Bits() >= cluster.Bits() {
+		if routes[i].Gw != nil && inRange(routes[i].Dst, cluster) {
 			errs = append(errs, netlink.RouteDel(&routes[i]))
 		}
 	}

@@ -127,7 +127,7 @@ func (l *lineReader) next() ([]byte, error) {
 type writer struct {
 	o       Options
 	left    int64 // bytes; negative is without limit
-	started bool // in the middle of a line made of parts
+	started bool  // in the middle of a line made of parts
 }
 
 // Entry is one line of a log.

@@ -93,6 +93,9 @@ func (g *generator) phase(s *corev1.PodStatus) {
 	if g.Failed {
 		p = corev1.PodFailed
 	}
+	if g.Over && p != corev1.PodSucceeded {
+		p = ended(s)
+	}
 	if (p == corev1.PodFailed || p == corev1.PodSucceeded) && anyRunning(s) {
 		p = corev1.PodRunning
 		if old == corev1.PodPending || old == "" {
@@ -100,6 +103,16 @@ func (g *generator) phase(s *corev1.PodStatus) {
 		}
 	}
 	s.Phase = p
+}
+
+// ended is the phase of a pod whose containers were stopped.
+func ended(s *corev1.PodStatus) corev1.PodPhase {
+	for i := range s.ContainerStatuses {
+		if t := s.ContainerStatuses[i].State.Terminated; t == nil || t.ExitCode != 0 {
+			return corev1.PodFailed
+		}
+	}
+	return corev1.PodSucceeded
 }
 
 func anyRunning(s *corev1.PodStatus) bool {

@@ -114,6 +114,9 @@ func (o Offer) match(c clause) (Form, bool) {
 	if f.As == "" {
 		return f, true
 	}
+	if f.As == "Table" && f.Media == Protobuf {
+		return f, false // tables have no protobuf form
+	}
 	return f, o.As != nil && o.As(f.As, f.Group, f.Version)
 }
 

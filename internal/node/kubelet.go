@@ -1,0 +1,242 @@
+// Package node is the kubelet: it runs the pods that the API assigns to this node, and those of a directory, on a container
+// runtime, and keeps the Node object true.
+//
+// [New] reads the machine and makes the parts, [Kubelet.Run] starts them and returns when its context ends; containers
+// go on running then, and the next kubelet takes them over. [Kubelet.Ready] is closed when the node is Ready.
+//
+// The parts, each a package below: cri (the runtime), pods (what each pod needs next, done), plan (decided), spec (a
+// pod's spec in the runtime's terms), status (a pod's status), volume, objects (config maps and secrets), env, downward,
+// probe, hook, logs, static (pods of a directory), nodestatus (the Node object and its lease), stats, server (the HTTPS API),
+// bootstrap (certificates).
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/record"
+
+	"hyperkube/internal/client"
+	"hyperkube/internal/node/downward"
+	"hyperkube/internal/node/logs"
+	"hyperkube/internal/node/nodestatus"
+	"hyperkube/internal/node/objects"
+	"hyperkube/internal/node/pods"
+	"hyperkube/internal/node/spec"
+	"hyperkube/internal/node/static"
+	"hyperkube/internal/node/status"
+	"hyperkube/internal/node/volume"
+)
+
+// Kubelet runs the pods of a node.
+type Kubelet struct {
+	cfg  Config
+	log  *slog.Logger
+	ctx  context.Context
+	stop context.CancelFunc
+
+	informers *client.Informers
+	assigned  *client.Informer[*corev1.Pod]
+	services  *client.Informer[*corev1.Service]
+	self      *client.Informer[*corev1.Node]
+
+	node   *spec.Node
+	pods   *pods.Manager
+	status *nodestatus.Manager
+	static *static.Manager
+	events record.EventRecorder
+	writer *status.Writer
+	loaded chan struct{} // the API has told all pods of this node
+}
+
+// New makes a kubelet. Nothing runs before Run.
+func New(cfg Config) (*Kubelet, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	machine, capacity, allocatable, err := cfg.machine()
+	if err != nil {
+		return nil, err
+	}
+	k := &Kubelet{cfg: cfg, log: slog.Default().With("component", "kubelet"), node: cfg.node(machine, allocatable), loaded: make(chan struct{})}
+	k.ctx, k.stop = context.WithCancel(context.Background())
+	k.writer = status.NewWriter(k.ctx, cfg.Client)
+	if cfg.Client != nil {
+		k.informers = client.NewInformers(cfg.Client)
+		k.assigned = client.InformerWith(k.informers, client.Pods, client.Select{Fields: "spec.nodeName=" + cfg.NodeName})
+		k.services = client.InformerFor(k.informers, client.Services)
+		k.self = client.InformerWith(k.informers, client.Nodes, client.Select{Fields: "metadata.name=" + cfg.NodeName})
+		k.events = client.NewRecorder(k.ctx, cfg.Client, "kubelet", cfg.NodeName)
+	}
+	k.status = nodestatus.New(nodestatus.Config{
+		Client: cfg.Client, CRI: cfg.CRI, Name: cfg.NodeName, Hostname: cfg.Hostname, IPs: cfg.NodeIPs, Labels: cfg.Labels, Taints: cfg.Taints,
+		ProviderID: cfg.ProviderID, Register: !cfg.NoRegister, Port: k.port(), Version: cfg.Version, Machine: machine, Capacity: capacity,
+		Allocatable: allocatable, RootDir: cfg.RootDir, Thresholds: *cfg.EvictionHard, MaxImages: cfg.MaxImages, LeaseDuration: cfg.LeaseSeconds,
+		ReportEvery: cfg.StatusEvery, Event: k.nodeEvent,
+	})
+	k.makePods()
+	k.static = static.New(static.Config{Path: cfg.PodManifestPath, NodeName: cfg.NodeName, Client: cfg.Client, Default: cfg.DefaultPod,
+		Update: k.pods.Update, Remove: k.pods.Remove, MirrorChanged: k.pods.Wake})
+	k.status.OnNetwork(k.pods.WakeAll)
+	return k, nil
+}
+
+func (k *Kubelet) port() int32 {
+	if k.cfg.Server == nil {
+		return 0
+	}
+	return k.cfg.Server.Port
+}
+
+func (k *Kubelet) makePods() {
+	cfg := &k.cfg
+	objs := objects.New(cfg.Client, k.informers, func(uid types.UID) { k.pods.Wake(uid) })
+	vols := volume.New(volume.Config{RootDir: cfg.RootDir, Objects: objs, Tokens: k.tokens(), Claims: cfg.Claims, Facts: k.facts})
+	pc := pods.Config{
+		CRI: cfg.CRI, Client: cfg.Client, Volumes: vols, Objects: objs, Images: cfg.Images, Cgroups: cfg.Cgroups, Events: podEvents{k},
+		Writer: k.writer, Node: k.node, HostIPs: func() []string { return cfg.NodeIPs }, StatusTarget: k.target, Admit: k.admit,
+		NetworkReady: k.status.NetworkReady, LogDir: cfg.PodLogsDir, ContainerLogsDir: cfg.ContainerLogsDir, MaxRestartDelay: cfg.MaxRestartDelay,
+	}
+	if cfg.Client != nil {
+		pc.Services, pc.ServicesReady = k.services.List, k.services.WaitForSync
+	}
+	k.pods = pods.New(pc)
+}
+
+// facts of a pod for the downward API.
+func (k *Kubelet) facts(p *corev1.Pod) downward.Facts {
+	return downward.Facts{PodIPs: status.PodIPs(p, k.pods.Seen(p.UID), k.cfg.NodeIPs), HostIPs: k.cfg.NodeIPs, Allocatable: k.node.Allocatable}
+}
+
+// target is the object that a pod's status is written to.
+func (k *Kubelet) target(p *corev1.Pod) *corev1.Pod {
+	if !static.IsStatic(p) {
+		return p
+	}
+	return k.static.Target(p)
+}
+
+// Ready is closed when the node is Ready in the API; without one, when it can run pods.
+func (k *Kubelet) Ready() <-chan struct{} { return k.status.Ready() }
+
+// Pods is the manager of the node's pods.
+func (k *Kubelet) Pods() *pods.Manager { return k.pods }
+
+// Run until ctx ends.
+func (k *Kubelet) Run(ctx context.Context) error {
+	defer k.stop()
+	// Everything must have listened before the first pod is told.
+	if k.cfg.Client != nil {
+		k.assigned.OnChange(k.changed)
+		k.informers.Start(k.ctx)
+	} else {
+		close(k.loaded)
+	}
+	k.static.Load()
+	parts := []func(context.Context) error{k.status.Run, k.pods.Run, k.static.Run, k.rotateLogs, k.tidy}
+	if k.cfg.Client != nil {
+		parts = append(parts, k.load)
+	}
+	serve, err := k.servers()
+	if err != nil {
+		return err
+	}
+	parts = append(parts, serve...)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	errs := make(chan error, len(parts))
+	for _, f := range parts {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				errs <- err
+				cancel()
+			}
+		}()
+	}
+	wg.Wait()
+	close(errs)
+	var all []error
+	for err := range errs {
+		all = append(all, err)
+	}
+	return errors.Join(all...)
+}
+
+// load tells when all pods of the API are known.
+func (k *Kubelet) load(ctx context.Context) error {
+	if k.assigned.WaitForSync(ctx) == nil {
+		close(k.loaded)
+	}
+	return nil
+}
+
+// changed takes a change of a pod of the API.
+func (k *Kubelet) changed(old, now *corev1.Pod) {
+	switch {
+	case now == nil && static.IsMirror(old):
+		k.static.Mirror(old, true)
+	case now == nil:
+		k.pods.Remove(old.UID)
+	case static.IsMirror(now):
+		k.writer.Seen(now)
+		k.static.Mirror(now, false)
+	default:
+		if old != nil && old.UID != now.UID {
+			k.pods.Remove(old.UID)
+		}
+		k.writer.Seen(now)
+		if old == nil || needsSync(old, now) {
+			k.pods.Update(now)
+		}
+	}
+}
+
+// tidy removes what earlier kubelets left of pods that are gone, once all pods are known and the runtime answers.
+func (k *Kubelet) tidy(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-k.loaded:
+	}
+	delay := 100 * time.Millisecond
+	for ctx.Err() == nil {
+		err := k.pods.Orphans(ctx)
+		if err == nil {
+			return nil
+		}
+		k.log.Info("leftovers of earlier pods not removed", "error", err, "retryIn", delay)
+		select {
+		case <-ctx.Done():
+		case <-time.After(delay):
+		}
+		delay = min(2*delay, time.Minute)
+	}
+	return nil
+}
+
+// rotateLogs looks at the sizes of the logs of running containers.
+func (k *Kubelet) rotateLogs(ctx context.Context) error {
+	r := logs.Rotation{MaxSize: k.cfg.LogMaxSize, MaxFiles: k.cfg.LogMaxFiles, Reopen: k.pods.ReopenLog, Now: time.Now}
+	t := time.NewTicker(k.cfg.LogCheck)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		for id, path := range k.pods.RunningLogs() {
+			if err := r.Check(ctx, id, path); err != nil && ctx.Err() == nil {
+				k.log.Warn("log not rotated", "container", id, "error", err)
+			}
+		}
+	}
+}

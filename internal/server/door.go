@@ -1,0 +1,164 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"hyperkube/internal/server/registry"
+	"hyperkube/internal/server/request"
+)
+
+// exchange is one HTTP request for a resource and its answer.
+type exchange struct {
+	s   *Server
+	w   *response
+	r   *http.Request
+	req *request.Request
+	t   registry.Target
+	q   url.Values
+	// For audit: what came in and what went out.
+	in, out runtime.Object
+}
+
+// serve is the HTTP door: everything that concerns every request, resource or not.
+func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	req := &request.Request{Info: request.Parse(r), AuditID: auditID(r), UserAgent: r.UserAgent(), SourceIP: sourceIP(r)}
+	w := &response{ResponseWriter: rw, req: req}
+	rw.Header().Set("Audit-Id", req.AuditID)
+	long := req.LongRunning()
+	ctx := request.With(r.Context(), req)
+	cancel := context.CancelFunc(nil)
+	if long {
+		ctx, cancel = s.metrics.longRunning(ctx, req)
+	} else {
+		ctx, cancel = context.WithTimeout(ctx, s.timeout(r))
+	}
+	r = r.WithContext(ctx)
+	defer func() {
+		p := recover()
+		cancel()
+		if p != nil && p != http.ErrAbortHandler {
+			s.panicked(w, r, p)
+		}
+		s.metrics.observe(req, w.code, long, time.Since(start))
+		if p == http.ErrAbortHandler {
+			panic(p) // net/http ends the connection quietly
+		}
+	}()
+	s.pass(w, r, req)
+}
+
+// pass takes the request through authentication, flow control and authorization.
+func (s *Server) pass(w *response, r *http.Request, req *request.Request) {
+	if err := s.authenticate(r, req); err != nil {
+		sendStatus(w, r, err)
+		return
+	}
+	audit := func(int, runtime.Object, runtime.Object) {}
+	if s.parts.Audit != nil {
+		if f := s.parts.Audit(r.Context(), req); f != nil {
+			audit = f
+		}
+	}
+	x := &exchange{s: s, w: w, r: r, req: req}
+	defer func() { audit(w.code, x.in, x.out) }()
+
+	done, err := s.admit(r.Context(), req)
+	if err == nil {
+		defer done()
+		err = s.authorize(r.Context(), req)
+	}
+	if err != nil {
+		sendStatus(w, r, err)
+		return
+	}
+	if !req.IsResourceRequest {
+		s.serveNonAPI(w, r, req)
+		return
+	}
+	x.serve()
+}
+
+// authenticate finds out who asks.
+func (s *Server) authenticate(r *http.Request, req *request.Request) error {
+	if s.parts.Authenticator == nil {
+		req.User = &user.DefaultInfo{Name: user.Anonymous, Groups: []string{user.AllUnauthenticated}}
+	} else {
+		resp, ok, err := s.parts.Authenticator.AuthenticateRequest(r)
+		if err != nil || !ok || resp == nil || resp.User == nil {
+			if err != nil {
+				s.log.Debug("request not authenticated", "path", req.Path, "source", req.SourceIP, "err", err)
+			}
+			return apierrors.NewUnauthorized("Unauthorized")
+		}
+		req.User = resp.User
+		r.Header.Del("Authorization")
+	}
+	for h := range r.Header {
+		if strings.HasPrefix(h, "Impersonate-") {
+			if s.parts.Impersonate == nil {
+				return apierrors.NewForbidden(schema.GroupResource{}, "", errors.New("impersonation is not enabled"))
+			}
+			return s.parts.Impersonate(r, req)
+		}
+	}
+	return nil
+}
+
+// timeout of a request: what the client asks for, but not more than the server's.
+func (s *Server) timeout(r *http.Request) time.Duration {
+	if !strings.Contains(r.URL.RawQuery, "timeout=") {
+		return s.cfg.RequestTimeout
+	}
+	d, err := time.ParseDuration(r.URL.Query().Get("timeout"))
+	if err != nil || d <= 0 || d > s.cfg.RequestTimeout {
+		return s.cfg.RequestTimeout
+	}
+	return d
+}
+
+func (s *Server) panicked(w *response, r *http.Request, p any) {
+	s.log.Error("request panicked", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	if w.code == 0 && !w.hijacked {
+		sendStatus(w, r, statusError(http.StatusInternalServerError, metav1.StatusReasonInternalError,
+			"This request caused apiserver to panic. Look in the logs for details."))
+	}
+}
+
+func auditID(r *http.Request) string {
+	if id := r.Header.Get("Audit-Id"); id != "" && len(id) <= 128 {
+		return id
+	}
+	return uuid.NewString()
+}
+
+func sourceIP(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
+// notFound is the answer for paths that nobody serves, which upstream gives as text.
+func notFound(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusNotFound)
+	_, _ = w.Write([]byte("404 page not found\n"))
+}

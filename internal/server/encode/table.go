@@ -1,0 +1,141 @@
+package encode
+
+import (
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"hyperkube/internal/object"
+	"hyperkube/internal/object/codec"
+	"hyperkube/internal/server/negotiate"
+	"hyperkube/internal/store"
+)
+
+// TableOptions say how a table is made.
+type TableOptions struct {
+	Include metav1.IncludeObjectPolicy
+	// NoHeaders leaves the column definitions out, as all but the first event of a watch do.
+	NoHeaders bool
+	Now       time.Time
+}
+
+// CheckInclude judges the includeObject of a query; empty means Metadata.
+func CheckInclude(s string) (metav1.IncludeObjectPolicy, error) {
+	switch p := metav1.IncludeObjectPolicy(s); p {
+	case "":
+		return metav1.IncludeMetadata, nil
+	case metav1.IncludeNone, metav1.IncludeMetadata, metav1.IncludeObject:
+		return p, nil
+	}
+	return "", apierrors.NewBadRequest(fmt.Sprintf("unrecognized includeObject value: %q", s))
+}
+
+// Table of objects of a kind. The forms of a table are JSON and YAML.
+func Table(k *object.Kind, v *object.Version, objs []object.Object, meta metav1.ListMeta, o TableOptions) (*metav1.Table, error) {
+	t := &metav1.Table{ListMeta: meta, Rows: make([]metav1.TableRow, 0, len(objs)), ColumnDefinitions: []metav1.TableColumnDefinition{}}
+	if !o.NoHeaders {
+		t.ColumnDefinitions = columns(k)
+	}
+	for _, obj := range objs {
+		row := metav1.TableRow{Cells: cells(k, obj, o.Now)}
+		switch o.Include {
+		case metav1.IncludeMetadata:
+			row.Object.Object = Partial(obj, "v1")
+		case metav1.IncludeObject:
+			in, err := inVersion(v, obj)
+			if err != nil {
+				return nil, err
+			}
+			row.Object.Object = in
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t, nil
+}
+
+func inVersion(v *object.Version, obj object.Object) (runtime.Object, error) {
+	if v.FromHub == nil {
+		return codec.WithKind(obj, v.GroupVersion.WithKind(v.Kind)), nil
+	}
+	return v.FromHub(obj)
+}
+
+// defaultColumns are those of kinds that say none.
+var defaultColumns = []metav1.TableColumnDefinition{
+	{Name: "Name", Type: "string", Format: "name", Description: metav1.ObjectMeta{}.SwaggerDoc()["name"]},
+	{Name: "Created At", Type: "date", Description: metav1.ObjectMeta{}.SwaggerDoc()["creationTimestamp"]},
+}
+
+func columns(k *object.Kind) []metav1.TableColumnDefinition {
+	if k.Cells == nil {
+		return defaultColumns
+	}
+	return k.Columns
+}
+
+func cells(k *object.Kind, obj object.Object, now time.Time) []any {
+	if k.Cells != nil {
+		return k.Cells(obj, now)
+	}
+	created := obj.GetCreationTimestamp()
+	return []any{obj.GetName(), created.UTC().Format(time.RFC3339)}
+}
+
+// Partial is the metadata of an object alone.
+func Partial(obj object.Object, version string) *metav1.PartialObjectMetadata {
+	p := &metav1.PartialObjectMetadata{ObjectMeta: *objectMeta(obj)}
+	p.SetGroupVersionKind(schema.GroupVersionKind{Group: metav1.GroupName, Version: version, Kind: "PartialObjectMetadata"})
+	return p
+}
+
+// objectMeta is shared for typed objects.
+func objectMeta(obj object.Object) *metav1.ObjectMeta {
+	if a, ok := obj.(metav1.ObjectMetaAccessor); ok {
+		if m, ok := a.GetObjectMeta().(*metav1.ObjectMeta); ok {
+			return m
+		}
+	}
+	return &metav1.ObjectMeta{
+		Name: obj.GetName(), GenerateName: obj.GetGenerateName(), Namespace: obj.GetNamespace(), UID: obj.GetUID(),
+		ResourceVersion: obj.GetResourceVersion(), Generation: obj.GetGeneration(), CreationTimestamp: obj.GetCreationTimestamp(),
+		DeletionTimestamp: obj.GetDeletionTimestamp(), DeletionGracePeriodSeconds: obj.GetDeletionGracePeriodSeconds(),
+		Labels: obj.GetLabels(), Annotations: obj.GetAnnotations(), OwnerReferences: obj.GetOwnerReferences(),
+		Finalizers: obj.GetFinalizers(), ManagedFields: obj.GetManagedFields(),
+	}
+}
+
+// Transformed writes one object as the form asks: a table or its metadata.
+func Transformed(f negotiate.Form, k *object.Kind, v *object.Version, obj object.Object, o TableOptions) ([]byte, error) {
+	if f.As == "PartialObjectMetadata" {
+		return Any(f, Partial(obj, f.Version), f.Target())
+	}
+	t, err := Table(k, v, []object.Object{obj}, metav1.ListMeta{ResourceVersion: obj.GetResourceVersion()}, o)
+	if err != nil {
+		return nil, err
+	}
+	return Any(f, t, f.Target())
+}
+
+// TransformedList writes a page as the form asks: a table or a list of metadata.
+func TransformedList(f negotiate.Form, k *object.Kind, v *object.Version, p *store.Page, o TableOptions) ([]byte, error) {
+	if f.As == "PartialObjectMetadataList" {
+		l := &metav1.PartialObjectMetadataList{ListMeta: ListMeta(p), Items: make([]metav1.PartialObjectMetadata, 0, len(p.Entries))}
+		for _, e := range p.Entries {
+			l.Items = append(l.Items, metav1.PartialObjectMetadata{ObjectMeta: *objectMeta(e.Object)})
+		}
+		return Any(f, l, f.Target())
+	}
+	objs := make([]object.Object, len(p.Entries))
+	for i, e := range p.Entries {
+		objs[i] = e.Object
+	}
+	t, err := Table(k, v, objs, ListMeta(p), o)
+	if err != nil {
+		return nil, err
+	}
+	return Any(f, t, f.Target())
+}

@@ -1,0 +1,63 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"hyperkube/internal/server/negotiate"
+)
+
+// statusOf makes the Status that tells a client of an error. What is no error of the API becomes a 500 with its text.
+func statusOf(err error) *metav1.Status {
+	var known apierrors.APIStatus
+	if errors.As(err, &known) {
+		s := known.Status()
+		s.Status = metav1.StatusFailure
+		if s.Code == 0 {
+			s.Code = http.StatusInternalServerError
+		}
+		return &s
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return ptr(apierrors.NewTimeoutError("request did not complete within the allotted timeout", 0).Status())
+	case errors.Is(err, context.Canceled):
+		return ptr(apierrors.NewTimeoutError("the request was given up", 0).Status())
+	}
+	return &metav1.Status{Status: metav1.StatusFailure, Code: http.StatusInternalServerError, Message: err.Error(), Reason: metav1.StatusReasonUnknown}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func errNotAcceptable(o negotiate.Offer) error {
+	return statusError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable,
+		"only the following media types are accepted: "+strings.Join(o.Accepted(), ", "))
+}
+
+func errMedia(accepted ...string) error {
+	return statusError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
+		"the body of the request was in an unknown format - accepted media types include: "+strings.Join(accepted, ", "))
+}
+
+func errMethod(gr schema.GroupResource, verb string) error {
+	return apierrors.NewMethodNotSupported(gr, verb)
+}
+
+func errTooLarge(limit int64) error {
+	return apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", limit))
+}
+
+func errNotServed(path string) error {
+	return statusError(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource: "+path)
+}
+
+func statusError(code int32, reason metav1.StatusReason, text string) *apierrors.StatusError {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: code, Reason: reason, Message: text}}
+}

@@ -1,0 +1,319 @@
+package server
+
+import (
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"hyperkube/internal/object"
+	"hyperkube/internal/server/decode"
+	"hyperkube/internal/server/encode"
+	"hyperkube/internal/server/negotiate"
+)
+
+// serve finds what the request is for and does it.
+func (x *exchange) serve() {
+	t, err := x.s.target(x.req)
+	if err == errNoRow {
+		if x.s.parts.Delegate == nil || !x.s.parts.Delegate(x.w, x.r, x.req) {
+			notFound(x.w)
+		}
+		return
+	}
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	x.t = t
+	if h := x.s.handler(t, x.req.Subresource); h != nil && h.Connect != nil {
+		h.Connect(x.w, x.r, x.req)
+		return
+	}
+	if x.q, err = query(x.r); err != nil {
+		x.fail(err)
+		return
+	}
+	x.verb()
+}
+
+func (x *exchange) verb() {
+	switch x.req.Verb {
+	case "get":
+		x.get()
+	case "list":
+		x.list()
+	case "watch":
+		x.watch()
+	case "create":
+		x.create()
+	case "update":
+		x.update()
+	case "patch":
+		x.patch()
+	case "delete":
+		x.delete()
+	case "deletecollection":
+		x.deleteCollection()
+	default:
+		x.fail(errMethod(x.t.Kind.GroupResource(), x.req.Verb))
+	}
+}
+
+func query(r *http.Request) (url.Values, error) {
+	if r.URL.RawQuery == "" {
+		return nil, nil
+	}
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, statusError(http.StatusBadRequest, metav1.StatusReasonBadRequest, err.Error())
+	}
+	return q, nil
+}
+
+func (x *exchange) fail(err error) { x.out = sendStatus(x.w, x.r, err) }
+
+// offer is what the target can answer with.
+func (x *exchange) offer(list bool) negotiate.Offer {
+	_, custom := x.t.Version.New().(interface{ UnstructuredContent() map[string]any })
+	o := negotiate.Offer{YAML: true, Protobuf: !custom && !jsonOnly(x.t.Version.Group)}
+	if !x.t.Kind.Virtual || x.t.Kind.Serves("list") {
+		o.As = negotiate.TransformMeta(list)
+	}
+	return o
+}
+
+// jsonOnly are the groups whose types were never given a protobuf form.
+func jsonOnly(group string) bool {
+	return group == "apiextensions.k8s.io" || group == "apiregistration.k8s.io"
+}
+
+// form negotiates the answer; false: the refusal was sent.
+func (x *exchange) form(list bool) (negotiate.Form, bool) {
+	o := x.offer(list)
+	f, ok := negotiate.Accept(x.r.Header.Get("Accept"), o)
+	if !ok {
+		x.fail(errNotAcceptable(o))
+		return f, false
+	}
+	f.Pretty = f.Pretty || x.q != nil && (x.q.Get("pretty") == "1" || x.q.Get("pretty") == "true")
+	return f, true
+}
+
+// body reads the request's body up to the limit.
+func (x *exchange) body() ([]byte, error) {
+	if x.r.ContentLength > MaxBody {
+		return nil, errTooLarge(MaxBody)
+	}
+	if n := x.r.ContentLength; n > 0 {
+		data := make([]byte, n)
+		if _, err := io.ReadFull(x.r.Body, data); err != nil {
+			return nil, badBody(err)
+		}
+		return data, nil
+	}
+	data, err := io.ReadAll(io.LimitReader(x.r.Body, MaxBody+1))
+	if err != nil {
+		return nil, badBody(err)
+	}
+	if len(data) > MaxBody {
+		return nil, errTooLarge(MaxBody)
+	}
+	return data, nil
+}
+
+func badBody(err error) error {
+	return statusError(http.StatusBadRequest, metav1.StatusReasonBadRequest, "the request's body could not be read: "+err.Error())
+}
+
+// media is the media type of the body; an error when no decoder knows it.
+func (x *exchange) media() (string, error) {
+	m := negotiate.ContentType(x.r.Header.Get("Content-Type"))
+	o := x.offer(false)
+	switch {
+	case m == negotiate.JSON, m == negotiate.YAML, m == negotiate.Protobuf && o.Protobuf:
+		return m, nil
+	}
+	return "", errMedia(o.Accepted()...)
+}
+
+// object reads the body as what the target takes.
+func (x *exchange) object(validation string) (object.Object, error) {
+	media, err := x.media()
+	if err != nil {
+		return nil, err
+	}
+	data, err := x.body()
+	if err != nil {
+		return nil, err
+	}
+	obj, err := decode.Body(data, media, x.s.expect(x.req, x.t), validation, x.req.Warn)
+	if err == nil {
+		x.in = obj
+	}
+	return obj, err
+}
+
+func (x *exchange) create() {
+	f, ok := x.form(false)
+	if !ok {
+		return
+	}
+	o, err := decode.Create(x.q)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	obj, err := x.object(o.FieldValidation)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	out, err := x.s.create(x.r.Context(), x.req, x.t, obj, o)
+	x.answer(http.StatusCreated, f, out, err)
+}
+
+func (x *exchange) update() {
+	f, ok := x.form(false)
+	if !ok {
+		return
+	}
+	o, err := decode.Update(x.q)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	obj, err := x.object(o.FieldValidation)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	out, err := x.s.update(x.r.Context(), x.req, x.t, obj, o)
+	code := http.StatusOK
+	if out.Created {
+		code = http.StatusCreated
+	}
+	x.answer(code, f, out, err)
+}
+
+func (x *exchange) patch() {
+	f, ok := x.form(false)
+	if !ok {
+		return
+	}
+	kind := types.PatchType(negotiate.ContentType(x.r.Header.Get("Content-Type")))
+	o, err := decode.Patch(x.q, kind)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	data, err := x.body()
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	out, err := x.s.patch(x.r.Context(), x.req, x.t, kind, data, o)
+	code := http.StatusOK
+	if out.Created {
+		code = http.StatusCreated
+	}
+	x.answer(code, f, out, err)
+}
+
+func (x *exchange) delete() {
+	f, ok := x.form(false)
+	if !ok {
+		return
+	}
+	o, err := x.deleteOptions()
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	out, err := x.s.delete(x.r.Context(), x.req, x.t, o)
+	if err == nil && out.Removed && !returnsDeleted(x.t.Kind.GroupResource()) {
+		x.deleted(f, out)
+		return
+	}
+	x.answer(http.StatusOK, f, out, err)
+}
+
+// deleted answers a removal with a Status.
+func (x *exchange) deleted(f negotiate.Form, out outcome) {
+	s := &metav1.Status{Status: metav1.StatusSuccess, Details: &metav1.StatusDetails{
+		Name: out.Object.GetName(), Group: x.t.Version.Group, Kind: x.t.Kind.Resource, UID: out.Object.GetUID(),
+	}}
+	f.As = ""
+	x.send(http.StatusOK, f, s)
+}
+
+func (x *exchange) deleteOptions() (*metav1.DeleteOptions, error) {
+	data, err := x.body()
+	if err != nil {
+		return nil, err
+	}
+	media := negotiate.ContentType(x.r.Header.Get("Content-Type"))
+	if len(data) > 0 && media != negotiate.JSON && media != negotiate.YAML && media != negotiate.Protobuf {
+		return nil, errMedia(negotiate.JSON, negotiate.YAML, negotiate.Protobuf)
+	}
+	return decode.Delete(data, media, x.q)
+}
+
+func (x *exchange) get() {
+	f, ok := x.form(false)
+	if !ok {
+		return
+	}
+	o, err := decode.Get(x.q)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	out, err := x.s.get(x.r.Context(), x.req, x.t, o)
+	x.answer(http.StatusOK, f, out, err)
+}
+
+// send writes a status or another object of meta/v1.
+func (x *exchange) send(code int, f negotiate.Form, s *metav1.Status) {
+	x.out = s
+	data, err := encode.Any(f, s, encode.StatusKind)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	send(x.w, x.r, code, f.Media, encode.One(data))
+}
+
+// answer writes the outcome of a verb in the form that was negotiated.
+func (x *exchange) answer(code int, f negotiate.Form, out outcome, err error) {
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	x.out = out.Object
+	data, err := x.encode(f, out)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	send(x.w, x.r, code, f.Media, encode.One(data))
+}
+
+func (x *exchange) encode(f negotiate.Form, out outcome) ([]byte, error) {
+	switch {
+	case out.foreign && f.As != "":
+		return nil, errNotAcceptable(x.offer(false))
+	case out.foreign:
+		return encode.Any(f, out.Object, encode.KindOf(out.Object))
+	case f.As != "":
+		include, err := encode.CheckInclude(x.q.Get("includeObject"))
+		if err != nil {
+			return nil, err
+		}
+		return encode.Transformed(f, x.t.Kind, x.t.Version, out.Object, encode.TableOptions{Include: include, Now: time.Now()})
+	}
+	return encode.Result(f, x.t.Version, out.Result)
+}

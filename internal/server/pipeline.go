@@ -1,0 +1,182 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"hyperkube/internal/object"
+	"hyperkube/internal/server/authz"
+	"hyperkube/internal/server/registry"
+	"hyperkube/internal/server/request"
+)
+
+// admit is flow control: it lets the request in or fails. The function it gives is called when the request has ended.
+func (s *Server) admit(ctx context.Context, req *request.Request) (func(), error) {
+	if s.parts.FlowControl != nil {
+		done, err := s.parts.FlowControl(ctx, req)
+		if done == nil {
+			done = func() {}
+		}
+		return done, err
+	}
+	if req.LongRunning() || privileged(req) {
+		return func() {}, nil
+	}
+	gauge := &s.inflight.mutating
+	if req.ReadOnly() {
+		gauge = &s.inflight.reading
+	}
+	if !gauge.enter() {
+		return func() {}, apierrors.NewTooManyRequests("Too many requests, please try again later.", 1)
+	}
+	return gauge.leave, nil
+}
+
+// gauge counts the requests in flight up to a limit.
+type gauge struct {
+	now   atomic.Int64
+	limit int64
+}
+
+func (g *gauge) enter() bool {
+	if g.now.Add(1) > g.limit {
+		g.now.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (g *gauge) leave() { g.now.Add(-1) }
+
+func privileged(req *request.Request) bool {
+	for _, g := range req.User.GetGroups() {
+		if g == "system:masters" {
+			return true
+		}
+	}
+	return false
+}
+
+// authorize asks whether the user may do what the request says.
+func (s *Server) authorize(ctx context.Context, req *request.Request) error {
+	return s.authorizeAs(ctx, request.Attributes{Request: req}, req)
+}
+
+func (s *Server) authorizeAs(ctx context.Context, a authorizer.Attributes, req *request.Request) error {
+	if s.parts.Authorizer == nil {
+		return nil
+	}
+	decision, reason, err := s.parts.Authorizer.Authorize(ctx, a)
+	if decision == authorizer.DecisionAllow {
+		req.Annotate("authorization.k8s.io/decision", "allow")
+		if reason != "" {
+			req.Annotate("authorization.k8s.io/reason", reason)
+		}
+		return nil
+	}
+	if err != nil {
+		req.Annotate("authorization.k8s.io/reason", "internal error")
+		return apierrors.NewInternalError(err)
+	}
+	req.Annotate("authorization.k8s.io/decision", "forbid")
+	req.Annotate("authorization.k8s.io/reason", reason)
+	if !a.IsResourceRequest() {
+		err := authz.Forbidden(a, reason)
+		err.ErrStatus.Message = "forbidden: " + authz.Message(a)
+		if reason != "" {
+			err.ErrStatus.Message += ": " + reason
+		}
+		return err
+	}
+	return authz.Forbidden(a, reason)
+}
+
+// verbAs is the request with another verb, for updates that turn out to create.
+type verbAs struct {
+	request.Attributes
+	verb string
+}
+
+func (v verbAs) GetVerb() string { return v.verb }
+
+// target finds the row and the version that a request is for, and checks that they serve it.
+func (s *Server) target(req *request.Request) (registry.Target, error) {
+	k, v := s.cfg.Table.Resource(req.GVR())
+	if k == nil || v == nil {
+		return registry.Target{}, errNoRow
+	}
+	t := registry.Target{Kind: k, Version: v}
+	if k.Scope == object.Cluster && req.Namespace != "" && k.Resource != "namespaces" {
+		return t, errNoRow
+	}
+	if req.Subresource == "" {
+		if !k.Serves(req.Verb) || (req.Verb == "create" && req.Name != "") || (req.Verb != "create" && needsName(req.Verb) && req.Name == "") {
+			return t, errMethod(k.GroupResource(), req.Verb)
+		}
+	} else {
+		if t.Sub = k.Subresource(req.Subresource); t.Sub == nil {
+			return t, errNoRow
+		}
+		if !subServes(t.Sub, req.Verb) {
+			return t, errMethod(k.GroupResource(), req.Verb)
+		}
+	}
+	if k.Scope == object.Namespaced && req.Namespace == "" && (needsName(req.Verb) || req.Verb == "create") {
+		return t, errMethod(k.GroupResource(), req.Verb)
+	}
+	return t, nil
+}
+
+// errNoRow says that no row serves the path; the door decides what to make of it.
+var errNoRow = statusError(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
+
+func needsName(verb string) bool {
+	switch verb {
+	case "get", "update", "patch", "delete":
+		return true
+	}
+	return false
+}
+
+func subServes(sub *object.Subresource, verb string) bool {
+	for _, v := range sub.Verbs {
+		if v == verb {
+			return true
+		}
+	}
+	return false
+}
+
+// handler of a subresource or virtual kind that is not plain storage; nil for plain storage.
+func (s *Server) handler(t registry.Target, sub string) *SubresourceHandler {
+	m := s.parts.Subresources[t.Kind.GroupResource()]
+	if m == nil {
+		return nil
+	}
+	if h, ok := m[sub]; ok {
+		return &h
+	}
+	return nil
+}
+
+// plainStorage says whether a target without a handler is served by the registry.
+func plainStorage(t registry.Target) bool {
+	if t.Sub == nil {
+		return !t.Kind.Virtual
+	}
+	return t.Sub.GroupVersionKind.Empty()
+}
+
+// bodyKind is the kind of body that a subresource handler takes.
+func bodyKind(t registry.Target) schema.GroupVersionKind {
+	if t.Sub != nil && !t.Sub.GroupVersionKind.Empty() {
+		return t.Sub.GroupVersionKind
+	}
+	return t.GVK()
+}

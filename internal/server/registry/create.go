@@ -1,0 +1,163 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilrand "k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"hyperkube/internal/object"
+	"hyperkube/internal/server/admission"
+	"hyperkube/internal/server/request"
+)
+
+const (
+	// longestBase is the part of generateName that is kept, so that with its suffix a name stays a DNS label.
+	longestBase = 58
+	suffix      = 5
+	// nameAttempts is how many generated names are tried.
+	nameAttempts = 8
+)
+
+// Create stores a new object.
+func (r *Registry) Create(ctx context.Context, req *request.Request, t Target, obj object.Object, o *metav1.CreateOptions) (Result, error) {
+	if err := matchNamespace(req, t.Kind, obj); err != nil {
+		return Result{}, err
+	}
+	return r.create(ctx, req, t, obj, o)
+}
+
+func (r *Registry) create(ctx context.Context, req *request.Request, t Target, obj object.Object, o *metav1.CreateOptions) (Result, error) {
+	k, dryRun := t.Kind, IsDryRun(o.DryRun)
+	if obj.GetResourceVersion() != "" {
+		return Result{}, apierrors.NewBadRequest("resourceVersion should not be set on objects to be created")
+	}
+	if k.Default != nil {
+		k.Default(obj)
+	}
+	a := r.attributes(req, t, admission.Create, obj, nil, o, dryRun)
+	a.Name = obj.GetName()
+	if err := r.admit(ctx, a, k.Strategy); err != nil {
+		return Result{}, err
+	}
+	obj = a.Object
+	r.systemFields(obj)
+	if k.PrepareCreate != nil {
+		k.PrepareCreate(obj)
+	}
+	generated := obj.GetName() == "" && obj.GetGenerateName() != ""
+	for attempt := 1; ; attempt++ {
+		if generated {
+			obj.SetName(generateName(obj.GetGenerateName()))
+		}
+		res, err := r.createNamed(ctx, req, t, a, dryRun)
+		if generated && apierrors.IsAlreadyExists(err) && attempt < nameAttempts {
+			obj.SetResourceVersion("")
+			continue
+		}
+		return res, err
+	}
+}
+
+// createNamed judges and stores an object that has its name.
+func (r *Registry) createNamed(ctx context.Context, req *request.Request, t Target, a *admission.Attributes, dryRun bool) (Result, error) {
+	k, obj := t.Kind, a.Object
+	if err := validate(k, obj, k.Validate); err != nil {
+		return Result{}, err
+	}
+	warn(req, k.Strategy, obj, nil)
+	if err := r.cfg.Admission.Validate(ctx, a); err != nil {
+		return Result{}, err
+	}
+	commit, rollback, err := r.hook(ctx, k, obj, nil, dryRun)
+	if err != nil {
+		return Result{}, err
+	}
+	key := object.KeyOf(obj)
+	if dryRun {
+		defer rollback()
+		if _, err := r.Collection(k).Get(ctx, key, ""); err == nil {
+			return Result{}, apierrors.NewAlreadyExists(k.GroupResource(), key.Name)
+		} else if !apierrors.IsNotFound(err) {
+			return Result{}, err
+		}
+		obj.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind())
+		return Result{Object: obj, Created: true}, nil
+	}
+	e, err := r.Collection(k).Create(ctx, key, obj, r.ttl(k))
+	if err != nil {
+		rollback()
+		return Result{}, err
+	}
+	commit()
+	res := stored(e)
+	res.Created = true
+	return res, nil
+}
+
+// systemFields sets what only the server may say of a new object.
+func (r *Registry) systemFields(obj object.Object) {
+	obj.SetUID(uuid.NewUUID())
+	obj.SetCreationTimestamp(r.now())
+	obj.SetDeletionTimestamp(nil)
+	obj.SetDeletionGracePeriodSeconds(nil)
+	obj.SetSelfLink("")
+}
+
+func generateName(base string) string {
+	if len(base) > longestBase {
+		base = base[:longestBase]
+	}
+	return base + utilrand.String(suffix)
+}
+
+// matchNamespace fills in the namespace of the request and refuses another.
+func matchNamespace(req *request.Request, k *object.Kind, obj object.Object) error {
+	if k.Scope == object.Cluster {
+		obj.SetNamespace("")
+		return nil
+	}
+	switch obj.GetNamespace() {
+	case req.Namespace:
+	case "":
+		obj.SetNamespace(req.Namespace)
+	default:
+		return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
+	}
+	if obj.GetNamespace() == "" {
+		return apierrors.NewBadRequest(fmt.Sprintf("an empty namespace may not be set when a resource name is provided or a %s is created", k.Hub().Kind))
+	}
+	return nil
+}
+
+// validate turns the verdict of a strategy into a 422. Kinds without one must at least have a name.
+func validate(k *object.Kind, obj object.Object, judge func(object.Object) field.ErrorList) error {
+	var errs field.ErrorList
+	switch {
+	case judge != nil:
+		errs = judge(obj)
+	case obj.GetName() == "":
+		errs = field.ErrorList{field.Required(field.NewPath("metadata", "name"), "name or generateName is required")}
+	}
+	return invalid(k, obj, errs)
+}
+
+func invalid(k *object.Kind, obj object.Object, errs field.ErrorList) error {
+	if len(errs) == 0 {
+		return nil
+	}
+	return apierrors.NewInvalid(k.GroupVersionKind().GroupKind(), obj.GetName(), errs)
+}
+
+func warn(req *request.Request, s object.Strategy, obj, old object.Object) {
+	if s.Warnings == nil {
+		return
+	}
+	for _, w := range s.Warnings(obj, old) {
+		req.Warn(w)
+	}
+}

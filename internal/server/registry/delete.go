@@ -1,0 +1,209 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"hyperkube/internal/object"
+	"hyperkube/internal/server/admission"
+	"hyperkube/internal/server/request"
+	"hyperkube/internal/store"
+)
+
+// Delete removes an object, or marks it for deletion when a grace period or finalizers keep it. Result.Removed tells which.
+func (r *Registry) Delete(ctx context.Context, req *request.Request, t Target, key object.Key, o *metav1.DeleteOptions) (Result, error) {
+	for {
+		d := deleting{r: r, ctx: ctx, req: req, t: t, key: key, o: o}
+		res, err := d.run()
+		if err != errMoved {
+			return res, err
+		}
+	}
+}
+
+// deleting is one call of Delete.
+type deleting struct {
+	r        *Registry
+	ctx      context.Context
+	req      *request.Request
+	t        Target
+	key      object.Key
+	o        *metav1.DeleteOptions
+	admitted bool
+	marked   object.Object // outcome of a dry run that marks
+}
+
+// errRemove ends the marking of an object that can go at once.
+type errRemove struct{ cur *store.Entry }
+
+func (*errRemove) Error() string { return "nothing keeps the object" }
+
+func (d *deleting) run() (Result, error) {
+	k := d.t.Kind
+	e, err := d.r.Collection(k).Update(d.ctx, d.key, d.mark)
+	var now *errRemove
+	switch {
+	case errors.As(err, &now):
+		return d.remove(now.cur)
+	case err != nil:
+		return Result{}, err
+	case d.marked != nil:
+		d.marked.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind())
+		return Result{Object: d.marked}, nil
+	}
+	return stored(e), nil
+}
+
+func (d *deleting) remove(cur *store.Entry) (Result, error) {
+	if IsDryRun(d.o.DryRun) {
+		return Result{Object: cur.Object, Entry: cur, Removed: true}, nil
+	}
+	e, err := d.r.remove(d.ctx, d.t.Kind, d.key, cur.Revision)
+	if err != nil {
+		if apierrors.IsNotFound(err) {
+			// Someone else removed it between our reading and our removing: to the client it was there.
+			err = apierrors.NewNotFound(d.t.Kind.GroupResource(), d.key.Name)
+		}
+		return Result{}, err
+	}
+	return Result{Entry: e, Object: e.Object, Removed: true}, nil
+}
+
+// mark gives the object as it is while it waits for its end; errRemove when it need not wait.
+func (d *deleting) mark(cur *store.Entry) (object.Object, error) {
+	d.marked = nil
+	k := d.t.Kind
+	if cur == nil {
+		return nil, apierrors.NewNotFound(k.GroupResource(), d.key.Name)
+	}
+	old := cur.Object
+	if err := deletePreconditions(k, old, d.o.Preconditions); err != nil {
+		return nil, err
+	}
+	if err := d.admit(old); err != nil {
+		return nil, err
+	}
+	obj := old.DeepCopyObject().(object.Object)
+	graceful, pending := d.grace(obj)
+	changed := graceful
+	if graceful && pending {
+		return old, nil
+	}
+	if f := dependentsFinalizers(k, old, d.o); !slices.Equal(f, old.GetFinalizers()) {
+		obj.SetFinalizers(f)
+		changed = true
+	}
+	if !graceful {
+		if !kept(obj) {
+			return nil, &errRemove{cur}
+		}
+		changed = markDeleted(obj, d.r.now()) || changed
+	}
+	if !changed {
+		return old, nil
+	}
+	if IsDryRun(d.o.DryRun) {
+		d.marked = obj
+		return old, nil
+	}
+	return obj, nil
+}
+
+func (d *deleting) admit(old object.Object) error {
+	a := d.r.attributes(d.req, d.t, admission.Delete, nil, old, d.o, IsDryRun(d.o.DryRun))
+	a.Name, a.Namespace = d.key.Name, d.key.Namespace
+	if !d.admitted {
+		if err := d.r.cfg.Admission.Mutate(d.ctx, a); err != nil {
+			return err
+		}
+		d.admitted = true
+		if _, job := old.(*batchv1.Job); job && d.o.OrphanDependents == nil && d.o.PropagationPolicy == nil {
+			d.req.Warn(jobWarning)
+		}
+	}
+	return d.r.cfg.Admission.Validate(d.ctx, a)
+}
+
+// grace applies the grace period of kinds that have one. graceful: the object stays for its grace period;
+// pending: it was already marked and nothing about that changes.
+func (d *deleting) grace(obj object.Object) (graceful, pending bool) {
+	k := d.t.Kind
+	if k.GracePeriod == nil {
+		return false, false
+	}
+	seconds, wants := k.GracePeriod(obj, d.o)
+	if was := obj.GetDeletionTimestamp(); was != nil {
+		period := obj.GetDeletionGracePeriodSeconds()
+		if period == nil || *period == 0 {
+			// The grace is over: only finalizers are left.
+			return false, false
+		}
+		if d.o.GracePeriodSeconds == nil || *d.o.GracePeriodSeconds >= *period {
+			return true, true
+		}
+		if !wants || seconds <= 0 {
+			zero := int64(0)
+			obj.SetDeletionGracePeriodSeconds(&zero)
+			return false, false
+		}
+		until := metav1.NewTime(was.Add(-time.Duration(*period-seconds) * time.Second))
+		obj.SetDeletionTimestamp(&until)
+		obj.SetDeletionGracePeriodSeconds(&seconds)
+		return true, false
+	}
+	if !wants || seconds <= 0 {
+		return false, false
+	}
+	until := metav1.NewTime(d.r.now().Add(time.Duration(seconds) * time.Second))
+	obj.SetDeletionTimestamp(&until)
+	obj.SetDeletionGracePeriodSeconds(&seconds)
+	if g := obj.GetGeneration(); g > 0 {
+		obj.SetGeneration(g + 1)
+	}
+	return true, false
+}
+
+// markDeleted sets the deletion timestamp of an object that finalizers keep. False: it was set already.
+func markDeleted(obj object.Object, now metav1.Time) bool {
+	zero := int64(0)
+	if period := obj.GetDeletionGracePeriodSeconds(); obj.GetDeletionTimestamp() != nil && (period == nil || *period == 0) {
+		return false
+	}
+	if was := obj.GetDeletionTimestamp(); was == nil || was.After(now.Time) {
+		obj.SetDeletionTimestamp(&now)
+	}
+	obj.SetDeletionGracePeriodSeconds(&zero)
+	if g := obj.GetGeneration(); g > 0 {
+		obj.SetGeneration(g + 1)
+	}
+	if ns, ok := obj.(*corev1.Namespace); ok {
+		ns.Status.Phase = corev1.NamespaceTerminating
+		ns.SetDeletionGracePeriodSeconds(nil)
+	}
+	return true
+}
+
+func deletePreconditions(k *object.Kind, obj object.Object, p *metav1.Preconditions) error {
+	if p == nil {
+		return nil
+	}
+	if p.UID != nil && *p.UID != obj.GetUID() {
+		return apierrors.NewConflict(k.GroupResource(), obj.GetName(), fmt.Errorf(
+			"the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated",
+			*p.UID, obj.GetUID()))
+	}
+	if p.ResourceVersion != nil && *p.ResourceVersion != obj.GetResourceVersion() {
+		return apierrors.NewConflict(k.GroupResource(), obj.GetName(), fmt.Errorf(
+			"the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified",
+			*p.ResourceVersion, obj.GetResourceVersion()))
+	}
+	return nil
+}

@@ -1,0 +1,285 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"hyperkube/internal/object"
+	"hyperkube/internal/server/admission"
+	"hyperkube/internal/server/request"
+	"hyperkube/internal/store"
+)
+
+// Change makes the new object out of the stored one, which is shared. It may be called several times and
+// returns an object of its own each time. cur is nil when there is none, which only happens when creating is allowed.
+type Change func(cur *store.Entry) (object.Object, error)
+
+// UpdateOptions is what [Registry.Update] needs of UpdateOptions and PatchOptions.
+type UpdateOptions struct {
+	DryRun bool
+	// Options as they go to admission.
+	Options runtime.Object
+	// CreateOptions, when not nil, allow the update to create the object; authorize is asked first.
+	CreateOptions *metav1.CreateOptions
+	Authorize     func() error
+	// UID and ResourceVersion that the stored object must have, where set.
+	UID             string
+	ResourceVersion string
+}
+
+// Update changes one object, or what a subresource shows of it.
+func (r *Registry) Update(ctx context.Context, req *request.Request, t Target, key object.Key, change Change, o UpdateOptions) (Result, error) {
+	for {
+		u := updating{r: r, ctx: ctx, req: req, t: t, key: key, change: change, o: o, commit: nothing, rollback: nothing}
+		res, err := u.run()
+		var gone *lastFinalizer
+		switch {
+		case errors.As(err, &gone):
+			// The write takes away the last thing that kept a deleted object: remove it, if it is still in that state.
+			res, err = r.finish(ctx, t.Kind, key, gone, o.DryRun)
+		case err == errCreate:
+			res, err = u.createInstead()
+		}
+		if err != errMoved {
+			return res, err
+		}
+	}
+}
+
+var (
+	// errMoved says that another writer came between and all is to be done again.
+	errMoved = errors.New("the object was changed meanwhile")
+	// errCreate says that there is nothing to update but that the request may create.
+	errCreate = errors.New("there is no such object yet")
+)
+
+// lastFinalizer ends an update that should remove the object instead.
+type lastFinalizer struct {
+	obj      object.Object
+	revision int64
+}
+
+func (*lastFinalizer) Error() string { return "nothing keeps the object any more" }
+
+// finish removes an object of which an update took the last finalizer.
+func (r *Registry) finish(ctx context.Context, k *object.Kind, key object.Key, g *lastFinalizer, dryRun bool) (Result, error) {
+	g.obj.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind())
+	if dryRun {
+		return Result{Object: g.obj, Removed: true}, nil
+	}
+	_, err := r.remove(ctx, k, key, g.revision)
+	return Result{Object: g.obj, Removed: true}, err
+}
+
+// remove deletes an object if it is still at that revision, and fails with errMoved otherwise.
+func (r *Registry) remove(ctx context.Context, k *object.Kind, key object.Key, revision int64) (*store.Entry, error) {
+	commit, rollback := nothing, nothing
+	e, err := r.Collection(k).Delete(ctx, key, func(cur *store.Entry) error {
+		rollback()
+		commit, rollback = nothing, nothing
+		if cur.Revision != revision {
+			return errMoved
+		}
+		var err error
+		commit, rollback, err = r.hook(ctx, k, nil, cur.Object, false)
+		return err
+	})
+	if err != nil {
+		rollback()
+		return nil, err
+	}
+	commit()
+	return e, nil
+}
+
+// updating is one call of Update.
+type updating struct {
+	r                *Registry
+	ctx              context.Context
+	req              *request.Request
+	t                Target
+	key              object.Key
+	change           Change
+	o                UpdateOptions
+	dry              object.Object // outcome of a dry run
+	commit, rollback func()        // of the last attempt
+}
+
+func (u *updating) run() (Result, error) {
+	e, err := u.r.Collection(u.t.Kind).UpdateTTL(u.ctx, u.key, u.r.ttl(u.t.Kind), u.attempt)
+	if err != nil {
+		u.rollback()
+		return Result{}, err
+	}
+	if u.dry != nil {
+		u.rollback()
+		u.dry.GetObjectKind().SetGroupVersionKind(u.t.Kind.GroupVersionKind())
+		return Result{Object: u.dry}, nil
+	}
+	u.commit()
+	return stored(e), nil
+}
+
+func (u *updating) attempt(cur *store.Entry) (object.Object, error) {
+	u.rollback() // the attempt before this one was not stored
+	u.commit, u.rollback, u.dry = nothing, nothing, nil
+	if cur == nil {
+		if u.o.CreateOptions != nil {
+			return nil, errCreate
+		}
+		return nil, apierrors.NewNotFound(u.t.Kind.GroupResource(), u.key.Name)
+	}
+	obj, err := u.prepare(cur)
+	if err != nil || obj == cur.Object {
+		return obj, err
+	}
+	if u.commit, u.rollback, err = u.r.hook(u.ctx, u.t.Kind, obj, cur.Object, u.o.DryRun); err != nil {
+		return nil, err
+	}
+	if releasable(u.t.Kind, obj, cur.Object) {
+		u.rollback()
+		u.commit, u.rollback = nothing, nothing
+		return nil, &lastFinalizer{obj, cur.Revision}
+	}
+	if u.o.DryRun {
+		u.dry = obj
+		return cur.Object, nil
+	}
+	return obj, nil
+}
+
+// prepare makes, admits and judges the new object.
+func (u *updating) prepare(cur *store.Entry) (object.Object, error) {
+	k, s, old := u.t.Kind, u.t.strategy(), cur.Object
+	if err := u.o.matches(k, u.key, old); err != nil {
+		return nil, err
+	}
+	obj, err := u.change(cur)
+	if err != nil || obj == old {
+		return obj, err
+	}
+	if err := u.match(obj, old); err != nil {
+		return nil, err
+	}
+	keepSystemFields(obj, old)
+	if s.Default != nil {
+		s.Default(obj)
+	}
+	a := u.r.attributes(u.req, u.t, admission.Update, obj, old, u.o.Options, u.o.DryRun)
+	if err := u.r.admit(u.ctx, a, s); err != nil {
+		return nil, err
+	}
+	obj = a.Object
+	if s.PrepareUpdate != nil {
+		s.PrepareUpdate(obj, old)
+	}
+	if s.ValidateUpdate != nil {
+		if err := invalid(k, obj, s.ValidateUpdate(obj, old)); err != nil {
+			return nil, err
+		}
+	}
+	warn(u.req, s, obj, old)
+	return obj, u.r.cfg.Admission.Validate(u.ctx, a)
+}
+
+// createInstead creates the object that the update did not find.
+func (u *updating) createInstead() (Result, error) {
+	obj, err := u.change(nil)
+	if err != nil {
+		return Result{}, err
+	}
+	if u.o.UID != "" || obj.GetResourceVersion() != "" {
+		return Result{}, apierrors.NewNotFound(u.t.Kind.GroupResource(), u.key.Name)
+	}
+	if u.o.Authorize != nil {
+		if err := u.o.Authorize(); err != nil {
+			return Result{}, err
+		}
+	}
+	if err := matchNamespace(u.req, u.t.Kind, obj); err != nil {
+		return Result{}, err
+	}
+	res, err := u.r.create(u.ctx, u.req, u.t, obj, u.o.CreateOptions)
+	if apierrors.IsAlreadyExists(err) && !u.o.DryRun {
+		return res, errMoved
+	}
+	return res, err
+}
+
+// match refuses an object that is not the stored one, or not its newest version.
+func (u *updating) match(obj, old object.Object) error {
+	k := u.t.Kind
+	if err := matchNamespace(u.req, k, obj); err != nil {
+		return err
+	}
+	if obj.GetName() != u.key.Name {
+		return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", obj.GetName(), u.key.Name))
+	}
+	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() {
+		return apierrors.NewConflict(k.GroupResource(), u.key.Name,
+			fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", uid, old.GetUID()))
+	}
+	switch rv := obj.GetResourceVersion(); {
+	case rv == old.GetResourceVersion():
+	case rv != "" && rv != "0":
+		return conflict(k, u.key.Name)
+	case !unconditional(k, old):
+		return invalid(k, obj, field.ErrorList{field.Invalid(field.NewPath("metadata", "resourceVersion"), rv, "must be specified for an update")})
+	default:
+		obj.SetResourceVersion(old.GetResourceVersion())
+	}
+	return nil
+}
+
+func (o *UpdateOptions) matches(k *object.Kind, key object.Key, cur object.Object) error {
+	if o.UID != "" && o.UID != string(cur.GetUID()) {
+		return apierrors.NewConflict(k.GroupResource(), key.Name,
+			fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", o.UID, cur.GetUID()))
+	}
+	if o.ResourceVersion != "" && o.ResourceVersion != cur.GetResourceVersion() {
+		return conflict(k, key.Name)
+	}
+	return nil
+}
+
+func conflict(k *object.Kind, name string) error {
+	return apierrors.NewConflict(k.GroupResource(), name, errors.New(
+		"the object has been modified; please apply your changes to the latest version and try again"))
+}
+
+// keepSystemFields restores what only the server may change.
+func keepSystemFields(obj, old object.Object) {
+	obj.SetUID(old.GetUID())
+	obj.SetCreationTimestamp(old.GetCreationTimestamp())
+	obj.SetDeletionTimestamp(old.GetDeletionTimestamp())
+	obj.SetDeletionGracePeriodSeconds(old.GetDeletionGracePeriodSeconds())
+	obj.SetGeneration(old.GetGeneration())
+	obj.SetSelfLink("")
+}
+
+// unconditional says whether an update may leave out the resourceVersion.
+func unconditional(k *object.Kind, obj object.Object) bool {
+	if _, custom := obj.(*unstructured.Unstructured); custom {
+		return false
+	}
+	switch k.GroupResource() {
+	case schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"},
+		schema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"},
+		schema.GroupResource{Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"},
+		schema.GroupResource{Group: "apiregistration.k8s.io", Resource: "apiservices"},
+		schema.GroupResource{Group: "storage.k8s.io", Resource: "csidrivers"},
+		schema.GroupResource{Group: "storage.k8s.io", Resource: "csinodes"},
+		schema.GroupResource{Group: "storage.k8s.io", Resource: "volumeattachments"},
+		schema.GroupResource{Group: "node.k8s.io", Resource: "runtimeclasses"}:
+		return false
+	}
+	return true
+}

@@ -1,0 +1,184 @@
+package server
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+
+	"hyperkube/internal/server/encode"
+	"hyperkube/internal/server/negotiate"
+	"hyperkube/internal/server/request"
+)
+
+// response is the writer of one answer: it remembers the code and puts warnings into the header.
+type response struct {
+	http.ResponseWriter
+	req      *request.Request
+	code     int
+	hijacked bool
+}
+
+func (w *response) WriteHeader(code int) {
+	if w.code == 0 || w.code == http.StatusSwitchingProtocols {
+		if code >= 200 || code == http.StatusSwitchingProtocols {
+			w.code = code
+		}
+		w.warn()
+	}
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *response) warn() {
+	for _, text := range w.req.Warnings() {
+		if h, err := utilnet.NewWarningHeader(299, "-", text); err == nil {
+			w.Header().Add("Warning", h)
+		}
+	}
+}
+
+func (w *response) Write(p []byte) (int, error) {
+	if w.code == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Flush sends what is buffered.
+func (w *response) Flush() {
+	if f, ok := w.ResponseWriter.(http.Flusher); ok {
+		f.Flush()
+	}
+}
+
+// Hijack takes the connection over, for protocols such as WebSocket.
+func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	h, ok := w.ResponseWriter.(http.Hijacker)
+	if !ok {
+		return nil, nil, errors.New("the connection cannot be taken over (HTTP/2)")
+	}
+	w.hijacked = true
+	if w.code == 0 {
+		w.code = http.StatusSwitchingProtocols
+	}
+	return h.Hijack()
+}
+
+// Unwrap is for http.ResponseController.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+const (
+	gzipFrom   = 128 << 10 // bodies below are sent as they are
+	writeChunk = 64 << 10
+)
+
+// Free lists.
+var (
+	gzipWriters = sync.Pool{New: func() any {
+		w, err := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
+		if err != nil {
+			return gzip.NewWriter(io.Discard)
+		}
+		return w
+	}}
+	buffers = sync.Pool{New: func() any { return bufio.NewWriterSize(io.Discard, writeChunk) }}
+)
+
+// send writes a whole answer.
+func send(w http.ResponseWriter, r *http.Request, code int, contentType string, b *encode.Body) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-cache, private")
+	}
+	if b.Size >= gzipFrom && acceptsGzip(r) {
+		sendGzip(w, code, b)
+		return
+	}
+	h.Set("Content-Length", strconv.Itoa(b.Size))
+	w.WriteHeader(code)
+	if r.Method == http.MethodHead {
+		return
+	}
+	if len(b.Parts) == 1 {
+		_, _ = w.Write(b.Parts[0]) // the client is gone; nobody is left to tell
+		return
+	}
+	buf := buffers.Get().(*bufio.Writer)
+	buf.Reset(w)
+	writeParts(buf, b)
+	_ = buf.Flush()
+	buf.Reset(io.Discard)
+	buffers.Put(buf)
+}
+
+func sendGzip(w http.ResponseWriter, code int, b *encode.Body) {
+	w.Header().Set("Content-Encoding", "gzip")
+	w.Header().Add("Vary", "Accept-Encoding")
+	w.WriteHeader(code)
+	z := gzipWriters.Get().(*gzip.Writer)
+	z.Reset(w)
+	writeParts(z, b)
+	_ = z.Close()
+	z.Reset(io.Discard)
+	gzipWriters.Put(z)
+}
+
+func writeParts(w io.Writer, b *encode.Body) {
+	for _, p := range b.Parts {
+		if _, err := w.Write(p); err != nil {
+			return
+		}
+	}
+}
+
+func acceptsGzip(r *http.Request) bool {
+	for _, e := range strings.Split(r.Header.Get("Accept-Encoding"), ",") {
+		name, params, _ := strings.Cut(strings.TrimSpace(e), ";")
+		if name == "gzip" && strings.TrimSpace(params) != "q=0" {
+			return true
+		}
+	}
+	return false
+}
+
+// sendStatus writes an error. Its form is what the client accepts, JSON where that is nothing we have.
+func sendStatus(w http.ResponseWriter, r *http.Request, err error) *metav1.Status {
+	s := statusOf(err)
+	form, ok := negotiate.Accept(r.Header.Get("Accept"), negotiate.Offer{Protobuf: true, YAML: true, As: func(string, string, string) bool { return true }})
+	if !ok {
+		form = negotiate.Form{Media: negotiate.JSON}
+	}
+	form.As, form.Pretty = "", form.Pretty || wantsPretty(r)
+	data, encErr := encode.Any(form, s, encode.StatusKind)
+	if encErr != nil {
+		http.Error(w, fmt.Sprintf("%s (and the status could not be encoded: %v)", s.Message, encErr), http.StatusInternalServerError)
+		return s
+	}
+	if s.Details != nil && s.Details.RetryAfterSeconds > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(s.Details.RetryAfterSeconds)))
+	}
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	send(w, r, int(s.Code), form.Media, encode.One(data))
+	return s
+}
+
+func wantsPretty(r *http.Request) bool {
+	if r.URL.RawQuery == "" {
+		return false
+	}
+	switch r.URL.Query().Get("pretty") {
+	case "1", "true":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,116 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	stdlog "log"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// Run serves until ctx ends, then drains: /readyz fails for ShutdownDelay, no new connection is taken, and requests in
+// flight are given the request timeout. It returns nil after a clean end. It may be called once.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.store.Close()
+	l, err := s.listen()
+	if err != nil {
+		return err
+	}
+	s.listener.Store(&l)
+	srv, err := s.httpServer()
+	if err != nil {
+		l.Close()
+		return err
+	}
+	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
+	srv.BaseContext = func(net.Listener) context.Context { return inner }
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+
+	served := make(chan error, 1)
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		served <- srv.Serve(tls.NewListener(l, srv.TLSConfig))
+	}()
+	for _, f := range append(s.ownParts(), s.parts.Background...) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			s.background(inner, f)
+		}()
+	}
+	select {
+	case err := <-served:
+		return fmt.Errorf("API server: %w", err)
+	case <-ctx.Done():
+	}
+	return s.drain(srv, stop)
+}
+
+// drain ends the serving gracefully.
+func (s *Server) drain(srv *http.Server, stop func()) error {
+	s.stopping.Store(true)
+	if s.cfg.ShutdownDelay > 0 {
+		time.Sleep(s.cfg.ShutdownDelay)
+	}
+	done, cancel := context.WithTimeout(context.Background(), s.cfg.RequestTimeout)
+	defer cancel()
+	// Watches and streams end with the base context; short requests keep theirs until they are answered.
+	s.metrics.endLongRunning()
+	err := srv.Shutdown(done)
+	stop()
+	if errors.Is(err, context.DeadlineExceeded) {
+		return srv.Close()
+	}
+	return err
+}
+
+func (s *Server) listen() (net.Listener, error) {
+	if s.cfg.TLS == nil {
+		return nil, errors.New("API server: no TLS configuration")
+	}
+	if s.cfg.Listener != nil {
+		return s.cfg.Listener, nil
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(s.cfg.BindAddress, strconv.Itoa(max(0, s.cfg.Port))))
+	if err != nil {
+		return nil, fmt.Errorf("API server: %w", err)
+	}
+	return l, nil
+}
+
+func (s *Server) httpServer() (*http.Server, error) {
+	t := s.cfg.TLS.Clone()
+	if t.MinVersion == 0 {
+		t.MinVersion = tls.VersionTLS12
+	}
+	t.NextProtos = []string{"h2", "http/1.1"}
+	srv := &http.Server{
+		Handler:           s.Handler(),
+		TLSConfig:         t,
+		MaxHeaderBytes:    1 << 20,
+		IdleTimeout:       90 * time.Second,
+		ReadHeaderTimeout: 32 * time.Second,
+		ErrorLog:          stdlog.New(io.Discard, "", 0), // handshakes that clients give up are no news
+	}
+	h2 := &http2.Server{
+		MaxConcurrentStreams:         250,
+		MaxUploadBufferPerStream:     256 << 10,
+		MaxUploadBufferPerConnection: 256 << 10 * 100,
+		IdleTimeout:                  90 * time.Second,
+	}
+	if err := http2.ConfigureServer(srv, h2); err != nil {
+		return nil, fmt.Errorf("API server: HTTP/2: %w", err)
+	}
+	return srv, nil
+}

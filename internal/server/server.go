@@ -1,0 +1,155 @@
+// Package server is the API server: one pipeline for every request, behind two doors.
+//
+//	authentication → flow control → authorization → mutating admission → defaulting → validation → validating admission → store
+//
+// The HTTP door ([Server.Handler], served by [Server.Run]) speaks Kubernetes' API to the world. The direct door
+// ([Server.Direct]) is for roles in the same process: the same pipeline without sockets and encoding, under an
+// identity of its own, handing out the shared objects of the caches. What differs between the doors is only
+// how bytes become objects; everything behind authorization is in the registry package.
+//
+// What is served is told by the rows of an object table, which may change while the server runs. What is not plain
+// storage (exec, tokens, reviews, allocation of addresses) is plugged in by [Parts].
+//
+// No panic crosses: it becomes a 500 and a log line. A request other than a watch or a stream ends after the request timeout.
+// On shutdown /readyz fails first, then no new connection is taken, then requests in flight are waited for.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"hyperkube/internal/object"
+	"hyperkube/internal/server/discovery"
+	"hyperkube/internal/server/registry"
+	"hyperkube/internal/store"
+)
+
+// MaxBody is the largest request body in bytes, as upstream's.
+const MaxBody = 3 << 20
+
+// Server is one API server.
+type Server struct {
+	cfg       Config
+	parts     Parts
+	store     *store.Store
+	registry  *registry.Registry
+	discovery *discovery.Documents
+	metrics   *metrics
+	gatherer  *prometheus.Registry
+	nonAPI    map[string]http.Handler // exact paths and prefixes ending in a slash
+	log       *slog.Logger
+	inflight  struct{ reading, mutating gauge }
+	ready     chan struct{}
+	started   atomic.Bool // bootstrap is done
+	stopping  atomic.Bool
+	listener  atomic.Pointer[net.Listener]
+}
+
+// New makes a server. Nothing is served before Run; the direct door works at once.
+func New(cfg Config) (*Server, error) {
+	if cfg.Etcd == nil {
+		return nil, errors.New("API server: no etcd client")
+	}
+	if cfg.Table == nil {
+		return nil, errors.New("API server: no table of kinds")
+	}
+	cfg.setDefaults()
+	s := &Server{cfg: cfg, parts: cfg.Parts, log: slog.Default().With("component", "apiserver"), ready: make(chan struct{})}
+	s.gatherer = prometheus.NewRegistry()
+	s.metrics = newMetrics(s)
+	s.gatherer.MustRegister(s.metrics)
+	s.store = store.New(store.Config{Client: cfg.Etcd, Prefix: cfg.Prefix, Metrics: s.gatherer})
+	s.inflight.reading.limit = int64(cfg.MaxInFlight)
+	s.inflight.mutating.limit = int64(cfg.MaxMutatingInFlight)
+	s.discovery = discovery.New(cfg.Table, s.discovered)
+	s.builtinSubresources()
+	if cfg.Wire != nil {
+		// The parts may read through the direct door while they are put together, though only what needs no admission.
+		s.registry = registry.New(registry.Config{Store: s.store, EventTTL: cfg.EventTTL})
+		if err := cfg.Wire(s.Direct(loopback()), &s.parts); err != nil {
+			s.store.Close()
+			return nil, fmt.Errorf("API server: %w", err)
+		}
+	}
+	s.registry = registry.New(registry.Config{Store: s.store, Admission: s.parts.Admission, Hooks: s.parts.Hooks, EventTTL: cfg.EventTTL})
+	s.nonAPI = s.nonAPIHandlers()
+	return s, nil
+}
+
+func (c *Config) setDefaults() {
+	def := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	defTime := func(p *time.Duration, v time.Duration) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	if c.BindAddress == "" {
+		c.BindAddress = "0.0.0.0"
+	}
+	def(&c.Port, 6443)
+	def(&c.MaxInFlight, 400)
+	def(&c.MaxMutatingInFlight, 200)
+	defTime(&c.RequestTimeout, time.Minute)
+	defTime(&c.MinRequestTimeout, 30*time.Minute)
+	defTime(&c.EventTTL, time.Hour)
+	if c.Components == nil {
+		c.Components = map[string]string{
+			"scheduler":          "https://127.0.0.1:10259/healthz",
+			"controller-manager": "https://127.0.0.1:10257/healthz",
+		}
+	}
+}
+
+// loopback is the server's own identity.
+func loopback() user.Info {
+	return &user.DefaultInfo{Name: "system:apiserver", Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated}}
+}
+
+// Ready is closed when the server answers /readyz with ok for the first time.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Handler is the HTTP door.
+func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
+
+// Registry is the part of the pipeline behind authorization, for handlers of subresources.
+func (s *Server) Registry() *registry.Registry { return s.registry }
+
+// Store behind the server.
+func (s *Server) Store() *store.Store { return s.store }
+
+// Table of the rows that are served.
+func (s *Server) Table() *object.Table { return s.cfg.Table }
+
+// Metrics is where parts of the server register theirs.
+func (s *Server) Metrics() prometheus.Registerer { return s.gatherer }
+
+// Addr is the address that Run listens on; nil before.
+func (s *Server) Addr() net.Addr {
+	if l := s.listener.Load(); l != nil {
+		return (*l).Addr()
+	}
+	return nil
+}
+
+// Close ends the store of a server that was never run.
+func (s *Server) Close() { s.store.Close() }
+
+// background runs f until ctx ends; an error is logged.
+func (s *Server) background(ctx context.Context, f func(context.Context) error) {
+	if err := f(ctx); err != nil && ctx.Err() == nil {
+		s.log.Error("a part of the API server has ended", "err", err)
+	}
+}

@@ -1,0 +1,171 @@
+package streams
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+
+	"hyperkube/internal/client"
+	"hyperkube/internal/server/request"
+)
+
+// ProxyPod passes a request on to a port of a pod. The name may be "name", "name:port" or "scheme:name:port".
+func (s *Streams) ProxyPod(w http.ResponseWriter, r *http.Request, req *request.Request) {
+	s.proxy(w, r, req, &corev1.PodProxyOptions{Path: req.Tail}, func(ctx context.Context, scheme, name, port string) (string, http.RoundTripper, error) {
+		pod, err := client.Pods.Get(ctx, s.Client, req.Namespace, name)
+		if err != nil {
+			return "", nil, err
+		}
+		if pod.Status.PodIP == "" {
+			return "", nil, apierrors.NewBadRequest("address not allowed: the pod has no address yet")
+		}
+		if port == "" {
+			port = firstPort(pod)
+		}
+		return join(pod.Status.PodIP, port), s.backends, nil
+	})
+}
+
+// firstPort is the first port that a pod's containers declare; empty means the scheme's own.
+func firstPort(pod *corev1.Pod) string {
+	for _, c := range pod.Spec.Containers {
+		if len(c.Ports) > 0 {
+			return strconv.Itoa(int(c.Ports[0].ContainerPort))
+		}
+	}
+	return ""
+}
+
+// ProxyNode passes a request on to a kubelet, or to another port of a node.
+func (s *Streams) ProxyNode(w http.ResponseWriter, r *http.Request, req *request.Request) {
+	s.proxy(w, r, req, &corev1.NodeProxyOptions{Path: req.Tail}, func(ctx context.Context, scheme, name, port string) (string, http.RoundTripper, error) {
+		host, err := s.nodeConnection(ctx, name)
+		if err != nil {
+			return "", nil, err
+		}
+		address, kubelet, err := net.SplitHostPort(host)
+		if err != nil {
+			return "", nil, err
+		}
+		if port == "" || port == kubelet {
+			return "https://" + host, s.kubelets, nil
+		}
+		return join(address, port), s.backends, nil
+	})
+}
+
+// ProxyService passes a request on to one of a service's ready endpoints. The port is a name or number of a port of
+// the service.
+func (s *Streams) ProxyService(w http.ResponseWriter, r *http.Request, req *request.Request) {
+	s.proxy(w, r, req, &corev1.ServiceProxyOptions{Path: req.Tail}, func(ctx context.Context, scheme, name, port string) (string, http.RoundTripper, error) {
+		host, err := s.Endpoint(ctx, req.Namespace, name, port)
+		return host, s.backends, err
+	})
+}
+
+// Endpoint chooses a ready endpoint of a service's port, given by name or number; with one port it may be
+// left out.
+func (s *Streams) Endpoint(ctx context.Context, namespace, name, port string) (string, error) {
+	svc, err := client.Services.Get(ctx, s.Client, namespace, name)
+	if err != nil {
+		return "", err
+	}
+	portName, ok := servicePort(svc, port)
+	if !ok {
+		return "", apierrors.NewServiceUnavailable(fmt.Sprintf("no service port %q found for service %q", port, name))
+	}
+	slices, _, err := client.EndpointSlices.List(ctx, s.Client, namespace, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + name, ResourceVersion: "0"})
+	if err != nil {
+		return "", err
+	}
+	var ready []string
+	for _, slice := range slices {
+		for _, p := range slice.Ports {
+			if p.Port == nil || (p.Name != nil && *p.Name != portName) || (p.Name == nil && portName != "") {
+				continue
+			}
+			for _, e := range slice.Endpoints {
+				if len(e.Addresses) > 0 && (e.Conditions.Ready == nil || *e.Conditions.Ready) {
+					ready = append(ready, join(e.Addresses[0], strconv.Itoa(int(*p.Port))))
+				}
+			}
+		}
+	}
+	if len(ready) == 0 {
+		return "", apierrors.NewServiceUnavailable(fmt.Sprintf("no endpoints available for service %q", name))
+	}
+	return ready[rand.IntN(len(ready))], nil
+}
+
+func servicePort(svc *corev1.Service, port string) (name string, ok bool) {
+	for _, p := range svc.Spec.Ports {
+		if (port == "" && len(svc.Spec.Ports) == 1) || (port != "" && p.Name == port) || strconv.Itoa(int(p.Port)) == port {
+			return p.Name, true
+		}
+	}
+	return "", false
+}
+
+func join(host, port string) string {
+	if port == "" {
+		if strings.Contains(host, ":") {
+			return "[" + host + "]"
+		}
+		return host
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// locate finds the host and port of a backend, or a whole base URL, and the way to it.
+type locate func(ctx context.Context, scheme, name, port string) (host string, t http.RoundTripper, err error)
+
+func (s *Streams) proxy(w http.ResponseWriter, r *http.Request, req *request.Request, options any, find locate) {
+	scheme, name, port, ok := utilnet.SplitSchemeNamePort(req.Name)
+	if !ok {
+		s.Fail(w, r, apierrors.NewBadRequest(fmt.Sprintf("invalid %s request %q", strings.TrimSuffix(req.Resource, "s"), req.Name)))
+		return
+	}
+	if err := s.admit(r.Context(), req, options); err != nil {
+		s.Fail(w, r, err)
+		return
+	}
+	// A proxied root without its slash would break the relative links of what it answers.
+	if req.Tail == "" && !strings.HasSuffix(r.URL.Path, "/") && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		u := *r.URL
+		u.Path += "/"
+		w.Header().Set("Location", u.String())
+		w.WriteHeader(http.StatusMovedPermanently)
+		return
+	}
+	host, t, err := find(r.Context(), scheme, name, port)
+	if err != nil {
+		s.Fail(w, r, err)
+		return
+	}
+	if bare, https := strings.CutPrefix(host, "https://"); https {
+		host, scheme = bare, "https"
+	}
+	if scheme == "" {
+		scheme = "http"
+	}
+	to := &url.URL{Scheme: scheme, Host: host, Path: "/" + req.Tail, RawQuery: r.URL.RawQuery}
+	// Links in what comes back are rewritten to lead through the server again.
+	s.pass(w, r, to, s.rewriter(r, req, t), false, false)
+}
+
+// rewriter prefixes the links of proxied pages with the path of the proxy.
+func (s *Streams) rewriter(r *http.Request, req *request.Request, t http.RoundTripper) http.RoundTripper {
+	prefix := strings.TrimSuffix(r.URL.Path, req.Tail)
+	return linkRewriter(r, prefix, t)
+}

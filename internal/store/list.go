@@ -1,0 +1,334 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/google/btree"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"hyperkube/internal/object"
+)
+
+// ListOptions say what to list, and at which state.
+type ListOptions struct {
+	Namespace, Name string // empty: all
+	Label           labels.Selector
+	Field           fields.Selector
+	// ResourceVersion and Match as the API concepts say: "" the newest state, "0" any, else not
+	// older than or exactly this one.
+	ResourceVersion string
+	Match           metav1.ResourceVersionMatch
+	// Limit of entries in a page; 0: no limit.
+	Limit int64
+	// Continue token of the page before.
+	Continue string
+}
+
+// Page is a part of a list, in the order of keys.
+type Page struct {
+	Entries []*Entry
+	// Revision that the list shows.
+	Revision int64
+	// Continue is the token of the next page; empty at the end.
+	Continue string
+	// Remaining is how many entries come after this page; nil at the end and with selectors.
+	Remaining *int64
+}
+
+// Get reads one object: with rv "" at the newest state, with "0" at any, else not older than rv.
+func (c *Collection) Get(ctx context.Context, key object.Key, rv string) (*Entry, error) {
+	if err := c.readable(ctx, rv); err != nil {
+		return nil, err
+	}
+	e := c.peek(c.etcdKey(key))
+	if e == nil {
+		return nil, c.errNotFound(key.Name)
+	}
+	return e, e.err
+}
+
+// readable waits until the cache may answer a read at rv or newer.
+func (c *Collection) readable(ctx context.Context, rv string) error {
+	rev, err := parseRevision(rv)
+	if err != nil {
+		return apierrors.NewBadRequest("invalid resource version: " + errBadVersion(rv, err).Error())
+	}
+	switch {
+	case rv == "":
+		_, err = c.store.feed.fresh(ctx)
+	case rev > 0:
+		err = c.reach(ctx, rev)
+	}
+	if err != nil {
+		return err
+	}
+	return c.waitReady(ctx)
+}
+
+// reach waits a while for a revision that a client says it has seen.
+func (c *Collection) reach(ctx context.Context, rev int64) error {
+	if c.store.feed.rev.Load() >= rev {
+		return nil
+	}
+	short, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	err := c.store.feed.wait(short, rev)
+	if err != nil && ctx.Err() == nil && short.Err() != nil {
+		return errTooLarge(rev, c.store.feed.rev.Load())
+	}
+	return err
+}
+
+// List gives a page of the objects that the options select.
+func (c *Collection) List(ctx context.Context, o ListOptions) (*Page, error) {
+	sel := newSelector(c.kind, o.Namespace, o.Name, o.Label, o.Field)
+	if o.Continue != "" {
+		return c.listOn(ctx, o, &sel)
+	}
+	rev, err := parseRevision(o.ResourceVersion)
+	if err != nil {
+		return nil, apierrors.NewBadRequest("invalid resource version: " + errBadVersion(o.ResourceVersion, err).Error())
+	}
+	exact := o.Match == metav1.ResourceVersionMatchExact || o.Match == "" && o.Limit > 0
+	if exact && rev > 0 {
+		return c.listAt(ctx, rev, "", o, &sel)
+	}
+	if err := c.readable(ctx, o.ResourceVersion); err != nil {
+		return nil, err
+	}
+	return c.listNow("", o, &sel)
+}
+
+// listOn gives the page after the one that made the token.
+func (c *Collection) listOn(ctx context.Context, o ListOptions, sel *selector) (*Page, error) {
+	if o.ResourceVersion != "" && o.ResourceVersion != "0" {
+		return nil, apierrors.NewBadRequest("specifying resource version is not allowed when using continue")
+	}
+	rev, start, err := decodeContinue(o.Continue, c.listPrefix(sel))
+	if err != nil {
+		return nil, apierrors.NewBadRequest("invalid continue token: " + err.Error())
+	}
+	if rev > 0 {
+		return c.listAt(ctx, rev, start, o, sel)
+	}
+	if err := c.readable(ctx, ""); err != nil {
+		return nil, err
+	}
+	return c.listNow(start, o, sel)
+}
+
+func (c *Collection) listNow(start string, o ListOptions, sel *selector) (*Page, error) {
+	c.mu.Lock()
+	if c.stopped != nil {
+		c.mu.Unlock()
+		return nil, c.stopped
+	}
+	s := c.snapshot()
+	c.mu.Unlock()
+	return s.page(c, start, o.Limit, sel)
+}
+
+// listAt lists one revision: from the cache while its window reaches back so far, else from etcd.
+func (c *Collection) listAt(ctx context.Context, rev int64, start string, o ListOptions, sel *selector) (*Page, error) {
+	if err := c.reach(ctx, rev); err != nil {
+		return nil, err
+	}
+	if err := c.waitReady(ctx); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	s := c.stateAt(rev)
+	c.mu.Unlock()
+	if s != nil {
+		return s.page(c, start, o.Limit, sel)
+	}
+	c.store.metrics.etcdLists.Inc()
+	p, err := c.listEtcd(ctx, rev, start, o.Limit, sel)
+	if errors.Is(err, rpctypes.ErrCompacted) {
+		if o.Continue == "" {
+			return nil, errListExpired()
+		}
+		return nil, errContinueExpired(encodeContinue(-1, start, c.listPrefix(sel)))
+	}
+	if errors.Is(err, rpctypes.ErrFutureRev) {
+		return nil, errTooLarge(rev, c.store.feed.rev.Load())
+	}
+	return p, err
+}
+
+// listPrefix is what keys of a list begin with; continue tokens leave it out.
+func (c *Collection) listPrefix(sel *selector) string {
+	if c.kind.Scope == object.Namespaced && sel.namespace != "" {
+		return c.prefix + sel.namespace + "/"
+	}
+	return c.prefix
+}
+
+// snapshot is the state of a collection at one revision. It never changes.
+type snapshot struct {
+	c       *Collection
+	rev     int64
+	tree    *btree.BTreeG[*Entry]
+	byIndex *btree.BTreeG[*Entry]
+}
+
+// revision of the present state: everything up to it is in the tree, nothing after it. Needs the lock.
+func (c *Collection) revision() int64 { return max(c.last, c.store.feed.rev.Load()) }
+
+// snapshot is the present state. Needs the lock for writing. The clone costs nothing; later changes copy the
+// nodes on their path once.
+func (c *Collection) snapshot() *snapshot {
+	rev := c.revision()
+	if c.snap == nil {
+		c.snap = &snapshot{c: c, tree: c.tree.Clone()}
+		if c.byIndex != nil {
+			c.snap.byIndex = c.byIndex.Clone()
+		}
+	}
+	if c.snap.rev != rev {
+		s := *c.snap
+		s.rev = rev
+		c.snap = &s
+	}
+	return c.snap
+}
+
+// stateAt is the state at a revision in the past, made by undoing the changes since; nil when
+// the window does not reach back so far. Needs the lock for writing.
+func (c *Collection) stateAt(rev int64) *snapshot {
+	if rev < c.window.oldest || c.loading {
+		return nil
+	}
+	if rev >= c.last {
+		s := *c.snapshot()
+		s.rev = rev
+		return &s
+	}
+	for _, s := range c.past {
+		if s.rev == rev {
+			return s
+		}
+	}
+	s := &snapshot{c: c, rev: rev, tree: c.tree.Clone()}
+	undo := c.window.after(rev)
+	for i := len(undo) - 1; i >= 0; i-- {
+		if ch := undo[i]; ch.old != nil {
+			s.tree.ReplaceOrInsert(ch.old)
+		} else {
+			s.tree.Delete(ch.new)
+		}
+	}
+	const keep = 4
+	if len(c.past) >= keep {
+		c.past = append([]*snapshot(nil), c.past[1:]...)
+	}
+	c.past = append(c.past, s)
+	return s
+}
+
+// ascend visits the entries that may match, from a key on, in the order of keys. The selector is still to be asked.
+func (s *snapshot) ascend(sel *selector, start string, visit func(*Entry) bool) {
+	prefix := s.c.listPrefix(sel)
+	if sel.name != "" && (sel.namespace != "" || s.c.kind.Scope == object.Cluster) {
+		key := prefix + sel.name
+		if e, ok := s.tree.Get(&Entry{key: key}); ok && key >= start {
+			visit(e)
+		}
+		return
+	}
+	within := func(e *Entry) bool { return strings.HasPrefix(e.key, prefix) && visit(e) }
+	from := &Entry{key: max(prefix, start)}
+	if sel.indexed && s.byIndex != nil {
+		from.index = sel.index
+		s.byIndex.AscendGreaterOrEqual(from, func(e *Entry) bool { return e.index == sel.index && within(e) })
+		return
+	}
+	s.tree.AscendGreaterOrEqual(from, within)
+}
+
+func (s *snapshot) page(c *Collection, start string, limit int64, sel *selector) (*Page, error) {
+	p := &Page{Revision: s.rev}
+	all := sel.all()
+	if limit == 0 && all && sel.namespace == "" {
+		p.Entries = make([]*Entry, 0, s.tree.Len())
+	}
+	var failed error
+	var more int64
+	s.ascend(sel, start, func(e *Entry) bool {
+		if limit > 0 && int64(len(p.Entries)) == limit {
+			if all || sel.matches(e) {
+				more++
+			}
+			return all || more == 0
+		}
+		if e.err != nil {
+			failed = e.err
+			return false
+		}
+		if all || sel.matches(e) {
+			p.Entries = append(p.Entries, e)
+		}
+		return true
+	})
+	if failed != nil {
+		return nil, failed
+	}
+	p.finish(c, sel, more)
+	return p, nil
+}
+
+// finish sets the token and the rest of a page after which more entries come.
+func (p *Page) finish(c *Collection, sel *selector, more int64) {
+	if more == 0 || len(p.Entries) == 0 {
+		return
+	}
+	last := p.Entries[len(p.Entries)-1].key
+	p.Continue = encodeContinue(p.Revision, last+"\x00", c.listPrefix(sel))
+	if sel.all() {
+		p.Remaining = &more
+	}
+}
+
+// listEtcd reads a page at a revision of which the cache knows no more.
+func (c *Collection) listEtcd(ctx context.Context, rev int64, start string, limit int64, sel *selector) (*Page, error) {
+	const chunk = 500
+	p := &Page{Revision: rev}
+	prefix := c.listPrefix(sel)
+	end := clientv3.GetPrefixRangeEnd(prefix)
+	from := max(prefix, start)
+	for {
+		resp, err := c.store.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithRev(rev), clientv3.WithLimit(chunk))
+		if err != nil {
+			if errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, rpctypes.ErrFutureRev) {
+				return nil, err
+			}
+			return nil, errEtcd("list", c.kind.GroupResource(), err)
+		}
+		for i, kv := range resp.Kvs {
+			e := c.known(kv)
+			if e.err != nil {
+				return nil, e.err
+			}
+			if !sel.matches(e) {
+				continue
+			}
+			if limit > 0 && int64(len(p.Entries)) == limit {
+				p.finish(c, sel, resp.Count-int64(i))
+				return p, nil
+			}
+			p.Entries = append(p.Entries, e)
+		}
+		if !resp.More {
+			return p, nil
+		}
+		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+	}
+}
