@@ -2,7 +2,7 @@ package object
 
 // Builtin is a new table with the row of every kind that is served by default.
 func Builtin() *Table {
-	return NewTable(
+	kinds := []*Kind{
 		namespaceKind(),
 		nodeKind(),
 		serviceKind(),
@@ -73,5 +73,11 @@ func Builtin() *Table {
 		localSubjectAccessReviewKind(),
 		selfSubjectAccessReviewKind(),
 		selfSubjectRulesReviewKind(),
-	)
+	}
+	for _, k := range kinds {
+		if k.Columns == nil {
+			k.Columns, k.Cells = DefaultColumns(), DefaultCells
+		}
+	}
+	return NewTable(kinds...)
 }

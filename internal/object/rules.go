@@ -143,7 +143,7 @@ var writeVerbs = []string{"get", "patch", "update"}
 
 // writes makes a subresource that changes a part of its parent.
 func writes[T Object](name string, r rules[T]) Subresource {
-	return Subresource{Name: name, Verbs: writeVerbs, Strategy: r.strategy()}
+	return Subresource{Name: name, Verbs: writeVerbs, Strategy: r.part()}
 }
 
 // scaleSubresource is served by the server's scale handler.

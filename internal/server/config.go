@@ -16,8 +16,10 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/health"
 	"hyperkube/internal/object"
 	"hyperkube/internal/server/admission"
+	"hyperkube/internal/server/discovery"
 	"hyperkube/internal/server/registry"
 	"hyperkube/internal/server/request"
 )
@@ -96,13 +98,7 @@ type Parts struct {
 }
 
 // DiscoveredGroup is a group version served elsewhere.
-type DiscoveredGroup struct {
-	schema.GroupVersion
-	GroupPriority, VersionPriority int32
-	Resources                      []metav1.APIResource
-	// Stale says that the resources could not be read lately.
-	Stale bool
-}
+type DiscoveredGroup = discovery.Foreign
 
 // SubresourceHandler serves one subresource (or a virtual kind). Connect gets the raw HTTP exchange and
 // works only through the HTTP door; the others take and give objects and work through both.
@@ -128,7 +124,4 @@ type SubresourceHandler struct {
 type WriteHook = registry.WriteHook
 
 // Check is one readiness check.
-type Check struct {
-	Name string
-	Func func(ctx context.Context) error
-}
+type Check = health.Check

@@ -94,6 +94,9 @@ func jsonOnly(group string) bool {
 // form negotiates the answer; false: the refusal was sent.
 func (x *exchange) form(list bool) (negotiate.Form, bool) {
 	o := x.offer(list)
+	if list && x.t.Kind.Virtual {
+		o.Protobuf = false // made up item by item, as JSON
+	}
 	f, ok := negotiate.Accept(x.r.Header.Get("Accept"), o)
 	if !ok {
 		x.fail(errNotAcceptable(o))

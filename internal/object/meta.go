@@ -1,0 +1,89 @@
+package object
+
+import (
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/api/validation/path"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// NameRule judges a name, or with prefix the beginning of one to be generated, and gives
+// what is wrong with it.
+type NameRule func(name string, prefix bool) []string
+
+// The rules for names of built-in kinds.
+var (
+	nameIsSubdomain NameRule = apivalidation.NameIsDNSSubdomain
+	nameIsLabel     NameRule = apivalidation.NameIsDNSLabel
+	nameIs1035Label NameRule = apivalidation.NameIsDNS1035Label
+	nameIsSegment   NameRule = path.ValidatePathSegmentName
+)
+
+var metadataPath = field.NewPath("metadata")
+
+// ValidateMeta judges the metadata of a new object: its name by the kind's rule (a name has to be there, or
+// a generateName), whether it has a namespace as its scope wants, labels, annotations, owner
+// references, finalizers and managed fields.
+func ValidateMeta(obj metav1.Object, scope Scope, name NameRule) field.ErrorList {
+	return apivalidation.ValidateObjectMetaAccessor(obj, scope == Namespaced, apivalidation.ValidateNameFunc(name), metadataPath)
+}
+
+// ValidateMetaUpdate judges changed metadata against the old: identity, creation and deletion times are immutable,
+// and an object that is being deleted takes no new finalizers. A resourceVersion must be there.
+func ValidateMetaUpdate(obj, old metav1.Object) field.ErrorList {
+	return apivalidation.ValidateObjectMetaAccessorUpdate(obj, old, metadataPath)
+}
+
+// full makes the strategy of a main resource: r.Validate judges what metadata does not, on create and on update,
+// and r.ValidateUpdate what may not change.
+func (r rules[T]) full(scope Scope, name NameRule) Strategy {
+	validate, update := r.Validate, r.ValidateUpdate
+	r.Validate = func(obj T) field.ErrorList {
+		errs := ValidateMeta(obj, scope, name)
+		if validate != nil {
+			errs = append(errs, validate(obj)...)
+		}
+		return errs
+	}
+	r.ValidateUpdate = func(obj, old T) field.ErrorList {
+		errs := ValidateMetaUpdate(obj, old)
+		if validate != nil {
+			errs = append(errs, validate(obj)...)
+		}
+		if update != nil {
+			errs = append(errs, update(obj, old)...)
+		}
+		return errs
+	}
+	return r.strategy()
+}
+
+// part makes the strategy of a subresource that writes a part of its parent.
+func (r rules[T]) part() Strategy {
+	update := r.ValidateUpdate
+	r.ValidateUpdate = func(obj, old T) field.ErrorList {
+		errs := ValidateMetaUpdate(obj, old)
+		if update != nil {
+			errs = append(errs, update(obj, old)...)
+		}
+		return errs
+	}
+	return r.strategy()
+}
+
+// immutable is an error when a field differs from its old value.
+func immutable(value, old any, at *field.Path) field.ErrorList {
+	return apivalidation.ValidateImmutableField(value, old, at)
+}
+
+// firstGeneration begins the count of an object's desired states.
+func firstGeneration(obj metav1.Object) { obj.SetGeneration(1) }
+
+// nextGeneration counts a new desired state when the two values differ.
+func nextGeneration(obj, old metav1.Object, value, oldValue any) {
+	obj.SetGeneration(old.GetGeneration())
+	if !apiequality.Semantic.DeepEqual(value, oldValue) {
+		obj.SetGeneration(old.GetGeneration() + 1)
+	}
+}

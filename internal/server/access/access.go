@@ -1,0 +1,113 @@
+// Package access plugs into an API server who may do what: authentication, impersonation, authorization, admission, the
+// reviews that ask for each of them, the issue of service-account tokens, and the objects that every cluster starts with.
+//
+// [Wire] is meant for server.Config.Wire. It starts nothing itself: informers and bootstrap run in the background of the
+// server, and readiness checks tell when they are done.
+package access
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+
+	authnv1 "k8s.io/api/authentication/v1"
+	authzv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"hyperkube/internal/client"
+	"hyperkube/internal/object"
+	"hyperkube/internal/server"
+	"hyperkube/internal/server/admission"
+	"hyperkube/internal/server/admission/plugins"
+	"hyperkube/internal/server/authn"
+	"hyperkube/internal/server/authz"
+	"hyperkube/internal/server/bootstrap"
+	"hyperkube/internal/server/request"
+)
+
+// Config gathers the parts' own configurations. Clients and informers in them are filled in by Wire.
+type Config struct {
+	Authn     authn.Config
+	Authz     authz.Config
+	Admission plugins.Config
+	Bootstrap bootstrap.Config
+}
+
+// Wire returns the function that fills in the parts.
+func Wire(cfg Config) func(client.Interface, *server.Parts) error {
+	return func(c client.Interface, p *server.Parts) error {
+		informers := client.NewInformers(c)
+		first := bootstrap.New(c, cfg.Bootstrap)
+		cfg.Authn.API = c
+		who, err := authn.New(cfg.Authn)
+		if err != nil {
+			return fmt.Errorf("authentication: %w", err)
+		}
+		cfg.Authz.API, cfg.Authz.Informers = c, informers
+		if cfg.Authz.Bootstrapped == nil && !cfg.Bootstrap.SkipRBAC {
+			cfg.Authz.Bootstrapped = first.Done()
+		}
+		may, err := authz.New(cfg.Authz)
+		if err != nil {
+			return fmt.Errorf("authorization: %w", err)
+		}
+		cfg.Admission.API, cfg.Admission.Informers, cfg.Admission.Authorizer = c, informers, may
+		if sa := cfg.Authn.ServiceAccounts; sa != nil && cfg.Admission.Audiences == nil {
+			cfg.Admission.Audiences = sa.Audiences
+		}
+		if may.RBAC != nil {
+			cfg.Admission.Extra = append([]admission.Plugin{authz.NewEscalation(may)}, cfg.Admission.Extra...)
+		}
+		if p.Admission, err = plugins.Default(cfg.Admission); err != nil {
+			return err
+		}
+		p.Authenticator, p.Authorizer, p.Impersonate = who, may, authn.Impersonation(may)
+		reviews(p, who, may)
+		if p.Handlers == nil {
+			p.Handlers = map[string]http.Handler{}
+		}
+		maps.Copy(p.Handlers, who.Handlers())
+		p.Background = append(p.Background, first.Run, func(ctx context.Context) error {
+			informers.Start(ctx)
+			<-ctx.Done()
+			return nil
+		})
+		p.Checks = append(p.Checks,
+			server.Check{Name: "poststarthook/rbac/bootstrap-roles", Func: first.Ready},
+			server.Check{Name: "authorizer", Func: may.Ready},
+			server.Check{Name: "informer-sync", Func: func(ctx context.Context) error {
+				ctx, cancel := context.WithCancel(ctx)
+				cancel() // a check asks and does not wait
+				return informers.WaitForSync(ctx)
+			}})
+		return nil
+	}
+}
+
+type create = func(context.Context, *request.Request, object.Object, metav1.CreateOptions) (object.Object, error)
+
+// reviews adds the handlers of the kinds that are answered, not stored.
+func reviews(p *server.Parts, who *authn.Authenticator, may *authz.Authorizer) {
+	if p.Subresources == nil {
+		p.Subresources = map[schema.GroupResource]map[string]server.SubresourceHandler{}
+	}
+	add := func(group, resource, sub string, empty func() object.Object, f create) {
+		gr := schema.GroupResource{Group: group, Resource: resource}
+		if p.Subresources[gr] == nil {
+			p.Subresources[gr] = map[string]server.SubresourceHandler{}
+		}
+		p.Subresources[gr][sub] = server.SubresourceHandler{New: empty, Create: f}
+	}
+	add(authnv1.GroupName, "tokenreviews", "", func() object.Object { return &authnv1.TokenReview{} }, who.TokenReview)
+	add(authnv1.GroupName, "selfsubjectreviews", "", func() object.Object { return &authnv1.SelfSubjectReview{} }, authn.SelfSubjectReview)
+	if who.Issuer != nil {
+		add("", "serviceaccounts", "token", func() object.Object { return &authnv1.TokenRequest{} }, who.Issuer.Create)
+	}
+	r := authz.NewReviews(may)
+	add(authzv1.GroupName, "subjectaccessreviews", "", func() object.Object { return &authzv1.SubjectAccessReview{} }, r.SubjectAccessReview)
+	add(authzv1.GroupName, "localsubjectaccessreviews", "", func() object.Object { return &authzv1.LocalSubjectAccessReview{} }, r.LocalSubjectAccessReview)
+	add(authzv1.GroupName, "selfsubjectaccessreviews", "", func() object.Object { return &authzv1.SelfSubjectAccessReview{} }, r.SelfSubjectAccessReview)
+	add(authzv1.GroupName, "selfsubjectrulesreviews", "", func() object.Object { return &authzv1.SelfSubjectRulesReview{} }, r.SelfSubjectRulesReview)
+}

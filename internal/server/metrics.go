@@ -1,0 +1,222 @@
+package server
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"hyperkube/internal/server/request"
+)
+
+// metrics counts requests in plain atomics, keyed by what they were for; names and labels are made when somebody scrapes.
+type metrics struct {
+	s        *Server
+	requests sync.Map // requestKey → *requestCount
+	long     struct {
+		mu   sync.Mutex
+		next int64
+		open map[int64]openRequest
+	}
+	total, duration, inflight, longRunningDesc *prometheus.Desc
+}
+
+type requestKey struct {
+	verb, group, version, resource, subresource, scope string
+	dryRun                                             string
+	code                                               int
+}
+
+type requestCount struct {
+	count   atomic.Uint64
+	nanos   atomic.Int64
+	buckets [len(durationBuckets)]atomic.Uint64
+	long    bool
+}
+
+type openRequest struct {
+	key    requestKey
+	cancel context.CancelFunc
+}
+
+// durationBuckets in seconds are upstream's, thinned out.
+var durationBuckets = [...]float64{0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60}
+
+func newMetrics(s *Server) *metrics {
+	labels := []string{"component", "group", "resource", "scope", "subresource", "verb", "version"}
+	m := &metrics{
+		s: s,
+		total: prometheus.NewDesc("apiserver_request_total",
+			"Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, and HTTP response code.",
+			append([]string{"code", "dry_run"}, labels...), nil),
+		duration: prometheus.NewDesc("apiserver_request_duration_seconds",
+			"Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, scope and component.",
+			append([]string{"dry_run"}, labels...), nil),
+		inflight: prometheus.NewDesc("apiserver_current_inflight_requests",
+			"Maximal number of currently used inflight request limit of this apiserver per request kind in last second.", []string{"request_kind"}, nil),
+		longRunningDesc: prometheus.NewDesc("apiserver_longrunning_requests",
+			"Gauge of all active long-running apiserver requests broken out by verb, group, version, resource, scope and component.", labels, nil),
+	}
+	m.long.open = map[int64]openRequest{}
+	return m
+}
+
+func keyOf(req *request.Request) requestKey {
+	k := requestKey{verb: metricVerb(req), group: req.APIGroup, version: req.APIVersion, resource: req.Resource, subresource: req.Subresource}
+	switch {
+	case !req.IsResourceRequest:
+		k.group, k.version, k.scope = "", "", ""
+		k.subresource = req.Path
+		if len(k.subresource) > 24 {
+			k.subresource = "other"
+		}
+	case req.Name != "":
+		k.scope = "resource"
+	case req.Namespace != "":
+		k.scope = "namespace"
+	default:
+		k.scope = "cluster"
+	}
+	return k
+}
+
+func metricVerb(req *request.Request) string {
+	switch req.Verb {
+	case "get":
+		return "GET"
+	case "list":
+		return "LIST"
+	case "watch":
+		return "WATCH"
+	case "create", "post":
+		return "POST"
+	case "update", "put":
+		return "PUT"
+	case "patch":
+		return "PATCH"
+	case "delete":
+		return "DELETE"
+	case "deletecollection":
+		return "DELETECOLLECTION"
+	}
+	return "OTHER"
+}
+
+func (m *metrics) observe(req *request.Request, code int, long bool, d time.Duration) {
+	k := keyOf(req)
+	if code == 0 {
+		code = 200
+	}
+	k.code = code
+	if code == 404 && m.unknown(req) {
+		// What nobody serves is a client's to invent: it may not fill the metrics.
+		k = requestKey{verb: k.verb, code: code}
+	}
+	v, ok := m.requests.Load(k)
+	if !ok {
+		v, _ = m.requests.LoadOrStore(k, &requestCount{long: long})
+	}
+	c := v.(*requestCount)
+	c.count.Add(1)
+	c.nanos.Add(int64(d))
+	s := d.Seconds()
+	for i, le := range durationBuckets {
+		if s <= le {
+			c.buckets[i].Add(1)
+			break
+		}
+	}
+}
+
+func (m *metrics) unknown(req *request.Request) bool {
+	if !req.IsResourceRequest {
+		return true
+	}
+	k, _ := m.s.cfg.Table.Resource(req.GVR())
+	return k == nil || req.Subresource != "" && k.Subresource(req.Subresource) == nil
+}
+
+// longRunning counts an open watch or stream until its context is cancelled, and lets a shutdown end it.
+func (m *metrics) longRunning(ctx context.Context, req *request.Request) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	m.long.mu.Lock()
+	defer m.long.mu.Unlock()
+	m.long.next++
+	id := m.long.next
+	m.long.open[id] = openRequest{keyOf(req), cancel}
+	return ctx, func() {
+		cancel()
+		m.long.mu.Lock()
+		defer m.long.mu.Unlock()
+		delete(m.long.open, id)
+	}
+}
+
+// endLongRunning cancels every open watch and stream.
+func (m *metrics) endLongRunning() {
+	m.long.mu.Lock()
+	defer m.long.mu.Unlock()
+	for _, o := range m.long.open {
+		o.cancel()
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.total, m.duration, m.inflight, m.longRunningDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	type sum struct {
+		count   uint64
+		seconds float64
+		buckets map[float64]uint64
+	}
+	durations := map[requestKey]*sum{}
+	m.requests.Range(func(key, value any) bool {
+		k, c := key.(requestKey), value.(*requestCount)
+		n := c.count.Load()
+		ch <- prometheus.MustNewConstMetric(m.total, prometheus.CounterValue, float64(n), append([]string{strconv.Itoa(k.code), k.dryRun}, k.labels()...)...)
+		if c.long {
+			return true
+		}
+		k.code = 0
+		d := durations[k]
+		if d == nil {
+			d = &sum{buckets: map[float64]uint64{}}
+			durations[k] = d
+		}
+		d.count += n
+		d.seconds += time.Duration(c.nanos.Load()).Seconds()
+		var upTo uint64
+		for i, le := range durationBuckets {
+			upTo += c.buckets[i].Load()
+			d.buckets[le] += upTo
+		}
+		return true
+	})
+	for k, d := range durations {
+		ch <- prometheus.MustNewConstHistogram(m.duration, d.count, d.seconds, d.buckets, append([]string{k.dryRun}, k.labels()...)...)
+	}
+	ch <- prometheus.MustNewConstMetric(m.inflight, prometheus.GaugeValue, float64(m.s.inflight.reading.now.Load()), "readOnly")
+	ch <- prometheus.MustNewConstMetric(m.inflight, prometheus.GaugeValue, float64(m.s.inflight.mutating.now.Load()), "mutating")
+	open := map[requestKey]float64{}
+	m.long.mu.Lock()
+	for _, o := range m.long.open {
+		open[o.key]++
+	}
+	m.long.mu.Unlock()
+	for k, n := range open {
+		ch <- prometheus.MustNewConstMetric(m.longRunningDesc, prometheus.GaugeValue, n, k.labels()...)
+	}
+}
+
+func (k requestKey) labels() []string {
+	return []string{"apiserver", k.group, k.resource, k.scope, k.subresource, k.verb, k.version}
+}

@@ -1,0 +1,252 @@
+package server
+
+import (
+	"net/http"
+	"net/http/pprof"
+	"runtime"
+	"runtime/debug"
+	"sort"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	apidiscoveryv2 "k8s.io/api/apidiscovery/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/version"
+
+	"hyperkube/internal/health"
+	"hyperkube/internal/server/encode"
+	"hyperkube/internal/server/negotiate"
+	"hyperkube/internal/server/request"
+)
+
+// nonAPIHandlers are the paths that are no resources.
+func (s *Server) nonAPIHandlers() map[string]http.Handler {
+	h := map[string]http.Handler{
+		"/version": http.HandlerFunc(s.serveVersion),
+		"/metrics": promhttp.HandlerFor(s.gatherer, promhttp.HandlerOpts{}),
+		"/api":     http.HandlerFunc(s.serveLegacyVersions),
+		"/apis":    http.HandlerFunc(s.serveGroups),
+		"/apis/":   http.HandlerFunc(s.serveGroup),
+		"/api/":    http.HandlerFunc(s.serveGroup),
+	}
+	mux := s.healthHandler()
+	for _, p := range []string{"/healthz", "/livez", "/readyz"} {
+		h[p], h[p+"/"] = mux, mux
+	}
+	if s.cfg.Profiling {
+		h["/debug/pprof"] = http.RedirectHandler("/debug/pprof/", http.StatusMovedPermanently)
+		h["/debug/pprof/"] = http.HandlerFunc(pprof.Index)
+		h["/debug/pprof/cmdline"] = http.HandlerFunc(pprof.Cmdline)
+		h["/debug/pprof/profile"] = http.HandlerFunc(pprof.Profile)
+		h["/debug/pprof/symbol"] = http.HandlerFunc(pprof.Symbol)
+		h["/debug/pprof/trace"] = http.HandlerFunc(pprof.Trace)
+	}
+	for p, f := range s.parts.Handlers {
+		h[p] = f
+	}
+	return h
+}
+
+// serveNonAPI finds the handler of a path: the exact one, else that of the longest prefix.
+func (s *Server) serveNonAPI(w http.ResponseWriter, r *http.Request, req *request.Request) {
+	p := r.URL.Path
+	if p == "/" || p == "" {
+		s.serveIndex(w, r)
+		return
+	}
+	if h, ok := s.nonAPI[p]; ok {
+		h.ServeHTTP(w, r)
+		return
+	}
+	for i := strings.LastIndexByte(p, '/'); i > 0; i = strings.LastIndexByte(p[:i], '/') {
+		if h, ok := s.nonAPI[p[:i+1]]; ok {
+			h.ServeHTTP(w, r)
+			return
+		}
+	}
+	if s.parts.Delegate == nil || !s.parts.Delegate(w, r, req) {
+		notFound(w)
+	}
+}
+
+// serveIndex lists what there is.
+func (s *Server) serveIndex(w http.ResponseWriter, r *http.Request) {
+	var paths []string
+	for p := range s.nonAPI {
+		if len(p) > 1 && !strings.HasSuffix(p, "/") {
+			paths = append(paths, p)
+		}
+	}
+	for _, g := range s.discovery.Groups() {
+		root := "/apis/" + g.Name
+		if g.Name == "" {
+			root = "/api"
+		} else {
+			paths = append(paths, root)
+		}
+		for _, v := range g.Versions {
+			paths = append(paths, root+"/"+v.Version)
+		}
+	}
+	sort.Strings(paths)
+	sendDocument(w, r, &metav1.RootPaths{Paths: paths})
+}
+
+// sendDocument writes JSON that is no object of the API.
+func sendDocument(w http.ResponseWriter, r *http.Request, v any) {
+	data, err := marshalIndent(v)
+	if err != nil {
+		sendStatus(w, r, err)
+		return
+	}
+	send(w, r, http.StatusOK, negotiate.JSON, encode.One(data))
+}
+
+func (s *Server) serveVersion(w http.ResponseWriter, r *http.Request) { sendDocument(w, r, Version()) }
+
+// Version is what /version says: the Kubernetes release whose API this is, and the commit of this build.
+func Version() version.Info {
+	v := version.Info{
+		Major: "1", Minor: "37", EmulationMajor: "1", EmulationMinor: "37", MinCompatibilityMajor: "1", MinCompatibilityMinor: "36",
+		GitVersion: "v1.37.2", GitTreeState: "clean", BuildDate: "1970-01-01T00:00:00Z",
+		GoVersion: runtime.Version(), Compiler: runtime.Compiler, Platform: runtime.GOOS + "/" + runtime.GOARCH,
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
+	}
+	for _, set := range info.Settings {
+		switch set.Key {
+		case "vcs.revision":
+			v.GitCommit = set.Value
+		case "vcs.time":
+			v.BuildDate = set.Value
+		case "vcs.modified":
+			if set.Value == "true" {
+				v.GitTreeState = "dirty"
+			}
+		}
+	}
+	return v
+}
+
+// healthHandler serves /healthz, /livez and /readyz.
+func (s *Server) healthHandler() http.Handler {
+	alive := []Check{health.Ping(), {Name: "etcd", Func: s.store.Healthy}}
+	ready := append(append([]Check{}, alive...), s.ownChecks()...)
+	ready = append(ready, s.parts.Checks...)
+	mux := http.NewServeMux()
+	health.Install(mux, "/healthz", ready[:len(ready):len(ready)]...)
+	health.Install(mux, "/livez", alive...)
+	health.Install(mux, "/readyz", ready...)
+	return mux
+}
+
+func (s *Server) serveLegacyVersions(w http.ResponseWriter, r *http.Request) {
+	if s.serveAggregated(w, r, true) {
+		return
+	}
+	host := r.Host
+	doc := &metav1.APIVersions{Versions: []string{"v1"},
+		ServerAddressByClientCIDRs: []metav1.ServerAddressByClientCIDR{{ClientCIDR: "0.0.0.0/0", ServerAddress: host}}}
+	sendMeta(w, r, doc, "APIVersions")
+}
+
+func (s *Server) serveGroups(w http.ResponseWriter, r *http.Request) {
+	if !s.serveAggregated(w, r, false) {
+		sendMeta(w, r, s.discovery.GroupList(), "APIGroupList")
+	}
+}
+
+// serveGroup answers /apis/<group>, /apis/<group>/<version> and /api/<version>, with and without a slash at the end.
+func (s *Server) serveGroup(w http.ResponseWriter, r *http.Request) {
+	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	req := request.From(r.Context())
+	switch {
+	case len(parts) == 1 && parts[0] == "api":
+		s.serveLegacyVersions(w, r)
+		return
+	case len(parts) == 1:
+		s.serveGroups(w, r)
+		return
+	case parts[0] == "api" && len(parts) == 2:
+		if doc, ok := s.discovery.ResourceList(schema.GroupVersion{Version: parts[1]}); ok {
+			sendMeta(w, r, doc, "APIResourceList")
+			return
+		}
+	case parts[0] == "apis" && len(parts) == 2:
+		if doc, ok := s.discovery.APIGroup(parts[1]); ok {
+			sendMeta(w, r, doc, "APIGroup")
+			return
+		}
+	case parts[0] == "apis" && len(parts) == 3:
+		gv := schema.GroupVersion{Group: parts[1], Version: parts[2]}
+		v, ok := s.discovery.Version(gv)
+		if ok && v.Own {
+			doc, _ := s.discovery.ResourceList(gv)
+			sendMeta(w, r, doc, "APIResourceList")
+			return
+		}
+	}
+	if s.parts.Delegate == nil || !s.parts.Delegate(w, r, req) {
+		notFound(w)
+	}
+}
+
+// aggregatedKind of the documents that clients since 1.26 ask for.
+const aggregatedKind = "APIGroupDiscoveryList"
+
+// serveAggregated answers when the client asks for the aggregated document first.
+func (s *Server) serveAggregated(w http.ResponseWriter, r *http.Request, legacy bool) bool {
+	w.Header().Add("Vary", "Accept")
+	accept := r.Header.Get("Accept")
+	if !strings.Contains(accept, aggregatedKind) {
+		return false
+	}
+	f, ok := negotiate.Accept(accept, negotiate.Offer{Protobuf: true, As: func(kind, group, v string) bool {
+		return kind == aggregatedKind && group == apidiscoveryv2.GroupName && v == "v2"
+	}})
+	if !ok || f.As == "" {
+		return false
+	}
+	doc, etag, err := s.discovery.Aggregated(legacy)
+	if err != nil {
+		sendStatus(w, r, err)
+		return true
+	}
+	w.Header().Set("ETag", etag)
+	if r.Header.Get("If-None-Match") == etag {
+		w.WriteHeader(http.StatusNotModified)
+		return true
+	}
+	gvk := apidiscoveryv2.SchemeGroupVersion.WithKind(aggregatedKind)
+	contentType := f.Media + ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+	f.As = ""
+	data, err := encode.Any(f, doc, gvk)
+	if err != nil {
+		sendStatus(w, r, err)
+		return true
+	}
+	w.Header().Set("Cache-Control", "public")
+	send(w, r, http.StatusOK, contentType, encode.One(data))
+	return true
+}
+
+// sendMeta writes a document of meta/v1 in the form that the client accepts.
+func sendMeta(w http.ResponseWriter, r *http.Request, doc kruntime.Object, kind string) {
+	o := negotiate.Offer{Protobuf: true, YAML: true}
+	f, ok := negotiate.Accept(r.Header.Get("Accept"), o)
+	if !ok {
+		sendStatus(w, r, errNotAcceptable(o))
+		return
+	}
+	f.Pretty = f.Pretty || wantsPretty(r)
+	data, err := encode.Any(f, doc, schema.GroupVersionKind{Version: "v1", Kind: kind})
+	if err != nil {
+		sendStatus(w, r, err)
+		return
+	}
+	send(w, r, http.StatusOK, f.Media, encode.One(data))
+}
