@@ -144,7 +144,9 @@ func (e *effects) relink(g *graph, n *node, owners []metav1.OwnerReference) {
 	}
 }
 
-func blocks(r metav1.OwnerReference) bool { return r.BlockOwnerDeletion != nil && *r.BlockOwnerDeletion }
+func blocks(r metav1.OwnerReference) bool {
+	return r.BlockOwnerDeletion != nil && *r.BlockOwnerDeletion
+}
 
 // refersTo says whether a reference of d to o's UID also has o's kind, name and namespace.
 func refersTo(d, o *node) bool {

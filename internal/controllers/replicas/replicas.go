@@ -85,7 +85,9 @@ func New[T client.Object](d controllers.Deps, kind Kind[T], workers int) *Contro
 	c.owners.OnChange(c.ownerChanged)
 	podset.Watcher{
 		Kind: kind.GVK.Kind, Enqueue: c.enqueueRef, Orphan: c.orphan,
-		Created: func(ns string, ref *metav1.OwnerReference) { c.expect.Created(object.Key{Namespace: ns, Name: ref.Name}) },
+		Created: func(ns string, ref *metav1.OwnerReference) {
+			c.expect.Created(object.Key{Namespace: ns, Name: ref.Name})
+		},
 		Deleted: func(ns string, ref *metav1.OwnerReference, uid types.UID) {
 			c.expect.Deleted(object.Key{Namespace: ns, Name: ref.Name}, uid)
 		},

@@ -22,7 +22,8 @@ const (
 
 // pod is one pod of the node. mu guards all fields but those of the step, which only the pod's own step touches.
 type pod struct {
-	uid types.UID
+	uid   types.UID
+	since time.Time // when this kubelet first saw it
 
 	mu       sync.Mutex
 	obj      *corev1.Pod
@@ -51,6 +52,7 @@ type pod struct {
 	over     bool            // nothing of it runs any more
 	finalize bool            // the final status is on its way
 	cleaned  bool
+	counted  bool // in the measure of start times
 }
 
 // failure ends a pod that stays in the API.

@@ -83,9 +83,7 @@ type Config struct {
 	LogDir           string // of pods: /var/log/pods
 	ContainerLogsDir string // links to the logs by container ID; empty makes none
 	MaxRestartDelay  time.Duration
-	// Metrics hooks; each may be nil.
-	Started func(d time.Duration)
-	Now     func() time.Time
+	Now              func() time.Time
 }
 
 // Refusal is why a pod cannot run on this node: reason and message of its failed status.
@@ -93,10 +91,11 @@ type Refusal struct{ Reason, Message string }
 
 // Manager of all pods. Safe for concurrent use.
 type Manager struct {
-	cfg    Config
-	log    *slog.Logger
-	probes *probe.Manager
-	slots  chan struct{} // bounds how many containers are made at a time
+	cfg      Config
+	log      *slog.Logger
+	probes   *probe.Manager
+	measures measures
+	slots    chan struct{} // bounds how many containers are made at a time
 
 	ctx  context.Context
 	stop context.CancelFunc
@@ -117,7 +116,7 @@ func New(cfg Config) *Manager {
 		cfg.Now = time.Now
 	}
 	m := &Manager{cfg: cfg, log: slog.Default().With("component", "kubelet"),
-		slots: make(chan struct{}, startsAtATime), pods: map[types.UID]*pod{}}
+		measures: newMeasures(), slots: make(chan struct{}, startsAtATime), pods: map[types.UID]*pod{}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.probes = probe.New(probe.Config{
 		Exec:    m.Exec,
@@ -125,7 +124,8 @@ func New(cfg Config) *Manager {
 		Unhealthy: func(p *corev1.Pod, container string, _ probe.Kind, message string) {
 			cfg.Events.Event(p, container, corev1.EventTypeWarning, "Unhealthy", message)
 		},
-		Now: cfg.Now,
+		Count: m.measures.probed,
+		Now:   cfg.Now,
 	})
 	return m
 }
@@ -291,7 +291,7 @@ func (m *Manager) active(except types.UID) []*corev1.Pod {
 
 func newPod(obj *corev1.Pod) *pod {
 	return &pod{
-		obj: obj, uid: obj.UID,
+		obj: obj, uid: obj.UID, since: time.Now(),
 		waiting: map[string]corev1.ContainerStateWaiting{}, hooked: map[string]bool{}, messages: map[string]string{},
 		backoff: plan.Backoff{},
 	}

@@ -163,6 +163,7 @@ func (m *Manager) makeAndStart(ctx context.Context, p *pod, obj *corev1.Pod, c *
 		return "", m.failed(ctx, obj, c.Name, "RunContainerError", err)
 	}
 	m.event(obj, c.Name, corev1.EventTypeNormal, "Started", "Container started")
+	m.measures.restarts.Inc()
 	return made.ContainerId, nil
 }
 

@@ -143,6 +143,7 @@ func (m *Manager) carryOut(ctx context.Context, p *pod, seen *cri.Pod) (next tim
 				_, err = m.look(ctx, p)
 			}
 			m.prune(ctx, seen)
+			m.countStart(p, seen)
 			return pl.Next(), pl.Finished, err
 		}
 		if err := m.round(ctx, p, obj, seen, pl); err != nil {
@@ -154,6 +155,20 @@ func (m *Manager) carryOut(ctx context.Context, p *pod, seen *cri.Pod) (next tim
 		}
 	}
 	return time.Time{}, false, errors.New("the pod does not come to rest")
+}
+
+// countStart measures how long the pod took to run for the first time.
+func (m *Manager) countStart(p *pod, seen *cri.Pod) {
+	if p.counted || len(seen.Running()) == 0 {
+		return
+	}
+	p.counted = true
+	for _, c := range seen.Running() {
+		if time.Unix(0, c.StartedAt).Before(p.since) {
+			return // taken over from an earlier kubelet
+		}
+	}
+	m.measures.firstRun.Observe(time.Since(p.since).Seconds())
 }
 
 // tellWaiting keeps why containers wait: those in their restart delay, and no longer those that are past it.

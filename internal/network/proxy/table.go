@@ -1,0 +1,148 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+
+	"hyperkube/internal/network/apply"
+	"hyperkube/internal/network/plan"
+)
+
+// table writes the rules of one family and remembers what it wrote. One goroutine uses it.
+type table struct {
+	tools *apply.IPTables
+	log   *slog.Logger
+
+	cfg     plan.Config
+	written map[serviceKey][]portRules
+	// whole tells that the kernel holds written; otherwise the next write is of everything.
+	whole bool
+}
+
+// portRules is what one port of a Service has come to.
+type portRules struct {
+	port  plan.Port
+	sel   plan.Selection
+	rules plan.Rules
+}
+
+func newTable(tools *apply.IPTables, log *slog.Logger) *table {
+	return &table{tools: tools, log: log, written: map[serviceKey][]portRules{}}
+}
+
+func (t *table) compute(s state) []portRules {
+	if s.service == nil {
+		return nil
+	}
+	var out []portRules
+	for _, p := range plan.PortsOf(s.service, t.cfg.IPv6) {
+		sel := plan.Select(plan.EndpointsOf(&p, s.slices, t.cfg.Node), t.cfg.Node)
+		out = append(out, portRules{p, sel, t.cfg.Render(&p, sel)})
+	}
+	return out
+}
+
+// replaced is a Service before and after a write.
+type replaced struct{ old, new []portRules }
+
+// update writes the Services that changed. After an error the kernel is as before and full must follow.
+func (t *table) update(ctx context.Context, states []state) ([]replaced, error) {
+	var d plan.Delta
+	var done []replaced
+	for _, s := range states {
+		r := replaced{t.written[s.key], t.compute(s)}
+		change(&d, r)
+		done = append(done, r)
+		t.remember(s.key, r.new)
+	}
+	if d.Empty() {
+		return done, nil
+	}
+	if err := t.tools.Restore(ctx, d.Text()); err != nil {
+		t.whole = false
+		return done, err
+	}
+	return done, nil
+}
+
+func change(d *plan.Delta, r replaced) {
+	old := make(map[plan.PortName]*plan.Rules, len(r.old))
+	for i := range r.old {
+		old[r.old[i].port.Name] = &r.old[i].rules
+	}
+	for i := range r.new {
+		name := r.new[i].port.Name
+		d.Change(old[name], &r.new[i].rules)
+		delete(old, name)
+	}
+	for i := range r.old { // in the order of the Service, not of the map
+		if rules, gone := old[r.old[i].port.Name]; gone {
+			d.Change(rules, nil)
+		}
+	}
+}
+
+func (t *table) remember(k serviceKey, rules []portRules) {
+	if len(rules) == 0 {
+		delete(t.written, k)
+		return
+	}
+	t.written[k] = rules
+}
+
+// full writes everything. states must be of all Services.
+func (t *table) full(ctx context.Context, cfg plan.Config, states []state) ([]replaced, error) {
+	t.cfg = cfg
+	var done []replaced
+	old := t.written
+	t.written = make(map[serviceKey][]portRules, len(states))
+	var ports []*plan.Rules
+	for _, s := range states {
+		rules := t.compute(s)
+		t.remember(s.key, rules)
+		done = append(done, replaced{old[s.key], rules})
+		for i := range rules {
+			ports = append(ports, &rules[i].rules)
+		}
+	}
+	t.whole = false
+	saved := map[string][]byte{}
+	for _, name := range plan.Tables() {
+		var err error
+		if saved[name], err = t.tools.Save(ctx, name); err != nil {
+			return done, err
+		}
+	}
+	var d plan.Delta
+	d.Full(&t.cfg, ports, saved)
+	if err := t.tools.Restore(ctx, d.Text()); err != nil {
+		return done, err
+	}
+	t.whole = true
+	return done, nil
+}
+
+// Cleanup removes every rule and chain of the proxy from this network namespace. No proxy may run meanwhile.
+func Cleanup(ctx context.Context) error {
+	for _, family := range []apply.Family{apply.IPv4, apply.IPv6} {
+		tools, err := apply.Detect(ctx, family)
+		if err != nil {
+			continue // a node without the tools never had rules
+		}
+		saved := map[string][]byte{}
+		for _, name := range plan.Tables() {
+			if saved[name], err = tools.Save(ctx, name); err != nil {
+				return err
+			}
+		}
+		var d plan.Delta
+		d.Clean(saved)
+		if d.Empty() {
+			continue
+		}
+		if err := tools.Restore(ctx, d.Text()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,5 @@
+package stats
+
+import "runtime"
+
+func cores() int { return runtime.NumCPU() }
