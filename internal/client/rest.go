@@ -69,7 +69,11 @@ func (c *restClient) Create(ctx context.Context, r GVR, obj Object, o metav1.Cre
 	if err != nil {
 		return nil, err
 	}
-	return c.object(ctx, http.MethodPost, r, obj.GetNamespace(), name, sub, &o, b)
+	got, err := c.object(ctx, http.MethodPost, r, obj.GetNamespace(), name, sub, &o, b)
+	if err == nil && got == nil {
+		return obj, nil // a Status of success: bindings, evictions
+	}
+	return got, err
 }
 
 func (c *restClient) Update(ctx context.Context, r GVR, obj Object, o metav1.UpdateOptions, sub ...string) (Object, error) {
@@ -196,6 +200,9 @@ func (c *restClient) object(ctx context.Context, method string, r GVR, namespace
 	got, err := c.read(ctx, method, c.url(r, namespace, name, sub, q), r, b)
 	if err != nil {
 		return nil, err
+	}
+	if st, ok := got.(*metav1.Status); ok && st.Status == metav1.StatusSuccess {
+		return nil, nil
 	}
 	obj, ok := got.(Object)
 	if !ok {

@@ -23,7 +23,7 @@ import (
 const grpcServer = "io.containerd.server.v1.grpc"
 
 // containerd is the configuration that a TOML file of version 4 would give.
-func (c *Config) containerd(ctx context.Context, helpers map[string]string) (*srvconfig.Config, error) {
+func (c *Config) containerd(ctx context.Context, helpers string) (*srvconfig.Config, error) {
 	if c.Snapshotter == "" {
 		c.Snapshotter = snapshotter(c.Root)
 	}
@@ -65,7 +65,7 @@ func (c *Config) images() map[string]any {
 	}
 }
 
-func (c *Config) cri(helpers map[string]string) map[string]any {
+func (c *Config) cri(helpers string) map[string]any {
 	return map[string]any{
 		"enable_selinux":               false,
 		"restrict_oom_score_adj":       !hasCapability(capSysResource),
@@ -74,7 +74,7 @@ func (c *Config) cri(helpers map[string]string) map[string]any {
 		// The kubelet reads cgroups itself when it is asked: no sampling of every container each second.
 		"stats_collect_period": "24h",
 		"cni": map[string]any{
-			"bin_dirs":              append([]string{filepath.Dir(helpers[helperCNI])}, c.CNIBinDirs...),
+			"bin_dirs":              append([]string{helpers}, c.CNIBinDirs...),
 			"conf_dir":              c.CNIConfDir,
 			"use_internal_loopback": true,
 		},
@@ -82,9 +82,9 @@ func (c *Config) cri(helpers map[string]string) map[string]any {
 			"default_runtime_name": "runc",
 			"runtimes": map[string]any{"runc": map[string]any{
 				"runtime_type": "io.containerd.runc.v2",
-				"runtime_path": helpers[helperShim],
+				"runtime_path": filepath.Join(helpers, helperShim),
 				"options": map[string]any{
-					"BinaryName":    helpers[helperRunc],
+					"BinaryName":    filepath.Join(helpers, helperRunc),
 					"Root":          filepath.Join(c.State, "runc"),
 					"SystemdCgroup": false,
 				},

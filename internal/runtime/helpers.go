@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -14,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sync/errgroup"
 )
 
 // embedded holds the compressed helpers. The build writes them; the directory alone is in the sources.
@@ -27,21 +29,39 @@ const (
 	helperCNI  = "hyperkube-cni"
 )
 
-// layOut writes the helpers below dir, each in a directory named after its contents, and gives their paths. What is there
-// already is left alone, so a helper in use is never written to.
-func layOut(dir string) (map[string]string, error) {
+// helperNames are what is embedded besides the architecture.
+var helperNames = []string{helperRunc, helperShim, helperCNI}
+
+// layOut writes the helpers into a directory below dir that is named after their contents, and gives its path. Helpers that
+// are there already are left alone, so a helper in use is never written to.
+func layOut(dir string) (string, error) {
 	if err := helpersFor(goruntime.GOARCH); err != nil {
-		return nil, err
+		return "", err
 	}
-	paths := map[string]string{}
-	for _, name := range []string{helperRunc, helperShim, helperCNI} {
-		path, err := extract(embedded, "embedded/"+name+".zst", dir, name)
+	data := map[string][]byte{}
+	sum := sha256.New()
+	for _, name := range helperNames {
+		d, err := embedded.ReadFile("embedded/" + name + ".zst")
 		if err != nil {
-			return nil, err
+			return "", fmt.Errorf("%s: %w", name, errNoHelpers)
 		}
-		paths[name] = path
+		data[name] = d
+		sum.Write(d)
 	}
-	return paths, nil
+	home := filepath.Join(dir, hex.EncodeToString(sum.Sum(nil)[:6]))
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		return "", fmt.Errorf("helper directory: %w", err)
+	}
+	var g errgroup.Group
+	for name, d := range data {
+		g.Go(func() error {
+			if err := extract(d, filepath.Join(home, name)); err != nil {
+				return fmt.Errorf("helper %s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	return home, g.Wait()
 }
 
 var errNoHelpers = errors.New("the helper programs are not embedded in this binary: build it with make")
@@ -57,33 +77,16 @@ func helpersFor(arch string) error {
 	return nil
 }
 
-func extract(from fs.FS, file, dir, name string) (string, error) {
-	data, err := fs.ReadFile(from, file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%s: %w", name, errNoHelpers)
+func extract(data []byte, path string) error {
+	if ok, err := whole(path, data); ok || err != nil {
+		return err
 	}
+	zr, err := zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 	if err != nil {
-		return "", fmt.Errorf("embedded helper: %w", err)
-	}
-	sum := sha256.Sum256(data)
-	home := filepath.Join(dir, hex.EncodeToString(sum[:6]))
-	path := filepath.Join(home, name)
-	zr, err := zstd.NewReader(strings.NewReader(string(data)), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
-	if err != nil {
-		return "", fmt.Errorf("embedded helper %s: %w", name, err)
+		return err
 	}
 	defer zr.Close()
-	if ok, err := whole(path, data); ok || err != nil {
-		return path, err
-	}
-	if err := os.MkdirAll(home, 0o755); err != nil {
-		return "", fmt.Errorf("helper directory: %w", err)
-	}
-	// The decoder verifies the checksum that the compressor stored.
-	if err := writeProgram(path, zr); err != nil {
-		return "", fmt.Errorf("helper %s: %w", name, err)
-	}
-	return path, nil
+	return writeProgram(path, zr) // The decoder verifies the checksum that the compressor stored.
 }
 
 // whole tells whether a helper lies at path with the size that it must have.
@@ -93,11 +96,11 @@ func whole(path string, data []byte) (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("helper: %w", err)
+		return false, err
 	}
 	var h zstd.Header
 	if err := h.Decode(data); err != nil {
-		return false, fmt.Errorf("embedded helper: %w", err)
+		return false, err
 	}
 	return st.Mode().Perm()&0o111 != 0 && st.Size() > 0 && (!h.HasFCS || uint64(st.Size()) == h.FrameContentSize), nil
 }

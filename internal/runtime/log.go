@@ -35,6 +35,12 @@ type silent struct{}
 
 func (silent) Format(*logrus.Entry) ([]byte, error) { return nil, nil }
 
+// chatter are warnings of a healthy start that ask nobody to do anything.
+var chatter = map[string]bool{
+	"failed check for fsverity support": true,
+	"failed to load cni during init, please check CRI plugin status before setting up network for pods": true, // The network comes later.
+}
+
 // logHook writes entries to slog. Containerd's "info" tells of each plugin and each step of each
 // container: it becomes debug here.
 type logHook struct{ to *slog.Logger }
@@ -45,6 +51,9 @@ func (h *logHook) Fire(e *logrus.Entry) error {
 	level := slog.LevelDebug
 	switch e.Level {
 	case logrus.WarnLevel:
+		if chatter[e.Message] {
+			break
+		}
 		level = slog.LevelWarn
 	case logrus.ErrorLevel, logrus.FatalLevel, logrus.PanicLevel:
 		level = slog.LevelError

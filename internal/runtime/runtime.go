@@ -120,7 +120,7 @@ func Start(ctx context.Context, c Config) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prepare(&c, sc.State); err != nil {
+	if err := prepare(&c, helpers); err != nil {
 		return nil, err
 	}
 	if err := server.CreateTopLevelDirectories(sc); err != nil {
@@ -166,16 +166,19 @@ func (r *Runtime) settle(ctx context.Context) error {
 	return ensurePause(ctx, r.cfg.Socket, r.cfg.PauseImage)
 }
 
-// prepare makes what containerd expects to exist and removes a socket that nobody serves any more.
-func prepare(c *Config, state string) error {
-	for _, d := range []string{filepath.Dir(c.Socket), state, c.CNIConfDir} {
+// prepare makes what containerd expects to exist.
+func prepare(c *Config, helpers string) error {
+	for _, d := range []string{filepath.Dir(c.Socket), c.State, c.CNIConfDir} {
 		if err := os.MkdirAll(d, 0o711); err != nil {
 			return fmt.Errorf("runtime directories: %w", err)
 		}
 	}
-	dir := shimSocketDir(c.State)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(shimSocketDir(c.State), 0o700); err != nil {
 		return fmt.Errorf("directory of shim sockets: %w", err)
+	}
+	// Containerd finds the shims of containers that outlived it, and the shim finds runc, by PATH only.
+	if err := os.Setenv("PATH", helpers+":"+os.Getenv("PATH")); err != nil {
+		return fmt.Errorf("runtime: %w", err)
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func inContainer(what string, args []string) {
 	switch what {
 	case "sleep":
 		fmt.Println("hello from the container")
-		select {}
+		time.Sleep(time.Hour)
 	case "echo":
 		fmt.Println(strings.Join(args, " "))
 	}

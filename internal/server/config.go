@@ -109,7 +109,7 @@ type SubresourceHandler struct {
 
 	// New makes an empty body for Create and Update in the version asked for.
 	New func() object.Object
-	// Create handles POST. req.Name is the parent's name. options are DryRun and FieldManager.
+	// Create handles POST. req.Name is the parent's name. No object and no error answer with a Status of success.
 	Create func(ctx context.Context, req *request.Request, body object.Object, o metav1.CreateOptions) (object.Object, error)
 	// Get handles GET.
 	Get func(ctx context.Context, req *request.Request, o metav1.GetOptions) (object.Object, error)

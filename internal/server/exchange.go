@@ -296,6 +296,11 @@ func (x *exchange) answer(code int, f negotiate.Form, out outcome, err error) {
 		x.fail(err)
 		return
 	}
+	if out.status {
+		f.As = ""
+		x.send(code, f, &metav1.Status{Status: metav1.StatusSuccess, Code: int32(code)})
+		return
+	}
 	x.out = out.Object
 	data, err := x.encode(f, out)
 	if err != nil {

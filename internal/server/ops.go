@@ -25,6 +25,8 @@ type outcome struct {
 	registry.Result
 	// foreign is set when the object is not of the row's kind: Scale, TokenRequest, Status…
 	foreign bool
+	// status is set when the answer is a Status of success: bindings, evictions.
+	status bool
 }
 
 // errNoHandler is for subresources that the table has but that nobody plugged in.
@@ -58,6 +60,9 @@ func (s *Server) get(ctx context.Context, req *request.Request, t registry.Targe
 func (s *Server) handled(t registry.Target, obj object.Object, err error) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
+	}
+	if obj == nil {
+		return outcome{status: true}, nil
 	}
 	own := encode.KindOf(obj) == t.Kind.GroupVersionKind()
 	return outcome{Result: registry.Result{Object: obj}, foreign: !own}, nil

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/object"
 )
 
 // The resources whose changes change what the server serves.
@@ -60,6 +61,10 @@ func collectable(a metav1.APIResource) bool {
 }
 
 func (c *controller) update(wanted map[client.GVR]resource, kinds map[schema.GroupKind]resource, names map[client.GVR]schema.GroupKind, complete bool) {
+	builtin := map[schema.GroupResource]bool{}
+	for _, k := range object.Builtin().All() {
+		builtin[k.GroupResource()] = true
+	}
 	c.mu.Lock()
 	var added []client.GVR
 	gone := map[client.GVR]*monitor{}
@@ -78,7 +83,7 @@ func (c *controller) update(wanted map[client.GVR]resource, kinds map[schema.Gro
 	}
 	for r := range wanted {
 		if c.monitors[r] == nil {
-			c.monitors[r] = &monitor{gk: names[r], inf: c.informers.Any(r), shared: !strings.Contains(r.Group, ".") || strings.HasSuffix(r.Group, ".k8s.io")}
+			c.monitors[r] = &monitor{gk: names[r], inf: c.informers.Any(r), shared: builtin[r.GroupResource()]}
 			added = append(added, r)
 		}
 	}

@@ -146,24 +146,25 @@ func (c *controller) nodeChanged(old, new *corev1.Node) {
 		c.queue.Add(new.Name)
 	}
 	if old == nil || new == nil || readiness(old) != readiness(new) || zoneOf(old) != zoneOf(new) {
-		c.weigh()
+		c.weigh(old, new)
 	}
 }
 
 // weigh judges the zones anew, and looks at all nodes when what is allowed in a zone has changed.
-func (c *controller) weigh() {
+func (c *controller) weigh(old, new *corev1.Node) {
+	changed, back := c.zones.change(old, new)
+	if !changed || !c.nodes.HasSynced() {
+		return // Run looks at all nodes
+	}
 	all := c.nodes.List()
-	changed, back := c.zones.update(all)
 	if back {
 		// The cluster is reachable again: its nodes get a whole grace period before they are judged.
 		for _, n := range all {
 			c.alive(n.Name)
 		}
 	}
-	if changed {
-		for _, n := range all {
-			c.queue.Add(n.Name)
-		}
+	for _, n := range all {
+		c.queue.Add(n.Name)
 	}
 }
 

@@ -19,8 +19,8 @@ type zones struct {
 }
 
 type zone struct {
-	limit   rate.Limit
-	limiter *rate.Limiter
+	ready, not, silent int // nodes that are ready, that are not, and that never reported
+	limiter            *rate.Limiter
 }
 
 func newZones(o Options) *zones { return &zones{options: o, by: map[string]*zone{}} }
@@ -29,53 +29,55 @@ func zoneOf(n *corev1.Node) string {
 	return n.Labels[corev1.LabelTopologyRegion] + ":\x00:" + n.Labels[corev1.LabelTopologyZone]
 }
 
-// update judges the zones by the nodes as they are. changed says that a rate or the state of the whole has changed,
-// back that nodes can be reached again after all were dead.
-func (z *zones) update(nodes []*corev1.Node) (changed, back bool) {
-	type count struct{ ready, not int }
-	counts := map[string]*count{}
-	for _, n := range nodes {
-		c := counts[zoneOf(n)]
-		if c == nil {
-			c = &count{}
-			counts[zoneOf(n)] = c
-		}
-		switch readiness(n) {
-		case corev1.ConditionTrue:
-			c.ready++
-		case "": // never reported: says nothing about the zone
-		default:
-			c.not++
-		}
-	}
-	dead := len(counts) > 0
-	for _, c := range counts {
-		if c.ready > 0 || c.not == 0 {
-			dead = false
-		}
-	}
+// change counts one change of a node (nil for none) and judges anew. changed says that a rate or the state of the whole has
+// changed, back that nodes can be reached again after all were dead.
+func (z *zones) change(old, new *corev1.Node) (changed, back bool) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	for name := range z.by {
-		if counts[name] == nil {
-			delete(z.by, name)
-		}
+	if old != nil {
+		changed = z.count(old, -1) || changed
 	}
-	for name, c := range counts {
-		limit := z.options.rate(c.ready, c.not)
-		switch have := z.by[name]; {
-		case have == nil:
-			z.by[name] = &zone{limit, rate.NewLimiter(limit, 1)}
-		case have.limit != limit:
-			have.limit = limit
-			have.limiter.SetLimit(limit)
-			changed = true
+	if new != nil {
+		changed = z.count(new, 1) || changed
+	}
+	dead := len(z.by) > 0
+	for _, zn := range z.by {
+		if zn.ready > 0 || zn.not == 0 {
+			dead = false
 		}
 	}
 	back = z.dead && !dead
 	changed = changed || z.dead != dead
 	z.dead = dead
 	return changed, back
+}
+
+// count adds n nodes of a node's kind to its zone, and says whether the zone's rate changed.
+func (z *zones) count(node *corev1.Node, n int) bool {
+	name := zoneOf(node)
+	zn := z.by[name]
+	if zn == nil {
+		zn = &zone{limiter: rate.NewLimiter(rate.Limit(z.options.EvictionRate), 1)}
+		z.by[name] = zn
+	}
+	switch readiness(node) {
+	case corev1.ConditionTrue:
+		zn.ready += n
+	case "": // says nothing about the zone
+		zn.silent += n
+	default:
+		zn.not += n
+	}
+	if zn.ready+zn.not+zn.silent == 0 {
+		delete(z.by, name)
+		return false
+	}
+	limit := z.options.rate(zn.ready, zn.not)
+	if limit == zn.limiter.Limit() {
+		return false
+	}
+	zn.limiter.SetLimit(limit)
+	return true
 }
 
 // rate of evictions in a zone with so many nodes ready and not ready.
@@ -105,7 +107,7 @@ func (z *zones) ration(name string, now time.Time) time.Duration {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	zn := z.by[name]
-	if zn == nil || zn.limit == 0 {
+	if zn == nil || zn.limiter.Limit() == 0 {
 		return -1
 	}
 	r := zn.limiter.ReserveN(now, 1)

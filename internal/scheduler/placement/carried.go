@@ -6,6 +6,9 @@ type carried struct {
 	anti      map[string]*carriedTerm // required anti-affinity
 	affinity  map[string]*carriedTerm // required affinity
 	preferred map[string]*carriedTerm // preferred affinity and anti-affinity; counts are sums of weights
+	// idle says that some terms have no carrier. They stay until the next decision, so that trying out what happens without a
+	// pod does not lose them.
+	idle bool
 }
 
 type carriedTerm struct {
@@ -47,8 +50,21 @@ func (c *carried) add(s *State, m map[string]*carriedTerm, t *Term, n *Node, wei
 		}
 		g.counts[d] += weight * int64(sign)
 	}
-	if g.carriers == 0 {
-		delete(m, t.key)
+	c.idle = c.idle || g.carriers == 0
+}
+
+// tidy forgets terms without carriers.
+func (c *carried) tidy() {
+	if !c.idle {
+		return
+	}
+	c.idle = false
+	for _, m := range []map[string]*carriedTerm{c.anti, c.affinity, c.preferred} {
+		for key, g := range m {
+			if g.carriers == 0 {
+				delete(m, key)
+			}
+		}
 	}
 }
 

@@ -32,6 +32,10 @@ type State struct {
 	imageEpoch  uint64
 
 	cycle cycle
+
+	// SelectorFor gives what the default spread constraints of a pod count: the pods of its services and its
+	// owner. It may be nil.
+	SelectorFor func(*corev1.Pod) labels.Selector
 }
 
 // NewState is an empty cluster. The seed decides among equals.

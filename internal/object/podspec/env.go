@@ -1,0 +1,186 @@
+package podspec
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+const onlyOne = "may not have more than one field specified at a time"
+
+// The fields of a pod that its containers may see, in the environment and in files.
+var (
+	envFields = sets.New("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
+		"status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs")
+	fileFields = sets.New("metadata.name", "metadata.namespace", "metadata.labels", "metadata.annotations", "metadata.uid")
+	// containerResources are those that a resourceFieldRef may name.
+	containerResources = sets.New("limits.cpu", "limits.memory", "limits.ephemeral-storage",
+		"requests.cpu", "requests.memory", "requests.ephemeral-storage")
+)
+
+func validateEnv(env []corev1.EnvVar, at *field.Path, vols volumes) errs {
+	var out errs
+	for i := range env {
+		e, p := &env[i], at.Index(i)
+		out = append(out, required(p.Child("name"), e.Name, validation.IsRelaxedEnvVarName)...)
+		if e.ValueFrom != nil {
+			out = append(out, validateEnvSource(e, p.Child("valueFrom"), vols)...)
+		}
+	}
+	return out
+}
+
+func validateEnvSource(e *corev1.EnvVar, at *field.Path, vols volumes) errs {
+	var out errs
+	n, s := 0, e.ValueFrom
+	if s.FieldRef != nil {
+		n++
+		out = append(out, validateFieldRef(s.FieldRef, envFields, at.Child("fieldRef"))...)
+	}
+	if s.ResourceFieldRef != nil {
+		n++
+		out = append(out, validateResourceFieldRef(s.ResourceFieldRef, at.Child("resourceFieldRef"), false)...)
+	}
+	if r := s.ConfigMapKeyRef; r != nil {
+		n++
+		out = append(out, validateKeyRef(r.Name, r.Key, at.Child("configMapKeyRef"))...)
+	}
+	if r := s.SecretKeyRef; r != nil {
+		n++
+		out = append(out, validateKeyRef(r.Name, r.Key, at.Child("secretKeyRef"))...)
+	}
+	if r := s.FileKeyRef; r != nil {
+		n++
+		out = append(out, validateFileKeyRef(r, at.Child("fileKeyRef"), vols)...)
+	}
+	switch {
+	case n == 0:
+		out = append(out, field.Invalid(at, "", "must specify one of: `configMapKeyRef`, `fieldRef`, `fileKeyRef`, `resourceFieldRef` or `secretKeyRef`"))
+	case e.Value != "":
+		out = append(out, field.Invalid(at, "", "may not be specified when `value` is not empty"))
+	case n > 1:
+		out = append(out, field.Invalid(at, "", onlyOne))
+	}
+	return out
+}
+
+func validateKeyRef(name, key string, at *field.Path) errs {
+	out := required(at.Child("name"), name, subdomain)
+	return append(out, required(at.Child("key"), key, validation.IsConfigMapKey)...)
+}
+
+func validateFileKeyRef(r *corev1.FileKeySelector, at *field.Path, vols volumes) errs {
+	out := required(at.Child("key"), r.Key, validation.IsRelaxedEnvVarName)
+	out = append(out, fileName(at.Child("path"), r.Path)...)
+	if r.VolumeName == "" {
+		return append(out, field.Required(at.Child("volumeName"), ""))
+	}
+	v, ok := vols[r.VolumeName]
+	if !ok {
+		return append(out, field.NotFound(at.Child("volumeName"), r.VolumeName))
+	}
+	if v.EmptyDir == nil {
+		out = append(out, field.Invalid(at.Child("volumeName"), r.VolumeName, "referenced volume must be of type emptyDir"))
+	}
+	return out
+}
+
+// validateFieldRef judges a reference to a field of the pod, among them labels and annotations by key.
+func validateFieldRef(r *corev1.ObjectFieldSelector, allowed sets.Set[string], at *field.Path) errs {
+	var out errs
+	if r.APIVersion == "" {
+		out = append(out, field.Required(at.Child("apiVersion"), ""))
+	} else if r.APIVersion != "v1" {
+		out = append(out, field.Invalid(at.Child("apiVersion"), r.APIVersion, "unsupported pod version: "+r.APIVersion))
+	}
+	if r.FieldPath == "" {
+		return append(out, field.Required(at.Child("fieldPath"), ""))
+	}
+	p := at.Child("fieldPath")
+	path, key, subscripted := splitSubscript(r.FieldPath)
+	switch {
+	case !subscripted && !allowed.Has(r.FieldPath):
+		out = append(out, field.NotSupported(p, r.FieldPath, sets.List(allowed)))
+	case !subscripted:
+	case path == "metadata.annotations":
+		out = append(out, invalid(p, key, validation.IsQualifiedName(strings.ToLower(key)))...)
+	case path == "metadata.labels":
+		out = append(out, invalid(p, key, validation.IsQualifiedName(key))...)
+	default:
+		out = append(out, field.Invalid(p, path, "does not support subscript"))
+	}
+	return out
+}
+
+// splitSubscript takes metadata.labels['key'] apart.
+func splitSubscript(path string) (name, key string, ok bool) {
+	body, found := strings.CutSuffix(path, "']")
+	if !found {
+		return path, "", false
+	}
+	name, key, ok = strings.Cut(body, "['")
+	if !ok || name == "" {
+		return path, "", false
+	}
+	return name, key, true
+}
+
+func validateResourceFieldRef(r *corev1.ResourceFieldSelector, at *field.Path, inVolume bool) errs {
+	var out errs
+	if inVolume && r.ContainerName == "" {
+		out = append(out, field.Required(at.Child("containerName"), ""))
+	}
+	name := r.Resource
+	switch {
+	case name == "":
+		return append(out, field.Required(at.Child("resource"), ""))
+	case strings.HasPrefix(name, "limits.hugepages-"), strings.HasPrefix(name, "requests.hugepages-"):
+		return append(out, validateDivisor(r, at, memoryDivisors)...)
+	case !containerResources.Has(name):
+		return append(out, field.NotSupported(at.Child("resource"), name, sets.List(containerResources)))
+	case strings.HasSuffix(name, ".cpu"):
+		return append(out, validateDivisor(r, at, cpuDivisors)...)
+	}
+	return append(out, validateDivisor(r, at, memoryDivisors)...)
+}
+
+var (
+	cpuDivisors    = sets.New("1m", "1")
+	memoryDivisors = sets.New("1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei")
+)
+
+func validateDivisor(r *corev1.ResourceFieldSelector, at *field.Path, allowed sets.Set[string]) errs {
+	if r.Divisor.Cmp(resource.Quantity{}) == 0 || allowed.Has(r.Divisor.String()) {
+		return nil
+	}
+	return errs{field.Invalid(at.Child("divisor"), r.Resource, "only divisor's values 1m and 1 are supported with the cpu resource, "+
+		"and 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei with memory, hugepages and ephemeral-storage")}
+}
+
+func validateEnvFrom(from []corev1.EnvFromSource, at *field.Path) errs {
+	var out errs
+	for i := range from {
+		f, p := &from[i], at.Index(i)
+		out = append(out, optional(p.Child("prefix"), f.Prefix, validation.IsRelaxedEnvVarName)...)
+		n := 0
+		if f.ConfigMapRef != nil {
+			n++
+			out = append(out, required(p.Child("configMapRef", "name"), f.ConfigMapRef.Name, subdomain)...)
+		}
+		if f.SecretRef != nil {
+			n++
+			out = append(out, required(p.Child("secretRef", "name"), f.SecretRef.Name, subdomain)...)
+		}
+		switch {
+		case n == 0:
+			out = append(out, field.Invalid(p, "", "must specify one of: `configMapRef` or `secretRef`"))
+		case n > 1:
+			out = append(out, field.Invalid(p, "", onlyOne))
+		}
+	}
+	return out
+}

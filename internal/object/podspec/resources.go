@@ -1,0 +1,185 @@
+package podspec
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	helpers "k8s.io/component-helpers/resource"
+)
+
+const notNegative = "must be greater than or equal to 0"
+
+func hugePages(name corev1.ResourceName) bool {
+	return strings.HasPrefix(string(name), corev1.ResourceHugePagesPrefix)
+}
+
+// ExtendedResource says whether a resource is a counted thing that a node advertises: a qualified
+// name outside kubernetes.io and not one of quota's "requests.".
+func ExtendedResource(name corev1.ResourceName) bool {
+	return !native(name) && !strings.HasPrefix(string(name), corev1.DefaultResourceRequestsPrefix) &&
+		len(validation.IsQualifiedName(corev1.DefaultResourceRequestsPrefix+string(name))) == 0
+}
+
+func native(name corev1.ResourceName) bool {
+	return !strings.Contains(string(name), "/") || strings.Contains(string(name), corev1.ResourceDefaultNamespacePrefix)
+}
+
+// overcommits says whether the request of a resource may be below its limit.
+func overcommits(name corev1.ResourceName) bool { return native(name) && !hugePages(name) }
+
+// ValidateResourceName judges the name of a resource that a container may have.
+func ValidateResourceName(name corev1.ResourceName, at *field.Path) errs {
+	out := invalid(at, string(name), validation.IsQualifiedName(string(name)))
+	if len(out) > 0 {
+		return out
+	}
+	switch {
+	case !strings.Contains(string(name), "/"):
+		standard := name == corev1.ResourceCPU || name == corev1.ResourceMemory || name == corev1.ResourceEphemeralStorage
+		if !standard && !hugePages(name) {
+			return errs{field.Invalid(at, string(name), "must be a standard resource for containers")}
+		}
+	case !native(name) && !ExtendedResource(name):
+		return errs{field.Invalid(at, string(name), "doesn't follow extended resource name standard")}
+	}
+	return nil
+}
+
+// ValidateQuantity judges an amount of a resource: not negative, and whole for things that are counted.
+func ValidateQuantity(name corev1.ResourceName, q resource.Quantity, at *field.Path) errs {
+	var out errs
+	if q.Sign() < 0 {
+		out = append(out, field.Invalid(at, q.String(), notNegative))
+	}
+	counted := name == corev1.ResourcePods || name == corev1.ResourceServices || name == corev1.ResourceQuotas ||
+		name == corev1.ResourceReplicationControllers || name == corev1.ResourceSecrets || name == corev1.ResourceConfigMaps ||
+		name == corev1.ResourcePersistentVolumeClaims || name == corev1.ResourceServicesNodePorts || name == corev1.ResourceServicesLoadBalancers
+	if (counted || ExtendedResource(name)) && q.MilliValue()%1000 != 0 {
+		out = append(out, field.Invalid(at, q, "must be an integer"))
+	}
+	return out
+}
+
+func validateResources(r *corev1.ResourceRequirements, claims sets.Set[string], at *field.Path) errs {
+	var out errs
+	compute, huge := false, false
+	note := func(name corev1.ResourceName) {
+		compute = compute || name == corev1.ResourceCPU || name == corev1.ResourceMemory
+		huge = huge || hugePages(name)
+	}
+	for name, q := range r.Limits {
+		p := at.Child("limits").Key(string(name))
+		out = append(out, ValidateResourceName(name, p)...)
+		out = append(out, ValidateQuantity(name, q, p)...)
+		if hugePages(name) {
+			out = append(out, validateHugePages(name, q, p)...)
+		}
+		note(name)
+	}
+	for name, q := range r.Requests {
+		p := at.Child("requests").Key(string(name))
+		out = append(out, ValidateResourceName(name, p)...)
+		out = append(out, ValidateQuantity(name, q, p)...)
+		out = append(out, requestWithinLimit(name, q, r.Limits, at)...)
+		note(name)
+	}
+	if huge && !compute {
+		out = append(out, field.Forbidden(at, "HugePages require cpu or memory"))
+	}
+	return append(out, validateResourceClaims(r.Claims, claims, at.Child("claims"))...)
+}
+
+func requestWithinLimit(name corev1.ResourceName, q resource.Quantity, limits corev1.ResourceList, at *field.Path) errs {
+	p := at.Child("requests")
+	limit, limited := limits[name]
+	switch {
+	case !limited && !overcommits(name):
+		return errs{field.Required(at.Child("limits"), "Limit must be set for non overcommitable resources")}
+	case !limited:
+		return nil
+	case !overcommits(name) && q.Cmp(limit) != 0:
+		return errs{field.Invalid(p, q.String(), fmt.Sprintf("must be equal to %s limit of %s", name, limit.String()))}
+	case q.Cmp(limit) > 0:
+		return errs{field.Invalid(p, q.String(), fmt.Sprintf("must be less than or equal to %s limit of %s", name, limit.String()))}
+	}
+	return nil
+}
+
+func validateHugePages(name corev1.ResourceName, q resource.Quantity, at *field.Path) errs {
+	size, err := resource.ParseQuantity(strings.TrimPrefix(string(name), corev1.ResourceHugePagesPrefix))
+	if err != nil || size.Sign() <= 0 {
+		return errs{field.Invalid(at, string(name), "must name a page size")}
+	}
+	if q.Value()%size.Value() != 0 {
+		return errs{field.Invalid(at, q.String(), "must be a multiple of the page size")}
+	}
+	return nil
+}
+
+func validateResourceClaims(claims []corev1.ResourceClaim, known sets.Set[string], at *field.Path) errs {
+	var out errs
+	type key struct{ name, request string }
+	seen := sets.Set[key]{}
+	for i, c := range claims {
+		p := at.Index(i)
+		if c.Name == "" {
+			out = append(out, field.Required(p.Child("name"), ""))
+			continue
+		}
+		k := key{c.Name, c.Request}
+		if seen.Has(k) || c.Request != "" && seen.Has(key{c.Name, ""}) {
+			out = append(out, field.Duplicate(p, c.Name))
+			continue
+		}
+		seen.Insert(k)
+		if !known.Has(c.Name) {
+			out = append(out, field.NotFound(p.Child("name"), c.Name))
+		}
+		out = append(out, optional(p.Child("request"), c.Request, validation.IsDNS1123Label)...)
+	}
+	return out
+}
+
+// validatePodResources judges the resources of the pod as a whole (KEP-2837): what the containers request
+// together fits into them.
+func validatePodResources(spec *corev1.PodSpec, at *field.Path) errs {
+	r := spec.Resources
+	if r == nil {
+		return nil
+	}
+	var out errs
+	if len(r.Claims) > 0 {
+		out = append(out, field.Forbidden(at.Child("claims"), "claims may not be set for Resources at pod-level"))
+	}
+	for part, list := range map[string]corev1.ResourceList{"limits": r.Limits, "requests": r.Requests} {
+		for name := range list {
+			if !helpers.IsSupportedPodLevelResource(name) {
+				out = append(out, field.NotSupported(at.Child(part), name, sets.List(helpers.SupportedPodLevelResources())))
+			}
+		}
+	}
+	if len(out) > 0 {
+		return out
+	}
+	out = append(out, validateResources(&corev1.ResourceRequirements{Limits: r.Limits, Requests: r.Requests}, nil, at)...)
+	for name, sum := range helpers.AggregateContainerRequests(&corev1.Pod{Spec: *spec}, helpers.PodResourcesOptions{}) {
+		if q, ok := r.Requests[name]; ok && helpers.IsSupportedPodLevelResource(name) && sum.Cmp(q) > 0 {
+			out = append(out, field.Invalid(at.Child("requests").Key(string(name)), q.String(),
+				fmt.Sprintf("must be greater than or equal to aggregate container requests of %s", sum.String())))
+		}
+	}
+	for i := range spec.Containers {
+		for name, limit := range spec.Containers[i].Resources.Limits {
+			if q, ok := r.Limits[name]; ok && limit.Cmp(q) > 0 {
+				out = append(out, field.Invalid(at.Child("limits").Key(string(name)), limit.String(),
+					fmt.Sprintf("must be less than or equal to pod limits of %s", q.String())))
+			}
+		}
+	}
+	return out
+}

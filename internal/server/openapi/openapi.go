@@ -1,0 +1,68 @@
+// Package openapi describes what the server serves: /openapi/v3, one document for each group and version, and
+// /openapi/v2, all in one.
+//
+// Schemas of built-in kinds are generated from the Go types (schemas.json.zst, made by scripts/build-openapi); paths and
+// parameters are derived from the rows of the object table. A document is built when it is first asked for, and again
+// when the table has changed; clients that know its hash (?hash= in the index, ETags) do not ask twice.
+package openapi
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+//go:embed schemas.json.zst
+var packed []byte
+
+// schemas are those of the built-in kinds by model name, as JSON.
+type schemas struct {
+	V2 map[string]json.RawMessage `json:"v2"`
+	V3 map[string]json.RawMessage `json:"v3"`
+}
+
+var load = sync.OnceValues(func() (*schemas, error) {
+	r, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	data, err := r.DecodeAll(packed, nil)
+	if err != nil {
+		return nil, fmt.Errorf("unpacking the OpenAPI schemas: %w", err)
+	}
+	var s schemas
+	if err := json.Unmarshal(data, &s); err != nil {
+		return nil, fmt.Errorf("reading the OpenAPI schemas: %w", err)
+	}
+	return &s, nil
+})
+
+var reference = regexp.MustCompile(`"\$ref":"#/(?:components/schemas|definitions)/([^"]+)"`)
+
+// reachable gives the schemas that the named ones need, themselves included.
+func reachable(all map[string]json.RawMessage, names []string) (map[string]json.RawMessage, error) {
+	out := map[string]json.RawMessage{}
+	todo := slices.Clone(names)
+	for len(todo) > 0 {
+		name := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if out[name] != nil {
+			continue
+		}
+		schema, ok := all[name]
+		if !ok {
+			return nil, fmt.Errorf("there is no OpenAPI schema of %s: run scripts/build-openapi", name)
+		}
+		out[name] = schema
+		for _, m := range reference.FindAllSubmatch(schema, -1) {
+			todo = append(todo, string(m[1]))
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,96 @@
+package openapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	openapi_v2 "github.com/google/gnostic-models/openapiv2"
+	"google.golang.org/protobuf/proto"
+	"k8s.io/kube-openapi/pkg/spec3"
+
+	"hyperkube/internal/object"
+)
+
+func get(t *testing.T, o *OpenAPI, path string, header ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	mux := http.NewServeMux()
+	for p, h := range o.Handlers() {
+		mux.Handle(p, h)
+	}
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, r)
+	return w
+}
+
+func TestEveryDocumentParses(t *testing.T) {
+	o := New(object.Builtin(), "v1.37.2")
+	var index struct {
+		Paths map[string]struct{ ServerRelativeURL string }
+	}
+	if err := json.Unmarshal(get(t, o, "/openapi/v3").Body.Bytes(), &index); err != nil {
+		t.Fatal(err)
+	}
+	if len(index.Paths) < 20 {
+		t.Fatalf("only %d documents", len(index.Paths))
+	}
+	for path, p := range index.Paths {
+		w := get(t, o, p.ServerRelativeURL)
+		var doc spec3.OpenAPI
+		if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil || w.Code != 200 {
+			t.Errorf("%s: %d %v", path, w.Code, err)
+			continue
+		}
+		if len(doc.Paths.Paths) == 0 || len(doc.Components.Schemas) == 0 {
+			t.Errorf("%s is empty", path)
+		}
+	}
+}
+
+func TestDeploymentPatchSaysFieldValidation(t *testing.T) {
+	o := New(object.Builtin(), "v1.37.2")
+	var doc spec3.OpenAPI
+	if err := json.Unmarshal(get(t, o, "/openapi/v3/apis/apps/v1").Body.Bytes(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	patch := doc.Paths.Paths["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"].Patch
+	found := map[string]bool{}
+	for _, p := range patch.Parameters {
+		found[p.Name] = true
+	}
+	if !found["fieldValidation"] || !found["dryRun"] || !found["fieldManager"] || !found["force"] {
+		t.Errorf("parameters of patch: %v", found)
+	}
+	if patch.OperationId != "patchAppsV1NamespacedDeployment" {
+		t.Error(patch.OperationId)
+	}
+	spec := doc.Components.Schemas["io.k8s.api.apps.v1.DeploymentSpec"]
+	if spec == nil || spec.Properties["replicas"].Type[0] != "integer" || len(spec.Required) != 2 {
+		t.Errorf("schema of a deployment's spec: %+v", spec)
+	}
+}
+
+func TestV2InProtobufAndETags(t *testing.T) {
+	o := New(object.Builtin(), "v1.37.2")
+	w := get(t, o, "/openapi/v2", "Accept", proto2)
+	var doc openapi_v2.Document
+	if err := proto.Unmarshal(w.Body.Bytes(), &doc); err != nil || doc.Swagger != "2.0" {
+		t.Fatal(doc.Swagger, err)
+	}
+	w = get(t, o, "/openapi/v2")
+	if !strings.HasPrefix(w.Body.String(), "{") {
+		t.Fatalf("without Accept: %.40q", w.Body)
+	}
+	if w = get(t, o, "/openapi/v2", "If-None-Match", w.Header().Get("Etag")); w.Code != http.StatusNotModified {
+		t.Error(w.Code)
+	}
+	if w = get(t, o, "/openapi/v3/apis/none/v1"); w.Code != http.StatusNotFound {
+		t.Error(w.Code)
+	}
+}

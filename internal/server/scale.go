@@ -1,0 +1,115 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"hyperkube/internal/object"
+	"hyperkube/internal/server/registry"
+	"hyperkube/internal/server/request"
+	"hyperkube/internal/store"
+)
+
+// rescale writes the replicas of a Scale into its workload.
+func (s *Server) rescale(ctx context.Context, req *request.Request, t registry.Target, body object.Object, o metav1.UpdateOptions) (object.Object, error) {
+	in, ok := body.(*autoscalingv1.Scale)
+	if !ok {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("expected input object type to be Scale, but %T", body))
+	}
+	if err := checkScale(req, in); err != nil {
+		return nil, err
+	}
+	change := func(cur *store.Entry) (object.Object, error) {
+		obj := cur.Object.DeepCopyObject().(object.Object)
+		p := replicasOf(obj)
+		if p == nil {
+			return nil, fmt.Errorf("a %T has no scale", obj)
+		}
+		n := in.Spec.Replicas
+		*p = &n
+		obj.SetResourceVersion(in.ResourceVersion)
+		return obj, nil
+	}
+	res, err := s.registry.Update(ctx, req, t, object.Key{Namespace: req.Namespace, Name: req.Name}, change,
+		registry.UpdateOptions{DryRun: registry.IsDryRun(o.DryRun), Options: &o, UID: string(in.UID)})
+	if err != nil {
+		return nil, err
+	}
+	return scaleOf(res.Object)
+}
+
+func checkScale(req *request.Request, in *autoscalingv1.Scale) error {
+	var errs field.ErrorList
+	if in.Name != req.Name {
+		return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", in.Name, req.Name))
+	}
+	if in.Namespace != "" && in.Namespace != req.Namespace {
+		return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
+	}
+	if in.Spec.Replicas < 0 {
+		errs = append(errs, field.Invalid(field.NewPath("spec", "replicas"), in.Spec.Replicas, "must be greater than or equal to 0"))
+	}
+	if len(errs) > 0 {
+		return apierrors.NewInvalid(autoscalingv1.SchemeGroupVersion.WithKind("Scale").GroupKind(), in.Name, errs)
+	}
+	return nil
+}
+
+// replicasOf is where a workload keeps its wanted size; nil for other kinds.
+func replicasOf(obj object.Object) **int32 {
+	switch w := obj.(type) {
+	case *appsv1.Deployment:
+		return &w.Spec.Replicas
+	case *appsv1.ReplicaSet:
+		return &w.Spec.Replicas
+	case *appsv1.StatefulSet:
+		return &w.Spec.Replicas
+	case *corev1.ReplicationController:
+		return &w.Spec.Replicas
+	}
+	return nil
+}
+
+// scaleOf shows the size of a workload.
+func scaleOf(obj object.Object) (object.Object, error) {
+	out := &autoscalingv1.Scale{ObjectMeta: metav1.ObjectMeta{
+		Name: obj.GetName(), Namespace: obj.GetNamespace(), UID: obj.GetUID(),
+		ResourceVersion: obj.GetResourceVersion(), CreationTimestamp: obj.GetCreationTimestamp(),
+	}}
+	out.SetGroupVersionKind(autoscalingv1.SchemeGroupVersion.WithKind("Scale"))
+	p := replicasOf(obj)
+	if p == nil {
+		return nil, fmt.Errorf("a %T has no scale", obj)
+	}
+	if *p != nil {
+		out.Spec.Replicas = **p
+	}
+	var selector *metav1.LabelSelector
+	switch w := obj.(type) {
+	case *appsv1.Deployment:
+		out.Status.Replicas, selector = w.Status.Replicas, w.Spec.Selector
+	case *appsv1.ReplicaSet:
+		out.Status.Replicas, selector = w.Status.Replicas, w.Spec.Selector
+	case *appsv1.StatefulSet:
+		out.Status.Replicas, selector = w.Status.Replicas, w.Spec.Selector
+	case *corev1.ReplicationController:
+		out.Status.Replicas = w.Status.Replicas
+		out.Status.Selector = labels.SelectorFromSet(w.Spec.Selector).String()
+	}
+	if selector != nil {
+		s, err := metav1.LabelSelectorAsSelector(selector)
+		if err != nil {
+			return nil, err
+		}
+		out.Status.Selector = s.String()
+	}
+	return out, nil
+}
