@@ -8,3 +8,9 @@ import "embed"
 //
 //go:embed rbac/*.yaml
 var RBAC embed.FS
+
+// RBACBinary is RBAC ready to be decoded quickly. After a change of the YAML, make it anew:
+// go test ./internal/server/bootstrap -update
+//
+//go:embed rbac.bin
+var RBACBinary []byte

@@ -73,3 +73,11 @@ func (m *Manager) Names() []string {
 	defer m.mu.Unlock()
 	return slices.Sorted(maps.Keys(m.state))
 }
+
+// Has says whether the named controller is one of those that run here.
+func (m *Manager) Has(name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.state[name]
+	return ok
+}

@@ -13,7 +13,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/node/cgroup"
 	"hyperkube/internal/node/cri"
+	"hyperkube/internal/node/image"
 	"hyperkube/internal/node/nodestatus"
 	"hyperkube/internal/node/pods"
 	"hyperkube/internal/node/server"
@@ -44,9 +46,21 @@ type Config struct {
 	// DefaultPod fills in the API's defaults of a static pod.
 	DefaultPod func(*corev1.Pod)
 
-	Images  pods.Images
-	Cgroups pods.Cgroups
-	Claims  volume.Claims
+	// Images gets images; by default from registries, with the pods' pull secrets and RootDir/config.json.
+	Images pods.Images
+	Claims volume.Claims
+	// ParallelPulls bounds the images pulled at a time; 0 is no bound.
+	ParallelPulls int
+	// ImageGC says when unused images go; Runtime and Images are filled in. nil never collects.
+	ImageGC *image.CollectorConfig
+
+	// CgroupRoot is the cgroup below which kubepods lies; the top of the tree if empty.
+	CgroupRoot string
+	// NoPodCgroups leaves cgroups to the runtime (--cgroups-per-qos=false): no limits of pods and no figures of them.
+	NoPodCgroups bool
+	// NoEnforceAllocatable leaves all pods together without a bound.
+	NoEnforceAllocatable bool
+	PodPIDs              int64 // of each pod; 0 or less is no bound
 
 	ClusterDNS    []string
 	ClusterDomain string
@@ -151,6 +165,16 @@ func (c *Config) machine() (m *nodestatus.Machine, capacity, allocatable corev1.
 		corev1.ResourceEphemeralStorage: *resource.NewQuantity(int64(c.EvictionHard.DiskAvailable*float64(m.Storage)), resource.BinarySI),
 	}
 	return m, capacity, nodestatus.Allocatable(capacity, c.SystemReserved, c.KubeReserved, evict), nil
+}
+
+// cgroups makes the tree of the pods' cgroups and bounds it to what is not reserved.
+func (c *Config) cgroups(capacity corev1.ResourceList) (*cgroup.Manager, error) {
+	m, err := cgroup.New(cgroup.Config{Parent: c.CgroupRoot, NoCPUQuota: c.NoCPUQuota, CPUPeriod: c.CPUQuotaPeriod, PodPIDs: c.PodPIDs})
+	if err != nil || c.NoEnforceAllocatable {
+		return m, err
+	}
+	left := nodestatus.Allocatable(capacity, c.SystemReserved, c.KubeReserved)
+	return m, m.SetAllocatable(left.Cpu().MilliValue(), left.Memory().Value(), 0)
 }
 
 // node is what pods need of it.

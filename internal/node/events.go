@@ -45,11 +45,14 @@ func fieldPath(s *corev1.PodSpec, name string) string {
 }
 
 func (k *Kubelet) nodeEvent(reason, message string) {
-	if k.events == nil {
-		return
+	k.nodeEventOf(corev1.EventTypeNormal, reason, message)
+}
+
+func (k *Kubelet) nodeEventOf(kind, reason, message string) {
+	if k.events != nil {
+		ref := &corev1.ObjectReference{Kind: "Node", APIVersion: "v1", Name: k.cfg.NodeName, UID: types.UID(k.cfg.NodeName)}
+		k.events.Event(ref, kind, reason, message)
 	}
-	k.events.Event(&corev1.ObjectReference{Kind: "Node", APIVersion: "v1", Name: k.cfg.NodeName, UID: types.UID(k.cfg.NodeName)},
-		corev1.EventTypeNormal, reason, message)
 }
 
 // needsSync says whether a change of a pod matters to the kubelet: its own writes of the status do not.

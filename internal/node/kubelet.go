@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/node/cgroup"
 	"hyperkube/internal/node/downward"
 	"hyperkube/internal/node/logs"
 	"hyperkube/internal/node/nodestatus"
@@ -46,6 +47,7 @@ type Kubelet struct {
 	self      *client.Informer[*corev1.Node]
 
 	node   *spec.Node
+	groups *cgroup.Manager // nil without cgroups of pods
 	pods   *pods.Manager
 	status *nodestatus.Manager
 	static *static.Manager
@@ -64,6 +66,11 @@ func New(cfg Config) (*Kubelet, error) {
 		return nil, err
 	}
 	k := &Kubelet{cfg: cfg, log: slog.Default().With("component", "kubelet"), node: cfg.node(machine, allocatable), loaded: make(chan struct{})}
+	if !cfg.NoPodCgroups {
+		if k.groups, err = cfg.cgroups(capacity); err != nil {
+			return nil, err
+		}
+	}
 	k.ctx, k.stop = context.WithCancel(context.Background())
 	k.writer = status.NewWriter(k.ctx, cfg.Client)
 	if cfg.Client != nil {
@@ -98,9 +105,12 @@ func (k *Kubelet) makePods() {
 	objs := objects.New(cfg.Client, k.informers, func(uid types.UID) { k.pods.Wake(uid) })
 	vols := volume.New(volume.Config{RootDir: cfg.RootDir, Objects: objs, Tokens: k.tokens(), Claims: cfg.Claims, Facts: k.facts})
 	pc := pods.Config{
-		CRI: cfg.CRI, Client: cfg.Client, Volumes: vols, Objects: objs, Images: cfg.Images, Cgroups: cfg.Cgroups, Events: podEvents{k},
+		CRI: cfg.CRI, Client: cfg.Client, Volumes: vols, Objects: objs, Images: k.images(objs), Events: podEvents{k},
 		Writer: k.writer, Node: k.node, HostIPs: func() []string { return cfg.NodeIPs }, StatusTarget: k.target, Admit: k.admit,
 		NetworkReady: k.status.NetworkReady, LogDir: cfg.PodLogsDir, ContainerLogsDir: cfg.ContainerLogsDir, MaxRestartDelay: cfg.MaxRestartDelay,
+	}
+	if k.groups != nil {
+		pc.Cgroups = k.groups
 	}
 	if cfg.Client != nil {
 		pc.Services, pc.ServicesReady = k.services.List, k.services.WaitForSync
@@ -138,7 +148,7 @@ func (k *Kubelet) Run(ctx context.Context) error {
 		close(k.loaded)
 	}
 	k.static.Load()
-	parts := []func(context.Context) error{k.status.Run, k.pods.Run, k.static.Run, k.rotateLogs, k.tidy}
+	parts := []func(context.Context) error{k.status.Run, k.pods.Run, k.static.Run, k.rotateLogs, k.tidy, k.collectImages}
 	if k.cfg.Client != nil {
 		parts = append(parts, k.load)
 	}

@@ -23,10 +23,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	rt "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"hyperkube/internal/client"
 	"hyperkube/internal/node"
+	"hyperkube/internal/node/cgroup"
 	"hyperkube/internal/node/cri"
 	"hyperkube/internal/node/server"
 	"hyperkube/internal/pki"
@@ -37,6 +37,7 @@ import (
 const (
 	containerEnv = "HYPERKUBE_TEST_CONTAINER"
 	image        = "example.test/own:1"
+	cgroupRoot   = "/hyperkube-node-test"
 )
 
 // TestMain is also the program in the containers.
@@ -98,6 +99,9 @@ type testMachine struct {
 func (m *testMachine) close() {
 	m.cri.Close()
 	m.rt.Stop()
+	if h, err := cgroup.Detect(); err == nil {
+		_ = h.Destroy(context.Background(), cgroupRoot)
+	}
 	_ = runtime.Cleanup(context.Background(), runtime.CleanupConfig{Root: m.dir + "/root", State: m.dir + "/state"})
 	_ = os.RemoveAll(m.dir)
 }
@@ -171,20 +175,6 @@ func ownImage(t *testing.T) io.Reader {
 	return &archive
 }
 
-// present is an image source that has only what was imported.
-type present struct{ c *cri.Client }
-
-func (p present) EnsureImage(ctx context.Context, _ *corev1.Pod, _, image string, _ corev1.PullPolicy, _ string) (string, error) {
-	resp, err := p.c.Images.ImageStatus(ctx, &rt.ImageStatusRequest{Image: &rt.ImageSpec{Image: image}})
-	if err != nil {
-		return "", err
-	}
-	if resp.Image == nil {
-		return "", fmt.Errorf("no image %s", image)
-	}
-	return resp.Image.Id, nil
-}
-
 // world is a kubelet with its API.
 type world struct {
 	t    *testing.T
@@ -201,7 +191,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, api: newMemAPI(), cfg: node.Config{
-		CRI: m.cri, NodeName: "n1", NodeIPs: []string{"127.0.0.1"}, RootDir: dir + "/root", PodLogsDir: dir + "/logs", Images: present{m.cri},
+		CRI: m.cri, NodeName: "n1", NodeIPs: []string{"127.0.0.1"}, RootDir: dir + "/root", PodLogsDir: dir + "/logs", CgroupRoot: cgroupRoot,
 	}}
 	w.cfg.Client = w.api
 	t.Cleanup(func() {

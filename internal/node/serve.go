@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -62,7 +61,10 @@ func (k *Kubelet) serverConfig() server.Config {
 	if k.cfg.Server != nil {
 		sc = *k.cfg.Server
 	}
-	src := &stats.Source{CRI: k.cfg.CRI, NodeName: k.cfg.NodeName, RootDir: k.cfg.RootDir, Memory: k.node.MemoryCapacity, Pods: k.pods.Pods, Started: time.Now()}
+	src := &stats.Source{CRI: k.cfg.CRI, NodeName: k.cfg.NodeName, RootDir: k.cfg.RootDir, Memory: k.node.MemoryCapacity, Pods: k.pods.Pods, Seen: k.pods.Seen}
+	if k.groups != nil {
+		src.Cgroups = k.groups
+	}
 	sc.Pods, sc.CRI, sc.Stats = k.pods, k.cfg.CRI, src.Summary
 	sc.CAdvisor, sc.Resource, sc.Probes = src.CAdvisor(), src.Resource(), k.pods.ProbeMetrics()
 	sc.Metrics, sc.Configz, sc.Healthy = k.metrics(), k.cfg.ConfigForPeople, k.healthy

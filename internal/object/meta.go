@@ -36,13 +36,16 @@ func ValidateMetaUpdate(obj, old metav1.Object) field.ErrorList {
 }
 
 // full makes the strategy of a main resource: r.Validate judges what metadata does not, on create and on update,
-// and r.ValidateUpdate what may not change.
+// r.ValidateCreate new objects and r.ValidateUpdate what may not change.
 func (r rules[T]) full(scope Scope, name NameRule) Strategy {
-	validate, update := r.Validate, r.ValidateUpdate
+	validate, create, update := r.Validate, r.ValidateCreate, r.ValidateUpdate
 	r.Validate = func(obj T) field.ErrorList {
 		errs := ValidateMeta(obj, scope, name)
 		if validate != nil {
 			errs = append(errs, validate(obj)...)
+		}
+		if create != nil {
+			errs = append(errs, create(obj)...)
 		}
 		return errs
 	}

@@ -1,6 +1,7 @@
 package object
 
 import (
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"slices"
 	"strconv"
 
@@ -27,7 +28,8 @@ func podKind() *Kind {
 			Default:        defaultPod,
 			PrepareCreate:  preparePod,
 			PrepareUpdate:  preparePodUpdate,
-			Validate:       validatePod,
+			Validate:       func(p *corev1.Pod) field.ErrorList { return podspec.Validate(&p.Spec, specPath) },
+			ValidateCreate: validateNewPod,
 			ValidateUpdate: validatePodUpdate,
 			Warnings:       podWarnings,
 		}.full(Namespaced, nameIsSubdomain),

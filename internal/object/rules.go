@@ -17,6 +17,7 @@ type rules[T Object] struct {
 	PrepareCreate  func(T)
 	PrepareUpdate  func(obj, old T)
 	Validate       func(T) field.ErrorList
+	ValidateCreate func(T) field.ErrorList // what only a new object has to heed
 	ValidateUpdate func(obj, old T) field.ErrorList
 	Warnings       func(obj, old T) []string
 }

@@ -79,9 +79,6 @@ func Ensure(dir string, o Options) (*Files, error) {
 	if err := f.authorities(); err != nil {
 		return nil, err
 	}
-	if err := f.serviceAccountKey(); err != nil {
-		return nil, err
-	}
 	if err := f.leaves(); err != nil {
 		return nil, err
 	}
@@ -131,16 +128,20 @@ func lock(dir string) (unlock func(), err error) {
 	return func() { l.Close() }, nil // closing gives the lock up
 }
 
+// authorities loads or makes the roots of trust, all at once: each waits for the disk.
 func (f *Files) authorities() error {
-	var err error
-	if f.CA, err = f.authority("ca", "kubernetes"); err != nil {
-		return err
+	var g errgroup.Group
+	for _, a := range []struct {
+		at               **CA
+		name, commonName string
+	}{{&f.CA, "ca", "kubernetes"}, {&f.FrontProxyCA, "front-proxy-ca", "front-proxy-ca"}, {&f.EtcdCA, "etcd/ca", "etcd-ca"}} {
+		g.Go(func() (err error) {
+			*a.at, err = f.authority(a.name, a.commonName)
+			return err
+		})
 	}
-	if f.FrontProxyCA, err = f.authority("front-proxy-ca", "front-proxy-ca"); err != nil {
-		return err
-	}
-	f.EtcdCA, err = f.authority("etcd/ca", "etcd-ca")
-	return err
+	g.Go(f.serviceAccountKey)
+	return g.Wait()
 }
 
 // authority loads one, or makes it when neither certificate nor key is there.

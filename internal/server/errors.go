@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
 
 	"hyperkube/internal/server/negotiate"
 )
@@ -27,14 +28,12 @@ func statusOf(err error) *metav1.Status {
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return ptr(apierrors.NewTimeoutError("request did not complete within the allotted timeout", 0).Status())
+		return ptr.To(apierrors.NewTimeoutError("request did not complete within the allotted timeout", 0).Status())
 	case errors.Is(err, context.Canceled):
-		return ptr(apierrors.NewTimeoutError("the request was given up", 0).Status())
+		return ptr.To(apierrors.NewTimeoutError("the request was given up", 0).Status())
 	}
 	return &metav1.Status{Status: metav1.StatusFailure, Code: http.StatusInternalServerError, Message: err.Error(), Reason: metav1.StatusReasonUnknown}
 }
-
-func ptr[T any](v T) *T { return &v }
 
 func errNotAcceptable(o negotiate.Offer) error {
 	return statusError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable,

@@ -31,6 +31,14 @@ const (
 // publish keeps default/kubernetes: the service, and as its endpoints every API server on this etcd. Each server holds
 // a key under a lease; all of them watch the keys and write the same endpoints.
 func (s *Server) publish(ctx context.Context) error {
+	if s.cfg.AdvertiseAddress == nil {
+		return nil
+	}
+	select {
+	case <-s.started:
+	case <-ctx.Done():
+		return nil
+	}
 	c := s.Direct(loopback())
 	if err := retry(ctx, func() error { return s.kubernetesService(ctx, c) }); err != nil {
 		return nil

@@ -49,7 +49,7 @@ type Server struct {
 	log       *slog.Logger
 	inflight  struct{ reading, mutating gauge }
 	ready     chan struct{}
-	started   atomic.Bool // bootstrap is done
+	started   chan struct{} // closed when the namespaces of the system exist
 	stopping  atomic.Bool
 	listener  atomic.Pointer[net.Listener]
 }
@@ -63,7 +63,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("API server: no table of kinds")
 	}
 	cfg.setDefaults()
-	s := &Server{cfg: cfg, parts: cfg.Parts, log: slog.Default().With("component", "apiserver"), ready: make(chan struct{})}
+	s := &Server{cfg: cfg, parts: cfg.Parts, log: slog.Default().With("component", "apiserver"), ready: make(chan struct{}), started: make(chan struct{})}
 	s.gatherer = prometheus.NewRegistry()
 	s.metrics = newMetrics(s)
 	s.gatherer.MustRegister(s.metrics)
@@ -116,6 +116,14 @@ func (c *Config) setDefaults() {
 // loopback is the server's own identity.
 func loopback() user.Info {
 	return &user.DefaultInfo{Name: "system:apiserver", Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated}}
+}
+
+// discovered is what is served elsewhere.
+func (s *Server) discovered() []discovery.Foreign {
+	if s.parts.Groups == nil {
+		return nil
+	}
+	return s.parts.Groups()
 }
 
 // Ready is closed when the server answers /readyz with ok for the first time.

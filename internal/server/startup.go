@@ -16,11 +16,7 @@ import (
 
 // ownParts run with the server.
 func (s *Server) ownParts() []func(context.Context) error {
-	parts := []func(context.Context) error{s.bringUp}
-	if s.cfg.AdvertiseAddress != nil {
-		parts = append(parts, s.publish)
-	}
-	return parts
+	return []func(context.Context) error{s.bringUp, s.publish}
 }
 
 // ownChecks are the server's readiness.
@@ -33,10 +29,12 @@ func (s *Server) ownChecks() []Check {
 			return nil
 		}},
 		{Name: "poststarthook/bootstrap", Func: func(context.Context) error {
-			if !s.started.Load() {
-				return errors.New("the cluster's own objects are not there yet")
+			select {
+			case <-s.started:
+				return nil
+			default:
+				return errors.New("the namespaces of the system are not there yet")
 			}
-			return nil
 		}},
 	}
 }
@@ -47,7 +45,7 @@ func (s *Server) bringUp(ctx context.Context) error {
 	if err := retry(ctx, func() error { return s.systemNamespaces(ctx, c) }); err != nil {
 		return err
 	}
-	s.started.Store(true)
+	close(s.started)
 	err := retry(ctx, func() error {
 		for _, check := range s.parts.Checks {
 			if err := check.Func(ctx); err != nil {

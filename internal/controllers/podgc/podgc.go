@@ -134,9 +134,8 @@ func (c *controller) lostNode(ctx context.Context, name string) error {
 	if _, err := client.Nodes.Get(ctx, c.client, "", name); !apierrors.IsNotFound(err) {
 		return err
 	}
-	cond := corev1.PodCondition{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "DeletionByPodGC", Message: "PodGC: node no longer exists"}
 	for _, p := range pods {
-		if err := c.end(ctx, p, &cond); err != nil {
+		if err := c.end(ctx, p, "PodGC: node no longer exists"); err != nil {
 			return err
 		}
 	}
@@ -150,14 +149,13 @@ func (c *controller) stuckPod(ctx context.Context, key object.Key) error {
 		return nil
 	}
 	if p.Spec.NodeName == "" {
-		return c.end(ctx, p, nil)
+		return c.end(ctx, p, "")
 	}
 	n, ok := c.nodes.Get("", p.Spec.NodeName)
 	if !ok || !outOfService(n) {
 		return nil
 	}
-	cond := corev1.PodCondition{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "DeletionByPodGC", Message: "PodGC: node is out-of-service"}
-	return c.end(ctx, p, &cond)
+	return c.end(ctx, p, "PodGC: node is out-of-service")
 }
 
 func outOfService(n *corev1.Node) bool {
@@ -186,7 +184,7 @@ func (c *controller) tooMany(ctx context.Context) error {
 		return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
 	})
 	for _, p := range pods[:n] {
-		if err := c.end(ctx, p, nil); err != nil {
+		if err := c.end(ctx, p, ""); err != nil {
 			return err
 		}
 	}
@@ -194,16 +192,13 @@ func (c *controller) tooMany(ctx context.Context) error {
 }
 
 // end marks a pod as failed where it has not ended, with the reason if there is one, and deletes it without grace.
-func (c *controller) end(ctx context.Context, p *corev1.Pod, why *corev1.PodCondition) error {
+func (c *controller) end(ctx context.Context, p *corev1.Pod, why string) error {
 	if !podset.IsTerminal(p) {
-		next := p.DeepCopy()
-		next.Status.Phase = corev1.PodFailed
-		if why != nil {
-			cond := *why
-			cond.ObservedGeneration = p.Generation
-			podset.SetCondition(next, cond, time.Now())
+		reason := ""
+		if why != "" {
+			reason = "DeletionByPodGC"
 		}
-		if _, err := client.Pods.UpdateStatus(ctx, c.client, next); err != nil {
+		if err := podset.MarkDisrupted(ctx, c.client, p, reason, why, true); err != nil {
 			if apierrors.IsNotFound(err) {
 				return nil
 			}
@@ -218,4 +213,3 @@ func (c *controller) end(ctx context.Context, p *corev1.Pod, why *corev1.PodCond
 	}
 	return err
 }
-

@@ -51,7 +51,7 @@ type controller struct {
 // New registers the controller. workers is how many pods are worked on at a time.
 func New(d controllers.Deps, workers int) controllers.Controller {
 	c := &controller{
-		client:  d.Client("node-controller"),
+		client:  d.Client("taint-eviction-controller"),
 		events:  d.Recorder("taint-eviction-controller"),
 		nodes:   client.InformerFor(d.Informers, client.Nodes),
 		pods:    client.InformerFor(d.Informers, client.Pods),
@@ -155,17 +155,11 @@ func (c *controller) forget(k key) bool {
 
 func (c *controller) evict(ctx context.Context, pod *corev1.Pod) error {
 	c.events.Eventf(pod, corev1.EventTypeNormal, "TaintManagerEviction", "Marking for deletion Pod %s/%s", pod.Namespace, pod.Name)
-	next := pod.DeepCopy()
-	if podset.SetCondition(next, corev1.PodCondition{
-		Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, ObservedGeneration: pod.Generation,
-		Reason: "DeletionByTaintManager", Message: "Taint manager: deleting due to NoExecute taint",
-	}, time.Now()) {
-		if _, err := client.Pods.UpdateStatus(ctx, c.client, next); err != nil {
-			if apierrors.IsNotFound(err) {
-				return nil
-			}
-			return err
+	if err := podset.MarkDisrupted(ctx, c.client, pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", false); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil
 		}
+		return err
 	}
 	err := c.client.Delete(ctx, client.Pods.GVR, pod.Namespace, pod.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))})
 	if err == nil || apierrors.IsNotFound(err) {

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"bytes"
 	"slices"
 
 	"hyperkube/internal/network/apply"
@@ -10,12 +9,15 @@ import (
 // Delta collects changes into one input for iptables-restore --noflush.
 type Delta struct {
 	nat, filter section
+	own         []OwnChain // ports' chains to write
+	gone        []string   // ports' chains to remove, to which nothing leads any more
 }
 
+// section is what changes in one table's shared chains.
 type section struct {
 	declare []string // chains to make, or to empty if they exist
 	lines   []string
-	remove  []string // chains to remove, which nothing leads to any more
+	remove  []string
 }
 
 func (d *Delta) section(table string) *section {
@@ -26,7 +28,9 @@ func (d *Delta) section(table string) *section {
 }
 
 // Empty tells whether nothing changes.
-func (d *Delta) Empty() bool { return d.nat.empty() && d.filter.empty() }
+func (d *Delta) Empty() bool {
+	return d.nat.empty() && d.filter.empty() && len(d.own)+len(d.gone) == 0
+}
 
 func (s *section) empty() bool { return len(s.declare)+len(s.lines)+len(s.remove) == 0 }
 
@@ -45,12 +49,8 @@ func (d *Delta) Change(old, new *Rules) {
 	for _, c := range new.Own {
 		rules, ok := had[c.Name]
 		delete(had, c.Name)
-		if ok && slices.Equal(rules, c.Rules) {
-			continue
-		}
-		d.nat.declare = append(d.nat.declare, c.Name)
-		for _, r := range c.Rules {
-			d.nat.lines = append(d.nat.lines, "-A "+c.Name+" "+r)
+		if !ok || !slices.Equal(rules, c.Rules) {
+			d.own = append(d.own, c)
 		}
 	}
 	for _, r := range old.Shared {
@@ -67,8 +67,7 @@ func (d *Delta) Change(old, new *Rules) {
 	}
 	for _, c := range old.Own {
 		if _, gone := had[c.Name]; gone {
-			d.nat.declare = append(d.nat.declare, c.Name)
-			d.nat.remove = append(d.nat.remove, c.Name)
+			d.gone = append(d.gone, c.Name)
 		}
 	}
 }
@@ -76,13 +75,11 @@ func (d *Delta) Change(old, new *Rules) {
 // Full makes the tables hold exactly the static rules and those of the ports. saved is the output of iptables-save for each
 // table: jumps that are there already are kept, and chains of ports that are not wanted any more are removed.
 func (d *Delta) Full(c *Config, ports []*Rules, saved map[string][]byte) {
-	wanted := make(map[string]bool)
 	static := c.Static()
 	for _, table := range Tables() {
 		s := d.section(table)
 		s.declare = append(s.declare, SharedChains(table)...)
 		for _, name := range SharedChains(table) {
-			wanted[name] = true
 			for _, r := range static[Chain{table, name}] {
 				if (Chain{table, name}) != NatServices {
 					s.lines = append(s.lines, "-A "+name+" "+r)
@@ -90,18 +87,19 @@ func (d *Delta) Full(c *Config, ports []*Rules, saved map[string][]byte) {
 			}
 		}
 	}
+	wanted := make(map[string]bool)
+	var shared []SharedRule
 	for _, p := range ports {
 		for _, own := range p.Own {
 			wanted[own.Name] = true
-			d.nat.declare = append(d.nat.declare, own.Name)
-			for _, r := range own.Rules {
-				d.nat.lines = append(d.nat.lines, "-A "+own.Name+" "+r)
-			}
 		}
-		for _, r := range p.Shared {
-			s := d.section(r.Chain.Table)
-			s.lines = append(s.lines, "-A "+r.Chain.Name+" "+r.Rule)
-		}
+		d.own = append(d.own, p.Own...)
+		shared = append(shared, p.Shared...)
+	}
+	slices.SortFunc(shared, byTarget)
+	for _, r := range shared {
+		s := d.section(r.Chain.Table)
+		s.lines = append(s.lines, "-A "+r.Chain.Name+" "+r.Rule)
 	}
 	for _, r := range static[NatServices] {
 		d.nat.lines = append(d.nat.lines, "-A "+NatServices.Name+" "+r)
@@ -112,8 +110,7 @@ func (d *Delta) Full(c *Config, ports []*Rules, saved map[string][]byte) {
 	}
 	for _, chain := range apply.Chains(saved["nat"]) {
 		if Owned(chain) && !wanted[chain] {
-			d.nat.declare = append(d.nat.declare, chain)
-			d.nat.remove = append(d.nat.remove, chain)
+			d.gone = append(d.gone, chain)
 		}
 	}
 }
@@ -124,34 +121,13 @@ func (d *Delta) Clean(saved map[string][]byte) {
 		s := d.section(table)
 		s.lines = append(s.lines, apply.PresentJumps(saved[table], Jumps(table))...)
 		for _, chain := range apply.Chains(saved[table]) {
-			if table == "nat" && Owned(chain) || slices.Contains(SharedChains(table), chain) {
+			switch {
+			case table == "nat" && Owned(chain):
+				d.gone = append(d.gone, chain)
+			case slices.Contains(SharedChains(table), chain):
 				s.declare = append(s.declare, chain)
 				s.remove = append(s.remove, chain)
 			}
 		}
 	}
-}
-
-// Text is the input for iptables-restore.
-func (d *Delta) Text() []byte {
-	var b bytes.Buffer
-	for _, table := range Tables() {
-		s := d.section(table)
-		if s.empty() {
-			continue
-		}
-		b.WriteString("*" + table + "\n")
-		for _, c := range s.declare {
-			b.WriteString(":" + c + " - [0:0]\n")
-		}
-		for _, l := range s.lines {
-			b.WriteString(l)
-			b.WriteByte('\n')
-		}
-		for _, c := range s.remove {
-			b.WriteString("-X " + c + "\n")
-		}
-		b.WriteString("COMMIT\n")
-	}
-	return b.Bytes()
 }

@@ -58,11 +58,19 @@ func (t *table) update(ctx context.Context, states []state) ([]replaced, error) 
 	if d.Empty() {
 		return done, nil
 	}
-	if err := t.tools.Restore(ctx, d.Text()); err != nil {
+	if err := t.tools.Restore(ctx, d.Text(block(t.tools))); err != nil {
 		t.whole = false
 		return done, err
 	}
 	return done, nil
+}
+
+// block is how much of the nat table one transaction should hold.
+func block(tools *apply.IPTables) int {
+	if tools.NFT {
+		return plan.NFTBlock
+	}
+	return plan.OneBlock
 }
 
 func change(d *plan.Delta, r replaced) {
@@ -115,7 +123,7 @@ func (t *table) full(ctx context.Context, cfg plan.Config, states []state) ([]re
 	}
 	var d plan.Delta
 	d.Full(&t.cfg, ports, saved)
-	if err := t.tools.Restore(ctx, d.Text()); err != nil {
+	if err := t.tools.Restore(ctx, d.Text(block(t.tools))); err != nil {
 		return done, err
 	}
 	t.whole = true
@@ -140,7 +148,7 @@ func Cleanup(ctx context.Context) error {
 		if d.Empty() {
 			continue
 		}
-		if err := tools.Restore(ctx, d.Text()); err != nil {
+		if err := tools.Restore(ctx, d.Text(block(tools))); err != nil {
 			return err
 		}
 	}

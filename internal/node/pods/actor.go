@@ -40,6 +40,7 @@ type pod struct {
 	status   *corev1.PodStatus
 	waiting  map[string]corev1.ContainerStateWaiting
 	messages map[string]string // termination messages, by container ID
+	starting string            // the container whose postStart hook is to run, or runs
 
 	// observe is held while the runtime is read and the status made of it, so that an older reading never replaces a newer.
 	observe sync.Mutex
@@ -76,6 +77,18 @@ func (p *pod) withStatus() *corev1.Pod {
 	out := *p.obj
 	out.Status = *p.status
 	return &out
+}
+
+func (p *pod) isStarting(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.starting == id
+}
+
+func (p *pod) setStarting(id string) {
+	p.mu.Lock()
+	p.starting = id
+	p.mu.Unlock()
 }
 
 // update takes a newer version. A deletion, or a shorter grace period, interrupts the step in progress.

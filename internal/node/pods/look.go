@@ -30,7 +30,7 @@ func (m *Manager) look(ctx context.Context, p *pod) (*cri.Pod, error) {
 	if ips := status.PodIPs(obj, seen, m.cfg.HostIPs()); len(ips) > 0 {
 		ip = ips[0]
 	}
-	m.probes.Sync(obj, seen, ip, st != syncing)
+	m.probes.Sync(obj, seen, ip, p.isStarting, st != syncing)
 	m.tell(p, obj, seen)
 	return seen, nil
 }

@@ -156,6 +156,9 @@ func (m *Manager) makeAndStart(ctx context.Context, p *pod, obj *corev1.Pod, c *
 		return "", m.failed(ctx, obj, c.Name, "CreateContainerError", err)
 	}
 	m.event(obj, c.Name, corev1.EventTypeNormal, "Created", "Container created")
+	if c.Lifecycle != nil && c.Lifecycle.PostStart != nil {
+		p.setStarting(made.ContainerId)
+	}
 	if last != nil && last.Exited() {
 		p.backoff.Started(c.Name, time.Unix(0, last.FinishedAt))
 	}
@@ -353,6 +356,7 @@ func (m *Manager) postStart(ctx context.Context, p *pod, obj *corev1.Pod, c *cor
 	if c.Lifecycle == nil || c.Lifecycle.PostStart == nil {
 		return nil
 	}
+	defer p.setStarting("")
 	ip := ""
 	if seen, err := m.look(ctx, p); err == nil {
 		if ips := status.PodIPs(obj, seen, m.cfg.HostIPs()); len(ips) > 0 {

@@ -61,6 +61,7 @@ type target struct {
 	c       *corev1.Container
 	id, ip  string
 	started time.Time
+	held    bool // not probed yet
 	gone    bool
 
 	startup, liveness, readiness *prober
@@ -87,8 +88,9 @@ func New(cfg Config) *Manager {
 		pods: map[types.UID]map[string]*target{}, ids: map[string]*target{}}
 }
 
-// Sync tells which containers of a pod run, and at which address. terminating ends all but readiness probes.
-func (m *Manager) Sync(pod *corev1.Pod, seen *cri.Pod, ip string, terminating bool) {
+// Sync tells which containers of a pod run, and at which address. starting says of a container, by ID, that it is not to be
+// probed yet: its postStart hook still runs. terminating ends all but readiness probes.
+func (m *Manager) Sync(pod *corev1.Pod, seen *cri.Pod, ip string, starting func(id string) bool, terminating bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	have := m.pods[pod.UID]
@@ -108,6 +110,10 @@ func (m *Manager) Sync(pod *corev1.Pod, seen *cri.Pod, ip string, terminating bo
 		} else {
 			m.drop(t)
 			t = m.add(pod, c, st, ip)
+		}
+		if t.held && !starting(t.id) {
+			t.held = false
+			m.start(t)
 		}
 		if terminating {
 			m.unschedule(t.startup)
@@ -141,7 +147,7 @@ func (m *Manager) Forget(uid types.UID) {
 }
 
 func (m *Manager) add(pod *corev1.Pod, c *corev1.Container, st *cri.Container, ip string) *target {
-	t := &target{pod: pod, c: c, id: st.Id, ip: ip, started: time.Unix(0, st.StartedAt)}
+	t := &target{pod: pod, c: c, id: st.Id, ip: ip, started: time.Unix(0, st.StartedAt), held: true}
 	before := adopted(pod, t.id)
 	if t.started.After(m.began) {
 		before = nil
@@ -159,12 +165,16 @@ func (m *Manager) add(pod *corev1.Pod, c *corev1.Container, st *cri.Container, i
 		m.pods[pod.UID] = map[string]*target{}
 	}
 	m.pods[pod.UID][c.Name], m.ids[t.id] = t, t
+	return t
+}
+
+// start the probes of a container.
+func (m *Manager) start(t *target) {
 	if t.startup != nil && !t.startup.ok {
 		m.schedule(t.startup, m.first(t.startup))
 	} else {
 		m.begin(t)
 	}
-	return t
 }
 
 // adopted is what the API says of a container that ran before this kubelet did.

@@ -49,7 +49,11 @@ func TestLife(t *testing.T) {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "u"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{
 			Name: "c", StartupProbe: execProbe(0, 2, 1, 10), ReadinessProbe: execProbe(15, 5, 2, 1), LivenessProbe: execProbe(0, 10, 1, 3)}}}}
 		seen := &cri.Pod{Containers: []*cri.Container{{Name: "c", ContainerStatus: &rt.ContainerStatus{Id: "id1", State: rt.ContainerState_CONTAINER_RUNNING, StartedAt: time.Now().UnixNano()}}}}
-		m.Sync(pod, seen, "10.0.0.1", false)
+		m.Sync(pod, seen, "10.0.0.1", func(string) bool { return true }, false)
+		if m.Ready("id1") {
+			t.Error("ready before it is probed")
+		}
+		m.Sync(pod, seen, "10.0.0.1", func(string) bool { return false }, false)
 		state := func(at time.Duration, started, ready bool, failed string) {
 			t.Helper()
 			synctest.Wait()
@@ -81,7 +85,7 @@ func TestLife(t *testing.T) {
 		state(at, true, false, "liveness probe")
 		n := runs
 		seen = &cri.Pod{}
-		m.Sync(pod, seen, "", false)
+		m.Sync(pod, seen, "", func(string) bool { return false }, false)
 		sleepTo(100)
 		if runs != n {
 			t.Errorf("%d probes of a container that is gone", runs-n)

@@ -2,11 +2,13 @@ package stats
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	rt "k8s.io/cri-api/pkg/apis/runtime/v1"
-	kubetypes "k8s.io/kubelet/pkg/types"
+
+	"hyperkube/internal/node/cgroup"
 )
 
 // scrapeTimeout bounds the questions to the runtime of one scrape.
@@ -60,55 +62,28 @@ func (s *Source) Resource() prometheus.Gatherer {
 		ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 		defer cancel()
 		failed := 0.0
+		if s.Cgroups == nil {
+			failed = 1
+		}
 		if n, err := s.node(ctx, true); err == nil {
 			nodeCPU.send(ch, float64(*n.CPU.UsageCoreNanoSeconds)/1e9, n.CPU.Time.UnixNano())
 			nodeMemory.send(ch, float64(*n.Memory.WorkingSetBytes), n.Memory.Time.UnixNano())
 		} else {
 			failed = 1
 		}
-		resp, err := s.CRI.Runtime.ListPodSandboxStats(ctx, &rt.ListPodSandboxStatsRequest{})
-		if err != nil {
-			failed = 1
-		}
-		starts := s.startTimes(ctx)
-		for _, p := range resp.GetStats() {
-			m, l := p.GetAttributes().GetMetadata(), p.GetLinux()
-			if u := l.GetCpu(); u != nil {
-				podCPU.send(ch, float64(u.GetUsageCoreNanoSeconds().GetValue())/1e9, u.Timestamp, m.Namespace, m.Name)
-			}
-			if u := l.GetMemory(); u != nil {
-				podMemory.send(ch, float64(u.GetWorkingSetBytes().GetValue()), u.Timestamp, m.Namespace, m.Name)
-			}
-			for _, k := range l.GetContainers() {
-				name := k.GetAttributes().GetMetadata().GetName()
-				if u := k.GetCpu(); u != nil {
-					cpu.send(ch, float64(u.GetUsageCoreNanoSeconds().GetValue())/1e9, u.Timestamp, name, m.Namespace, m.Name)
-				}
-				if u := k.GetMemory(); u != nil {
-					memory.send(ch, float64(u.GetWorkingSetBytes().GetValue()), u.Timestamp, name, m.Namespace, m.Name)
-				}
-				if at := starts[k.GetAttributes().GetId()]; at > 0 {
-					start.send(ch, float64(at)/1e9, 0, name, m.Namespace, m.Name)
-				}
+		for _, u := range s.collect(ctx, false) {
+			p, ns := u.pod, u.all.Time.UnixNano()
+			podCPU.send(ch, float64(u.all.CPUNanoseconds)/1e9, ns, p.Namespace, p.Name)
+			podMemory.send(ch, float64(u.all.MemoryWorkingSet), ns, p.Namespace, p.Name)
+			for _, c := range u.containers {
+				ns := c.use.Time.UnixNano()
+				cpu.send(ch, float64(c.use.CPUNanoseconds)/1e9, ns, c.c.Name, p.Namespace, p.Name)
+				memory.send(ch, float64(c.use.MemoryWorkingSet), ns, c.c.Name, p.Namespace, p.Name)
+				start.send(ch, float64(c.c.StartedAt)/1e9, 0, c.c.Name, p.Namespace, p.Name)
 			}
 		}
 		bad.send(ch, failed, 0)
 	})
-}
-
-// startTimes of running containers in ns, by container ID.
-func (s *Source) startTimes(ctx context.Context) map[string]int64 {
-	out := map[string]int64{}
-	pods, err := s.CRI.Pods(ctx)
-	if err != nil {
-		return out
-	}
-	for _, p := range pods {
-		for _, c := range p.Running() {
-			out[c.Id] = c.StartedAt
-		}
-	}
-	return out
 }
 
 // CAdvisor are the metrics of /metrics/cadvisor under the names that dashboards know, as far as the runtime tells them.
@@ -116,12 +91,13 @@ func (s *Source) CAdvisor() prometheus.Gatherer {
 	const c, g = prometheus.CounterValue, prometheus.GaugeValue
 	labels := []string{"container", "id", "image", "name", "namespace", "pod"}
 	perNet := []string{"container", "id", "image", "interface", "name", "namespace", "pod"}
-	cpu := define("container_cpu_usage_seconds_total", "Cumulative cpu time consumed in seconds.", c, append(labels, "cpu")...)
+	cpu := define("container_cpu_usage_seconds_total", "Cumulative cpu time consumed in seconds.", c, with(labels, "cpu")...)
 	usage := define("container_memory_usage_bytes", "Current memory usage in bytes, including all memory regardless of when it was accessed", g, labels...)
 	working := define("container_memory_working_set_bytes", "Current working set in bytes.", g, labels...)
 	rss := define("container_memory_rss", "Size of RSS in bytes.", g, labels...)
-	faults := define("container_memory_failures_total", "Cumulative count of memory allocation failures.", c, append(labels, "failure_type", "scope")...)
-	fs := define("container_fs_usage_bytes", "Number of bytes that are consumed by the container on this filesystem.", g, append(labels, "device")...)
+	faults := define("container_memory_failures_total", "Cumulative count of memory allocation failures.", c, with(labels, "failure_type", "scope")...)
+	ooms := define("container_oom_events_total", "Count of out of memory events observed for the container", c, labels...)
+	fs := define("container_fs_usage_bytes", "Number of bytes that are consumed by the container on this filesystem.", g, with(labels, "device")...)
 	rx := define("container_network_receive_bytes_total", "Cumulative count of bytes received", c, perNet...)
 	tx := define("container_network_transmit_bytes_total", "Cumulative count of bytes transmitted", c, perNet...)
 	machineCPU := define("machine_cpu_cores", "Number of logical CPU cores.", g)
@@ -130,43 +106,44 @@ func (s *Source) CAdvisor() prometheus.Gatherer {
 		ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 		defer cancel()
 		machineMemory.send(ch, float64(s.Memory), 0)
-		machineCPU.send(ch, float64(cores()), 0)
-		resp, err := s.CRI.Runtime.ListPodSandboxStats(ctx, &rt.ListPodSandboxStatsRequest{})
-		if err != nil {
-			return
-		}
-		for _, p := range resp.Stats {
-			a, l := p.GetAttributes(), p.GetLinux()
-			m := a.GetMetadata()
-			one := func(container, id, image string, u *rt.CpuUsage, v *rt.MemoryUsage, w *rt.FilesystemUsage) {
-				set := []string{container, id, image, id, m.GetNamespace(), m.GetName()}
-				if u != nil {
-					cpu.send(ch, float64(u.GetUsageCoreNanoSeconds().GetValue())/1e9, u.Timestamp, append(set, "total")...)
-				}
-				if v != nil {
-					usage.send(ch, float64(v.GetUsageBytes().GetValue()), v.Timestamp, set...)
-					working.send(ch, float64(v.GetWorkingSetBytes().GetValue()), v.Timestamp, set...)
-					rss.send(ch, float64(v.GetRssBytes().GetValue()), v.Timestamp, set...)
-					faults.send(ch, float64(v.GetPageFaults().GetValue()), v.Timestamp, append(set, "pgfault", "container")...)
-					faults.send(ch, float64(v.GetMajorPageFaults().GetValue()), v.Timestamp, append(set, "pgmajfault", "container")...)
-				}
-				if w != nil {
-					fs.send(ch, float64(w.GetUsedBytes().GetValue()), w.Timestamp, append(set, w.GetFsId().GetMountpoint())...)
+		machineCPU.send(ch, float64(runtime.NumCPU()), 0)
+		for _, u := range s.collect(ctx, true) {
+			one := func(container, id, image string, st *cgroup.Stats) []string {
+				set := []string{container, id, image, id, u.pod.Namespace, u.pod.Name}
+				ns := st.Time.UnixNano()
+				cpu.send(ch, float64(st.CPUNanoseconds)/1e9, ns, with(set, "total")...)
+				usage.send(ch, float64(st.MemoryUsage), ns, set...)
+				working.send(ch, float64(st.MemoryWorkingSet), ns, set...)
+				rss.send(ch, float64(st.MemoryRSS), ns, set...)
+				faults.send(ch, float64(st.PageFaults), ns, with(set, "pgfault", "container")...)
+				faults.send(ch, float64(st.MajorPageFaults), ns, with(set, "pgmajfault", "container")...)
+				ooms.send(ch, float64(st.OOMKills), ns, set...)
+				return set
+			}
+			one("", u.sandbox, "", u.all)
+			for _, c := range u.containers {
+				set := one(c.c.Name, c.c.Id, c.c.GetImage().GetImage(), c.use)
+				if l := c.layer; l != nil {
+					fs.send(ch, float64(l.GetUsedBytes().GetValue()), l.Timestamp, with(set, l.GetFsId().GetMountpoint())...)
 				}
 			}
-			one("", a.GetId(), "", l.GetCpu(), l.GetMemory(), nil)
-			for _, k := range l.GetContainers() {
-				ka := k.GetAttributes()
-				one(ka.GetLabels()[kubetypes.KubernetesContainerNameLabel], ka.GetId(), "", k.GetCpu(), k.GetMemory(), k.GetWritableLayer())
-			}
-			for _, i := range append(l.GetNetwork().GetInterfaces(), l.GetNetwork().GetDefaultInterface()) {
-				if i == nil {
-					continue
-				}
-				set := []string{"POD", a.GetId(), "", i.Name, a.GetId(), m.GetNamespace(), m.GetName()}
-				rx.send(ch, float64(i.GetRxBytes().GetValue()), l.GetNetwork().GetTimestamp(), set...)
-				tx.send(ch, float64(i.GetTxBytes().GetValue()), l.GetNetwork().GetTimestamp(), set...)
+			for _, i := range interfaces(u.network) {
+				set := []string{"POD", u.sandbox, "", i.Name, u.sandbox, u.pod.Namespace, u.pod.Name}
+				rx.send(ch, float64(i.GetRxBytes().GetValue()), u.network.Timestamp, set...)
+				tx.send(ch, float64(i.GetTxBytes().GetValue()), u.network.Timestamp, set...)
 			}
 		}
 	})
+}
+
+func with(set []string, more ...string) []string { return append(append([]string{}, set...), more...) }
+
+func interfaces(n *rt.NetworkUsage) []*rt.NetworkInterfaceUsage {
+	if n == nil {
+		return nil
+	}
+	if n.DefaultInterface == nil {
+		return n.Interfaces
+	}
+	return append([]*rt.NetworkInterfaceUsage{n.DefaultInterface}, n.Interfaces...)
 }

@@ -11,79 +11,63 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	rt "k8s.io/cri-api/pkg/apis/runtime/v1"
 	api "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
-	"hyperkube/internal/node/cri"
+	"hyperkube/internal/node/cgroup"
 )
-
-// Source of figures. Safe for concurrent use.
-type Source struct {
-	CRI      *cri.Client
-	NodeName string
-	RootDir  string
-	Memory   int64 // of the machine, bytes
-	Pods     func() []*corev1.Pod
-	Started  time.Time
-}
 
 // Summary is the answer of /stats/summary.
 func (s *Source) Summary(ctx context.Context, cpuAndMemoryOnly bool) (*api.Summary, error) {
-	resp, err := s.CRI.Runtime.ListPodSandboxStats(ctx, &rt.ListPodSandboxStatsRequest{})
-	if err != nil {
-		return nil, fmt.Errorf("stats of the pods: %w", err)
-	}
 	node, err := s.node(ctx, cpuAndMemoryOnly)
 	if err != nil {
 		return nil, err
 	}
 	out := &api.Summary{Node: *node, Pods: []api.PodStats{}}
-	starts := s.starts()
-	for _, p := range resp.Stats {
-		out.Pods = append(out.Pods, podStats(p, starts, cpuAndMemoryOnly))
+	for _, u := range s.collect(ctx, !cpuAndMemoryOnly) {
+		out.Pods = append(out.Pods, s.pod(u, cpuAndMemoryOnly))
 	}
 	return out, nil
 }
 
-// starts are the times at which pods started, by UID.
-func (s *Source) starts() map[string]metav1.Time {
-	out := map[string]metav1.Time{}
-	for _, p := range s.Pods() {
-		if p.Status.StartTime != nil {
-			out[string(p.UID)] = *p.Status.StartTime
-		}
-	}
-	return out
-}
-
-func podStats(p *rt.PodSandboxStats, starts map[string]metav1.Time, only bool) api.PodStats {
-	m := p.GetAttributes().GetMetadata()
-	l := p.GetLinux()
+func (s *Source) pod(u podUse, only bool) api.PodStats {
 	out := api.PodStats{
-		PodRef: api.PodReference{Name: m.GetName(), Namespace: m.GetNamespace(), UID: m.GetUid()}, StartTime: starts[m.GetUid()],
-		CPU: cpu(l.GetCpu()), Memory: memory(l.GetMemory()), Containers: []api.ContainerStats{},
+		PodRef: api.PodReference{Name: u.pod.Name, Namespace: u.pod.Namespace, UID: string(u.pod.UID)},
+		CPU:    s.cpu(string(u.pod.UID), u.all), Memory: memory(u.all), Containers: []api.ContainerStats{},
 	}
-	if !only {
-		out.Network = network(l.GetNetwork())
-		if n := l.GetProcess(); n != nil {
-			out.ProcessStats = &api.ProcessStats{ProcessCount: value(n.ProcessCount)}
-		}
+	if t := u.pod.Status.StartTime; t != nil {
+		out.StartTime = *t
 	}
 	var ephemeral uint64
-	for _, c := range l.GetContainers() {
-		cs := api.ContainerStats{Name: c.GetAttributes().GetMetadata().GetName(), StartTime: starts[m.GetUid()], CPU: cpu(c.Cpu), Memory: memory(c.Memory)}
+	for _, c := range u.containers {
+		cs := api.ContainerStats{Name: c.c.Name, StartTime: at(c.c.StartedAt), CPU: s.cpu(c.c.Id, c.use), Memory: memory(c.use)}
 		if !only {
-			cs.Rootfs = layer(c.WritableLayer)
-			ephemeral += c.GetWritableLayer().GetUsedBytes().GetValue()
+			cs.Rootfs = layer(c.layer)
+			ephemeral += c.layer.GetUsedBytes().GetValue()
 		}
 		out.Containers = append(out.Containers, cs)
 	}
 	if !only {
+		out.Network = network(u.network)
+		out.ProcessStats = &api.ProcessStats{ProcessCount: &u.all.Processes}
 		out.EphemeralStorage = &api.FsStats{Time: metav1.Now(), UsedBytes: &ephemeral}
 	}
 	return out
+}
+
+func (s *Source) cpu(key string, u *cgroup.Stats) *api.CPUStats {
+	return &api.CPUStats{Time: metav1.NewTime(u.Time), UsageCoreNanoSeconds: &u.CPUNanoseconds, UsageNanoCores: s.nanocores(key, u.Time, u.CPUNanoseconds)}
+}
+
+func memory(u *cgroup.Stats) *api.MemoryStats {
+	m := &api.MemoryStats{Time: metav1.NewTime(u.Time), UsageBytes: &u.MemoryUsage, WorkingSetBytes: &u.MemoryWorkingSet, RSSBytes: &u.MemoryRSS,
+		PageFaults: &u.PageFaults, MajorPageFaults: &u.MajorPageFaults}
+	if u.MemoryLimit > 0 {
+		left := u.MemoryLimit - min(u.MemoryLimit, u.MemoryWorkingSet)
+		m.AvailableBytes = &left
+	}
+	return m
 }
 
 func value(v *rt.UInt64Value) *uint64 {
@@ -92,21 +76,6 @@ func value(v *rt.UInt64Value) *uint64 {
 	}
 	n := v.Value
 	return &n
-}
-
-func cpu(c *rt.CpuUsage) *api.CPUStats {
-	if c == nil {
-		return nil
-	}
-	return &api.CPUStats{Time: at(c.Timestamp), UsageCoreNanoSeconds: value(c.UsageCoreNanoSeconds), UsageNanoCores: value(c.UsageNanoCores)}
-}
-
-func memory(m *rt.MemoryUsage) *api.MemoryStats {
-	if m == nil {
-		return nil
-	}
-	return &api.MemoryStats{Time: at(m.Timestamp), WorkingSetBytes: value(m.WorkingSetBytes), AvailableBytes: value(m.AvailableBytes), UsageBytes: value(m.UsageBytes),
-		RSSBytes: value(m.RssBytes), PageFaults: value(m.PageFaults), MajorPageFaults: value(m.MajorPageFaults)}
 }
 
 func network(n *rt.NetworkUsage) *api.NetworkStats {
@@ -152,7 +121,7 @@ func (s *Source) node(ctx context.Context, only bool) (*api.NodeStats, error) {
 	rss := mem["AnonPages"]
 	out := &api.NodeStats{
 		NodeName: s.NodeName, StartTime: metav1.NewTime(bootTime()), SystemContainers: []api.ContainerStats{},
-		CPU:    &api.CPUStats{Time: now, UsageCoreNanoSeconds: &used},
+		CPU:    &api.CPUStats{Time: now, UsageCoreNanoSeconds: &used, UsageNanoCores: s.nanocores("", now.Time, used)},
 		Memory: &api.MemoryStats{Time: now, AvailableBytes: &available, UsageBytes: &usage, WorkingSetBytes: &working, RSSBytes: &rss},
 	}
 	if only {

@@ -115,3 +115,7 @@ func fileName(at *field.Path, path string) errs {
 	}
 	return out
 }
+
+func validateAnnotations(a map[string]string, at *field.Path) errs {
+	return apivalidation.ValidateAnnotations(a, at)
+}

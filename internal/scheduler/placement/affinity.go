@@ -85,22 +85,22 @@ func namespacesOf(t *Term) []string {
 	return t.namespaces
 }
 
-func (affinityFilter) filter(c *cycle, n *Node) verdict {
+func (affinityFilter) filter(c *cycle, n *Node) *verdict {
 	r := &c.affinity
 	if len(r.near) > 0 && !r.isNear(n) {
-		return verdict{code: Unresolvable, plugin: InterPodAffinity, reason: reasonAffinity}
+		return &refusedAffinity
 	}
 	for _, t := range r.apart {
 		if d := n.domains[t.topology]; d >= 0 && t.count(d) > 0 {
-			return verdict{code: Unschedulable, plugin: InterPodAffinity, reason: reasonAntiAffinity}
+			return &refusedAnti
 		}
 	}
 	for _, g := range r.forbids {
 		if g.count(n) > 0 {
-			return verdict{code: Unschedulable, plugin: InterPodAffinity, reason: reasonExistingAnti}
+			return &refusedExistingAnti
 		}
 	}
-	return verdict{}
+	return nil
 }
 
 // isNear says whether the node is where the pod wants to be. The first of pods that want to be near each
@@ -183,4 +183,24 @@ func (x *affinityScore) normalize(scores []int64) {
 			scores[i] = int64(float64(maxScore) * float64(s-least) / float64(most-least))
 		}
 	}
+}
+
+// Affects says whether where other is may matter to where p can go: one of them has affinity rules that mean the other.
+func (s *State) Affects(p, other *Pod) bool {
+	for _, t := range p.affinity {
+		if t.matches(s, other.Object) {
+			return true
+		}
+	}
+	for _, t := range p.antiAffinity {
+		if t.matches(s, other.Object) {
+			return true
+		}
+	}
+	for _, t := range other.antiAffinity {
+		if t.matches(s, p.Object) {
+			return true
+		}
+	}
+	return false
 }

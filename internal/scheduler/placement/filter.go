@@ -29,7 +29,7 @@ type cycle struct {
 type filter interface {
 	// prepare looks at the pod once and says whether the plugin has anything to say.
 	prepare(c *cycle) bool
-	filter(c *cycle, n *Node) verdict
+	filter(c *cycle, n *Node) *verdict
 }
 
 func (s *State) begin(prof *Profile, p *Pod) *cycle {
@@ -37,7 +37,7 @@ func (s *State) begin(prof *Profile, p *Pod) *cycle {
 	c := &s.cycle
 	*c = cycle{
 		s: s, p: p, prof: prof, tpl: s.template(prof, p),
-		filters: c.filters[:0], failed: nil, feasible: c.feasible[:0],
+		filters: c.filters[:0], failed: c.failed[:0], feasible: c.feasible[:0],
 		scores: c.scores, raw: c.raw, spread: c.spread[:0], affinity: c.affinity.reset(),
 	}
 	c.prepare()
@@ -87,24 +87,24 @@ func namedNodes(prof *Profile, pod *corev1.Pod) []string {
 }
 
 // check runs all filters on a node.
-func (c *cycle) check(n *Node) verdict {
+func (c *cycle) check(n *Node) *verdict {
 	if name := c.p.Object.Spec.NodeName; name != "" && name != n.Name && c.prof.Filters.Has(NodeName) {
-		return verdict{code: Unresolvable, plugin: NodeName, reason: reasonNodeName}
+		return &refusedName
 	}
-	if v := &c.cell(n).verdict; v.code != OK {
-		return *v
+	if v := c.cell(n).verdict; v != nil {
+		return v
 	}
 	for _, f := range c.filters {
-		if v := f.filter(c, n); v.code != OK {
+		if v := f.filter(c, n); v != nil {
 			return v
 		}
 	}
-	return verdict{}
+	return nil
 }
 
 // checkNominated is check, with the pods that are nominated to the node and go before this one in
 // place as well as without them: they may or may not come.
-func (c *cycle) checkNominated(n *Node) verdict {
+func (c *cycle) checkNominated(n *Node) *verdict {
 	var guests []*Pod
 	for _, g := range n.nominated {
 		if g.Priority >= c.p.Priority && g.UID() != c.p.UID() && g.node == nil {
@@ -123,7 +123,7 @@ func (c *cycle) checkNominated(n *Node) verdict {
 		c.s.detach(g)
 	}
 	c.prepare()
-	if v.code != OK {
+	if v != nil {
 		return v
 	}
 	return c.check(n)
@@ -133,29 +133,29 @@ type portsFilter struct{}
 
 func (portsFilter) prepare(c *cycle) bool { return len(c.p.ports) > 0 }
 
-func (portsFilter) filter(c *cycle, n *Node) verdict {
+func (portsFilter) filter(c *cycle, n *Node) *verdict {
 	for _, want := range c.p.ports {
 		for _, have := range n.ports {
 			if want.conflicts(have) {
-				return verdict{code: Unschedulable, plugin: NodePorts, reason: reasonPorts}
+				return &refusedPorts
 			}
 		}
 	}
-	return verdict{}
+	return nil
 }
 
 type fitFilter struct{}
 
 func (fitFilter) prepare(*cycle) bool { return true }
 
-func (fitFilter) filter(c *cycle, n *Node) verdict {
+func (fitFilter) filter(c *cycle, n *Node) *verdict {
 	r := &c.p.requests
 	if int64(len(n.pods)) < n.maxPods &&
 		fits(r.CPU, n.used.CPU, n.allocatable.CPU) &&
 		fits(r.Memory, n.used.Memory, n.allocatable.Memory) &&
 		fits(r.Ephemeral, n.used.Ephemeral, n.allocatable.Ephemeral) &&
 		len(r.Other) == 0 {
-		return verdict{}
+		return nil
 	}
 	return c.misfit(n)
 }
@@ -163,8 +163,8 @@ func (fitFilter) filter(c *cycle, n *Node) verdict {
 func fits(want, used, have int64) bool { return want == 0 || want <= have-used }
 
 // misfit names what the node lacks.
-func (c *cycle) misfit(n *Node) verdict {
-	v := verdict{plugin: NodeResourcesFit}
+func (c *cycle) misfit(n *Node) *verdict {
+	v := &verdict{plugin: NodeResourcesFit}
 	add := func(reason string, never bool) {
 		if v.code == OK {
 			v.code, v.reason = Unschedulable, reason
@@ -192,6 +192,9 @@ func (c *cycle) misfit(n *Node) verdict {
 			continue
 		}
 		lacks(name, want, n.used.Other[name], n.allocatable.Other[name])
+	}
+	if v.code == OK {
+		return nil
 	}
 	return v
 }

@@ -1,6 +1,9 @@
 package placement
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Result is where a pod goes.
 type Result struct {
@@ -48,7 +51,7 @@ func (c *cycle) search() {
 		return
 	}
 	// The node that others were preempted on for this pod is tried first, and taken if it will do.
-	if n := s.nominated[c.p.UID()]; n != nil && n.Object != nil && c.checkNominated(n).code == OK {
+	if n := s.nominated[c.p.UID()]; n != nil && n.Object != nil && c.checkNominated(n) == nil {
 		c.feasible = append(c.feasible, n)
 		return
 	}
@@ -61,13 +64,13 @@ func (c *cycle) search() {
 }
 
 func (c *cycle) consider(n *Node) {
-	var v verdict
+	var v *verdict
 	if len(n.nominated) == 0 {
 		v = c.check(n)
 	} else {
 		v = c.checkNominated(n)
 	}
-	if v.code == OK {
+	if v == nil {
 		c.feasible = append(c.feasible, n)
 		return
 	}
@@ -75,7 +78,7 @@ func (c *cycle) consider(n *Node) {
 }
 
 func (c *cycle) failure() *Failure {
-	f := newFailure(len(c.s.nodes), c.failed)
+	f := newFailure(len(c.s.nodes), slices.Clone(c.failed))
 	if rest := len(c.s.nodes) - len(c.failed); c.only != nil && rest > 0 {
 		f.Plugins = f.Plugins.With(NodeAffinity)
 		f.reasons["node(s) didn't satisfy plugin(s) [NodeAffinity]"] += rest
@@ -106,10 +109,10 @@ func (s *State) Fits(prof *Profile, p *Pod, node string) Code {
 	if c.only != nil {
 		for _, name := range c.only {
 			if name == node {
-				return c.checkNominated(n).code
+				return c.checkNominated(n).Code()
 			}
 		}
 		return Unresolvable
 	}
-	return c.checkNominated(n).code
+	return c.checkNominated(n).Code()
 }

@@ -216,3 +216,17 @@ func templateOf(pod *corev1.Pod) string {
 func Terminal(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
+
+// AsksLess says whether the pod needs less of some resource than another version of it.
+func (p *Pod) AsksLess(than *Pod) bool {
+	a, b := &p.requests, &than.requests
+	if a.CPU < b.CPU || a.Memory < b.Memory || a.Ephemeral < b.Ephemeral {
+		return true
+	}
+	for name, v := range b.Other {
+		if a.Other[name] < v {
+			return true
+		}
+	}
+	return false
+}

@@ -128,7 +128,7 @@ func (c *cycle) victims(n *Node, budgets []budget) *Preemption {
 			s.attach(p, n)
 		}
 	}()
-	if c.checkNominated(n).code != OK {
+	if c.checkNominated(n) != nil {
 		return nil
 	}
 	slices.SortStableFunc(lower, moreImportant)
@@ -136,7 +136,7 @@ func (c *cycle) victims(n *Node, budgets []budget) *Preemption {
 	out := &Preemption{Node: n.Name, highest: -1 << 31}
 	reprieve := func(p *Pod) bool {
 		s.attach(p, n)
-		if c.checkNominated(n).code == OK {
+		if c.checkNominated(n) == nil {
 			gone = slices.DeleteFunc(gone, func(o *Pod) bool { return o == p })
 			return true
 		}

@@ -32,22 +32,22 @@ func (spreadFilter) prepare(c *cycle) bool {
 	return len(c.spread) > 0
 }
 
-func (spreadFilter) filter(c *cycle, n *Node) verdict {
+func (spreadFilter) filter(c *cycle, n *Node) *verdict {
 	for i := range c.spread {
 		k := &c.spread[i]
 		d := n.domains[k.topology]
 		if d < 0 {
-			return verdict{code: Unresolvable, plugin: PodTopologySpread, reason: reasonSpreadLabel}
+			return &refusedSpreadLabel
 		}
 		least := k.least
 		if k.domains < k.minDomains {
 			least = 0
 		}
 		if k.count(d)+k.self-least > k.maxSkew {
-			return verdict{code: Unschedulable, plugin: PodTopologySpread, reason: reasonSpread}
+			return &refusedSpread
 		}
 	}
-	return verdict{}
+	return nil
 }
 
 // defaultSelector is what default constraints count: pods of the same services and the same owner.

@@ -24,7 +24,7 @@ type template struct {
 type cell struct {
 	spec        uint64
 	imageEpoch  uint64
-	verdict     verdict
+	verdict     *verdict
 	taints      int32 // PreferNoSchedule taints that are not tolerated
 	preferred   int32
 	images      int32
@@ -130,27 +130,27 @@ func (c *cycle) cell(n *Node) *cell {
 
 // judge runs the filters that look at the node object alone. NodeName depends on the pod, not the template, and is
 // asked before.
-func (c *cycle) judge(n *Node) verdict {
+func (c *cycle) judge(n *Node) *verdict {
 	spec := &n.Object.Spec
 	tolerations := c.p.Object.Spec.Tolerations
 	if c.prof.Filters.Has(NodeUnschedulable) && spec.Unschedulable &&
 		!tolerated(tolerations, &corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule}) {
-		return verdict{code: Unresolvable, plugin: NodeUnschedulable, reason: reasonUnschedulable}
+		return &refusedUnschedulable
 	}
 	if c.prof.Filters.Has(TaintToleration) && !toleratesAll(tolerations, spec.Taints) {
-		return verdict{code: Unresolvable, plugin: TaintToleration, reason: reasonTaint}
+		return &refusedTaint
 	}
 	if !c.prof.Filters.Has(NodeAffinity) {
-		return verdict{}
+		return nil
 	}
 	if c.tpl.added != nil && !c.tpl.added.Match(n.Object) {
-		return verdict{code: Unresolvable, plugin: NodeAffinity, reason: reasonAddedAffinity}
+		return &refusedAdded
 	}
 	// A selector that does not parse matches nothing.
 	if ok, err := c.tpl.required.Match(n.Object); err != nil || !ok {
-		return verdict{code: Unresolvable, plugin: NodeAffinity, reason: reasonNodeAffinity}
+		return &refusedNodeAffinity
 	}
-	return verdict{}
+	return nil
 }
 
 // scoredCell adds to the cell what scores look at.

@@ -40,7 +40,7 @@ const (
 	pluginCount
 )
 
-// PluginNames are upstream's.
+// pluginNames are upstream's.
 var pluginNames = [pluginCount]string{
 	"NodeUnschedulable", "NodeName", "TaintToleration", "NodeAffinity", "NodePorts", "NodeResourcesFit",
 	"PodTopologySpread", "InterPodAffinity", "NodeResourcesBalancedAllocation", "ImageLocality",
@@ -49,6 +49,14 @@ var pluginNames = [pluginCount]string{
 
 // String is upstream's name of the plugin.
 func (p Plugin) String() string { return pluginNames[p] }
+
+// Plugins are all of them.
+func Plugins() (out []Plugin) {
+	for p := range pluginCount {
+		out = append(out, p)
+	}
+	return out
+}
 
 // PluginNamed finds a plugin by upstream's name.
 func PluginNamed(name string) (Plugin, bool) {
@@ -82,7 +90,7 @@ func (s PluginSet) Names() (out []string) {
 	return out
 }
 
-// verdict of one filter on one node. The zero value is OK.
+// verdict of one filter that refuses a node; nil is OK. Those without details are shared.
 type verdict struct {
 	code   Code
 	plugin Plugin
@@ -108,6 +116,29 @@ const (
 	reasonPreemptionUseful = "Preemption is not helpful for scheduling"
 )
 
+// Code of a verdict.
+func (v *verdict) Code() Code {
+	if v == nil {
+		return OK
+	}
+	return v.code
+}
+
+// The verdicts that are always the same. Never changed.
+var (
+	refusedUnschedulable = verdict{code: Unresolvable, plugin: NodeUnschedulable, reason: reasonUnschedulable}
+	refusedName          = verdict{code: Unresolvable, plugin: NodeName, reason: reasonNodeName}
+	refusedTaint         = verdict{code: Unresolvable, plugin: TaintToleration, reason: reasonTaint}
+	refusedNodeAffinity  = verdict{code: Unresolvable, plugin: NodeAffinity, reason: reasonNodeAffinity}
+	refusedAdded         = verdict{code: Unresolvable, plugin: NodeAffinity, reason: reasonAddedAffinity}
+	refusedPorts         = verdict{code: Unschedulable, plugin: NodePorts, reason: reasonPorts}
+	refusedSpread        = verdict{code: Unschedulable, plugin: PodTopologySpread, reason: reasonSpread}
+	refusedSpreadLabel   = verdict{code: Unresolvable, plugin: PodTopologySpread, reason: reasonSpreadLabel}
+	refusedAffinity      = verdict{code: Unresolvable, plugin: InterPodAffinity, reason: reasonAffinity}
+	refusedAnti          = verdict{code: Unschedulable, plugin: InterPodAffinity, reason: reasonAntiAffinity}
+	refusedExistingAnti  = verdict{code: Unschedulable, plugin: InterPodAffinity, reason: reasonExistingAnti}
+)
+
 // Failure says why no node will do.
 type Failure struct {
 	// Nodes there are.
@@ -122,7 +153,7 @@ type Failure struct {
 
 type nodeVerdict struct {
 	node *Node
-	verdict
+	*verdict
 }
 
 // Error is the text of the FailedScheduling event.

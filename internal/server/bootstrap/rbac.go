@@ -1,16 +1,14 @@
 package bootstrap
 
 import (
-	"bytes"
+	"encoding/binary"
+	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
-	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/component-helpers/auth/rbac/validation"
-	"sigs.k8s.io/yaml"
 
 	"hyperkube/configs"
 )
@@ -23,143 +21,66 @@ type RBAC struct {
 	RoleBindings        []*rbacv1.RoleBinding
 }
 
-const (
-	bootstrapLabel       = "kubernetes.io/bootstrapping"
-	bootstrapValue       = "rbac-defaults"
-	controllerRolePrefix = "system:controller:"
-)
+// Defaults gives the roles and bindings of configs/rbac. They are decoded from a binary form of these files, which a test
+// keeps fresh: to read the YAML takes thirty times as long, at a moment when every start waits for it.
+func Defaults() (*RBAC, error) { return unpack(configs.RBACBinary) }
 
-// Defaults reads the roles and bindings of configs/rbac. Roles that aggregate others hold their rules already, so that
-// they work before the controller for it runs.
-func Defaults() (*RBAC, error) {
-	d := &RBAC{}
-	files, err := fs.Glob(configs.RBAC, "rbac/*.yaml")
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range files {
-		data, err := configs.RBAC.ReadFile(f)
+// message is what the types of k8s.io/api have for protobuf.
+type message interface {
+	Marshal() ([]byte, error)
+	Unmarshal([]byte) error
+}
+
+// pack writes the four lists one after the other, each behind its length. Aggregated rules and what marks the objects as
+// defaults are in them already.
+func (d *RBAC) pack() ([]byte, error) {
+	var out []byte
+	for _, l := range []message{
+		&rbacv1.ClusterRoleList{Items: values(d.ClusterRoles)}, &rbacv1.ClusterRoleBindingList{Items: values(d.ClusterRoleBindings)},
+		&rbacv1.RoleList{Items: values(d.Roles)}, &rbacv1.RoleBindingList{Items: values(d.RoleBindings)},
+	} {
+		data, err := l.Marshal()
 		if err != nil {
 			return nil, err
 		}
-		for n, doc := range bytes.Split(data, []byte("\n---\n")) {
-			if err := d.add(doc); err != nil {
-				return nil, fmt.Errorf("%s, document %d: %w", f, n+1, err)
-			}
-		}
+		out = append(binary.BigEndian.AppendUint32(out, uint32(len(data))), data...)
 	}
-	d.aggregate()
-	return d, nil
+	return out, nil
 }
 
-func (d *RBAC) add(doc []byte) error {
-	var kind metav1.TypeMeta
-	if err := yaml.Unmarshal(doc, &kind); err != nil {
-		return err
+func unpack(data []byte) (*RBAC, error) {
+	var clusterRoles rbacv1.ClusterRoleList
+	var clusterRoleBindings rbacv1.ClusterRoleBindingList
+	var roles rbacv1.RoleList
+	var roleBindings rbacv1.RoleBindingList
+	for _, l := range []message{&clusterRoles, &clusterRoleBindings, &roles, &roleBindings} {
+		if len(data) < 4 || uint64(len(data)-4) < uint64(binary.BigEndian.Uint32(data)) {
+			return nil, errors.New("the default roles are cut off")
+		}
+		end := 4 + int(binary.BigEndian.Uint32(data))
+		if err := l.Unmarshal(data[4:end]); err != nil {
+			return nil, fmt.Errorf("reading the default roles: %w", err)
+		}
+		data = data[end:]
 	}
-	switch kind.Kind {
-	case "ClusterRole":
-		r, err := decode[rbacv1.ClusterRole](doc)
-		if err != nil {
-			return err
-		}
-		mark(&r.ObjectMeta)
-		d.ClusterRoles = append(d.ClusterRoles, r)
-		if sa, ok := strings.CutPrefix(r.Name, controllerRolePrefix); ok {
-			d.ClusterRoleBindings = append(d.ClusterRoleBindings, controllerBinding(r.Name, sa))
-		}
-	case "ClusterRoleBinding":
-		r, err := decode[rbacv1.ClusterRoleBinding](doc)
-		if err != nil {
-			return err
-		}
-		mark(&r.ObjectMeta)
-		d.ClusterRoleBindings = append(d.ClusterRoleBindings, r)
-	case "Role":
-		r, err := decode[rbacv1.Role](doc)
-		if err != nil {
-			return err
-		}
-		mark(&r.ObjectMeta)
-		d.Roles = append(d.Roles, r)
-	case "RoleBinding":
-		r, err := decode[rbacv1.RoleBinding](doc)
-		if err != nil {
-			return err
-		}
-		mark(&r.ObjectMeta)
-		d.RoleBindings = append(d.RoleBindings, r)
-	default:
-		return fmt.Errorf("unknown kind %q", kind.Kind)
-	}
-	return nil
+	return &RBAC{pointers(clusterRoles.Items), pointers(clusterRoleBindings.Items), pointers(roles.Items), pointers(roleBindings.Items)}, nil
 }
 
-func decode[T any](doc []byte) (*T, error) {
-	v := new(T)
-	return v, yaml.UnmarshalStrict(doc, v)
+func values[T any](list []*T) []T {
+	out := make([]T, len(list))
+	for i, p := range list {
+		out[i] = *p
+	}
+	return out
 }
 
-// mark puts on what tells default objects from others and lets them be brought up to date.
-func mark(m *metav1.ObjectMeta) {
-	if m.Labels == nil {
-		m.Labels = map[string]string{}
+func pointers[T any](list []T) []*T {
+	out := make([]*T, len(list))
+	for i := range list {
+		out[i] = &list[i]
 	}
-	m.Labels[bootstrapLabel] = bootstrapValue
-	if m.Annotations == nil {
-		m.Annotations = map[string]string{}
-	}
-	m.Annotations[rbacv1.AutoUpdateAnnotationKey] = "true"
+	return out
 }
-
-func controllerBinding(role, account string) *rbacv1.ClusterRoleBinding {
-	b := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: role},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: account, Namespace: metav1.NamespaceSystem}},
-	}
-	mark(&b.ObjectMeta)
-	return b
-}
-
-// aggregate fills in the rules of aggregated roles. They select each other, so it goes on until nothing changes.
-func (d *RBAC) aggregate() {
-	for changed := true; changed; {
-		changed = false
-		for _, r := range d.ClusterRoles {
-			if r.AggregationRule != nil && d.collect(r) {
-				changed = true
-			}
-		}
-	}
-}
-
-func (d *RBAC) collect(r *rbacv1.ClusterRole) (changed bool) {
-	for i := range r.AggregationRule.ClusterRoleSelectors {
-		s, err := metav1.LabelSelectorAsSelector(&r.AggregationRule.ClusterRoleSelectors[i])
-		if err != nil {
-			continue // the golden test shows what is missing then
-		}
-		for _, other := range d.ClusterRoles {
-			if other == r || !s.Matches(labelSet(other.Labels)) {
-				continue
-			}
-			for _, rule := range other.Rules {
-				if !slices.ContainsFunc(r.Rules, func(have rbacv1.PolicyRule) bool { return sameRule(&have, &rule) }) {
-					r.Rules = append(r.Rules, rule)
-					changed = true
-				}
-			}
-		}
-	}
-	return changed
-}
-
-type labelSet map[string]string
-
-func (l labelSet) Has(key string) bool              { _, ok := l[key]; return ok }
-func (l labelSet) Get(key string) string            { return l[key] }
-func (l labelSet) Lookup(key string) (string, bool) { v, ok := l[key]; return v, ok }
 
 func sameRule(a, b *rbacv1.PolicyRule) bool {
 	return slices.Equal(a.Verbs, b.Verbs) && slices.Equal(a.APIGroups, b.APIGroups) && slices.Equal(a.Resources, b.Resources) &&

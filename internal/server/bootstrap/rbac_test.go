@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"os"
@@ -16,7 +17,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestDefaultsGolden shows every right that a cluster starts with, one line each, so that a change is seen in review.
 func TestDefaultsGolden(t *testing.T) {
-	d, err := Defaults()
+	d, err := fromYAML()
 	require.NoError(t, err)
 	var lines []string
 	rules := func(who string, rules []rbacv1.PolicyRule) {
@@ -39,14 +40,20 @@ func TestDefaultsGolden(t *testing.T) {
 	}
 	sort.Strings(lines)
 	got := strings.Join(lines, "\n") + "\n"
-	const file = "testdata/rbac.golden"
+	golden(t, "testdata/rbac.golden", []byte(got))
+}
+
+// golden compares with a file, or writes it when asked to.
+func golden(t *testing.T, file string, got []byte) {
+	t.Helper()
 	if *update {
-		require.NoError(t, os.MkdirAll("testdata", 0o755))
-		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
+		require.NoError(t, os.WriteFile(file, got, 0o644))
 	}
 	want, err := os.ReadFile(file)
 	require.NoError(t, err)
-	require.Equal(t, string(want), got, "run go test -update when the change is meant")
+	if !bytes.Equal(want, got) {
+		require.Equal(t, string(want), string(got), "%s differs: run go test ./internal/server/bootstrap -update when the change is meant", file)
+	}
 }
 
 func optional(prefix string, list []string) string {
@@ -74,7 +81,7 @@ func subjects(list []rbacv1.Subject) string {
 
 // TestDefaultsAreConsistent checks that no name is given twice and that every binding has its role.
 func TestDefaultsAreConsistent(t *testing.T) {
-	d, err := Defaults()
+	d, err := fromYAML()
 	require.NoError(t, err)
 	seen := map[string]bool{}
 	add := func(key string) {

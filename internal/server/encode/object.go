@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
@@ -22,7 +21,7 @@ import (
 )
 
 // StatusKind is the kind of every error.
-var StatusKind = metav1.SchemeGroupVersion.WithKind("Status")
+var StatusKind = schema.GroupVersionKind{Version: "v1", Kind: "Status"}
 
 // Any writes an object that no version conversion concerns: statuses, options, discovery documents.
 func Any(f negotiate.Form, obj runtime.Object, gvk schema.GroupVersionKind) ([]byte, error) {

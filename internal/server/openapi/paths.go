@@ -2,7 +2,6 @@ package openapi
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -33,12 +32,10 @@ type operation struct {
 	table        bool // may be answered as a stream
 }
 
+// modelOf is the name of the schema of a Go type; empty when it has none.
 func modelOf(v any) string {
-	if n, ok := reflect.Zero(reflect.TypeOf(v)).Interface().(interface{ OpenAPIModelName() string }); ok {
+	if n, ok := v.(interface{ OpenAPIModelName() string }); ok {
 		return n.OpenAPIModelName()
-	}
-	if t := reflect.TypeOf(v); t.Kind() == reflect.Pointer {
-		return modelOf(reflect.Zero(t.Elem()).Interface())
 	}
 	return ""
 }

@@ -1,5 +1,0 @@
-package stats
-
-import "runtime"
-
-func cores() int { return runtime.NumCPU() }

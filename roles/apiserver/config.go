@@ -1,0 +1,64 @@
+// Package apiserver is the role of the API server: it reads flags, opens the datastore, puts authentication,
+// authorization, admission and the handlers of streams together, and runs internal/server.
+package apiserver
+
+import (
+	"net"
+	"time"
+
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+)
+
+// Config of an API server. File names are of PEM files, which are read again when they change unless said otherwise.
+type Config struct {
+	// EtcdServers are those of an external datastore; none: one is embedded, with its data in DataDir/etcd.
+	EtcdServers                       []string
+	EtcdCertFile, EtcdKeyFile, EtcdCA string
+	EtcdPrefix                        string
+	DataDir                           string
+
+	BindAddress      string
+	Port             int
+	AdvertiseAddress net.IP
+	TLSCertFile      string // with TLSKeyFile; without, a self-signed pair is made in CertDir
+	TLSKeyFile       string
+	CertDir          string
+	ClientCAFile     string
+
+	ServiceCIDRs  []*net.IPNet
+	NodePortRange utilnet.PortRange
+
+	ServiceAccountIssuers     []string
+	ServiceAccountKeyFiles    []string // public or private keys; read once
+	ServiceAccountSigningKey  string   // private key; read once
+	ServiceAccountMaxLife     time.Duration
+	ServiceAccountNoExtension bool
+	ServiceAccountJWKSURI     string
+	APIAudiences              []string
+
+	AuthorizationModes []string
+	NoAnonymous        bool
+	BootstrapTokens    bool
+	TokenFile          string
+
+	KubeletClientCert, KubeletClientKey, KubeletCA string
+	KubeletAddressTypes                            []string
+
+	FrontProxyCA                                                   string
+	FrontProxyNames                                                []string
+	UsernameHeaders, UIDHeaders, GroupHeaders, ExtraHeaderPrefixes []string
+
+	EnableAdmission, DisableAdmission []string
+
+	MaxInFlight, MaxMutatingInFlight int
+	RequestTimeout                   time.Duration
+	ShutdownDelay                    time.Duration
+	EventTTL                         time.Duration
+	Profiling                        bool
+
+	// Components are what componentstatuses asks, by name; nil means the ports of this machine.
+	Components map[string]string
+	// Publish is the URL and CA file that machines with a bootstrap token learn from kube-public/cluster-info; empty URL publishes
+	// nothing.
+	PublishURL, PublishCA string
+}

@@ -1,0 +1,180 @@
+package apiserver
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+
+	"hyperkube/internal/logging"
+)
+
+func text(category, name, value, usage string) cli.Flag {
+	return &cli.StringFlag{Category: category, Name: name, Value: value, Usage: usage}
+}
+
+func list(category, name string, value []string, usage string) cli.Flag {
+	f := &cli.StringSliceFlag{Category: category, Name: name, Usage: usage}
+	if len(value) > 0 {
+		f.Value = cli.NewStringSlice(value...)
+	}
+	return f
+}
+
+func yes(category, name string, value bool, usage string) cli.Flag {
+	return &cli.BoolFlag{Category: category, Name: name, Value: value, Usage: usage}
+}
+
+func number(category, name string, value int, usage string) cli.Flag {
+	return &cli.IntFlag{Category: category, Name: name, Value: value, Usage: usage}
+}
+
+func span(category, name string, value time.Duration, usage string) cli.Flag {
+	return &cli.DurationFlag{Category: category, Name: name, Value: value, Usage: usage}
+}
+
+const (
+	data    = "Datastore"
+	serving = "Serving"
+	who     = "Authentication"
+	may     = "Authorization and admission"
+	nets    = "Services"
+	nodes   = "Kubelets"
+	limits  = "Limits"
+)
+
+func flags() []cli.Flag {
+	return append([]cli.Flag{
+		list(data, "etcd-servers", nil, "`URLS` of an external etcd, http or https; without, one is embedded below --data-dir"),
+		text(data, "etcd-certfile", "", "client certificate `FILE` for etcd"),
+		text(data, "etcd-keyfile", "", "key `FILE` of that certificate"),
+		text(data, "etcd-cafile", "", "`FILE` of the CA that signed etcd's certificates"),
+		text(data, "etcd-prefix", "/registry", "`PATH` that all keys begin with"),
+		text(data, "data-dir", "", "`DIR` of the embedded etcd"),
+		span(data, "event-ttl", time.Hour, "`TIME` that events are kept"),
+
+		text(serving, "bind-address", "0.0.0.0", "`IP` to listen on"),
+		number(serving, "secure-port", 6443, "`PORT` to listen on"),
+		text(serving, "advertise-address", "", "`IP` at which the other members of the cluster reach this server"),
+		text(serving, "tls-cert-file", "", "serving certificate `FILE`; a self-signed one is made in --cert-dir when there is none"),
+		text(serving, "tls-private-key-file", "", "key `FILE` of that certificate"),
+		text(serving, "cert-dir", "/var/run/kubernetes", "`DIR` for a self-signed certificate"),
+		yes(serving, "profiling", true, "serve /debug/pprof to those who are authorized"),
+		span(serving, "shutdown-delay-duration", 0, "`TIME` to go on serving, not ready, before draining"),
+
+		text(who, "client-ca-file", "", "`FILE` of the CAs whose client certificates are accepted"),
+		text(who, "token-auth-file", "", "`FILE` of static tokens"),
+		yes(who, "anonymous-auth", true, "let requests without credentials pass as system:anonymous"),
+		yes(who, "enable-bootstrap-token-auth", false, "accept the bootstrap tokens of kube-system"),
+		list(who, "service-account-issuer", nil, "`URL` of the issuer of service-account tokens; the first issues new ones"),
+		list(who, "service-account-key-file", nil, "`FILE` of keys that verify service-account tokens"),
+		text(who, "service-account-signing-key-file", "", "key `FILE` that signs service-account tokens"),
+		text(who, "service-account-jwks-uri", "", "`URL` at which those keys are published"),
+		span(who, "service-account-max-token-expiration", 0, "longest life of a token; 0 for no bound"),
+		yes(who, "service-account-extend-token-expiration", true, "let tokens that pods mount by default live for a year, for clients that never reload them"),
+		list(who, "api-audiences", nil, "audiences of the API; the issuers by default"),
+		text(who, "requestheader-client-ca-file", "", "`FILE` of the CA of trusted front proxies"),
+		list(who, "requestheader-allowed-names", nil, "common names of those proxies"),
+		list(who, "requestheader-username-headers", []string{"X-Remote-User"}, "headers with the user's name"),
+		list(who, "requestheader-uid-headers", []string{"X-Remote-Uid"}, "headers with the user's UID"),
+		list(who, "requestheader-group-headers", []string{"X-Remote-Group"}, "headers with the user's groups"),
+		list(who, "requestheader-extra-headers-prefix", []string{"X-Remote-Extra-"}, "prefixes of headers with more about the user"),
+
+		list(may, "authorization-mode", []string{"Node", "RBAC"}, "`MODES` in order: Node, RBAC, AlwaysAllow, AlwaysDeny"),
+		list(may, "enable-admission-plugins", nil, "`NAMES` of plugins to run besides the default ones"),
+		list(may, "disable-admission-plugins", nil, "`NAMES` of default plugins not to run"),
+
+		list(nets, "service-cluster-ip-range", []string{"10.96.0.0/12"}, "`CIDRS` of cluster IPs: one, or one of each family"),
+		text(nets, "service-node-port-range", "30000-32767", "`RANGE` of node ports"),
+
+		text(nodes, "kubelet-client-certificate", "", "client certificate `FILE` for kubelets"),
+		text(nodes, "kubelet-client-key", "", "key `FILE` of that certificate"),
+		text(nodes, "kubelet-certificate-authority", "", "`FILE` of the CA that signed kubelets' certificates; without, they are not checked"),
+		list(nodes, "kubelet-preferred-address-types", []string{"InternalIP", "InternalDNS", "Hostname", "ExternalDNS", "ExternalIP"}, "kinds of node addresses to try, in order"),
+
+		number(limits, "max-requests-inflight", 400, "how many reading requests are served at once"),
+		number(limits, "max-mutating-requests-inflight", 200, "how many writing requests are served at once"),
+		span(limits, "request-timeout", time.Minute, "longest time of a request that is not a stream"),
+	}, logging.Flags()...)
+}
+
+// fromFlags makes a Config of what the command line says.
+func fromFlags(c *cli.Context) (Config, error) {
+	cfg := Config{
+		EtcdServers:  c.StringSlice("etcd-servers"),
+		EtcdCertFile: c.String("etcd-certfile"), EtcdKeyFile: c.String("etcd-keyfile"), EtcdCA: c.String("etcd-cafile"),
+		EtcdPrefix: c.String("etcd-prefix"), DataDir: c.String("data-dir"), EventTTL: c.Duration("event-ttl"),
+		BindAddress: c.String("bind-address"), Port: c.Int("secure-port"),
+		TLSCertFile: c.String("tls-cert-file"), TLSKeyFile: c.String("tls-private-key-file"), CertDir: c.String("cert-dir"),
+		Profiling: c.Bool("profiling"), ShutdownDelay: c.Duration("shutdown-delay-duration"),
+		ClientCAFile: c.String("client-ca-file"), TokenFile: c.String("token-auth-file"),
+		NoAnonymous: !c.Bool("anonymous-auth"), BootstrapTokens: c.Bool("enable-bootstrap-token-auth"),
+		ServiceAccountIssuers: c.StringSlice("service-account-issuer"), ServiceAccountKeyFiles: c.StringSlice("service-account-key-file"),
+		ServiceAccountSigningKey: c.String("service-account-signing-key-file"), ServiceAccountJWKSURI: c.String("service-account-jwks-uri"),
+		ServiceAccountMaxLife: c.Duration("service-account-max-token-expiration"), ServiceAccountNoExtension: !c.Bool("service-account-extend-token-expiration"),
+		APIAudiences: c.StringSlice("api-audiences"),
+		FrontProxyCA: c.String("requestheader-client-ca-file"), FrontProxyNames: c.StringSlice("requestheader-allowed-names"),
+		UsernameHeaders: c.StringSlice("requestheader-username-headers"), UIDHeaders: c.StringSlice("requestheader-uid-headers"),
+		GroupHeaders: c.StringSlice("requestheader-group-headers"), ExtraHeaderPrefixes: c.StringSlice("requestheader-extra-headers-prefix"),
+		AuthorizationModes: c.StringSlice("authorization-mode"),
+		EnableAdmission:    c.StringSlice("enable-admission-plugins"), DisableAdmission: c.StringSlice("disable-admission-plugins"),
+		KubeletClientCert: c.String("kubelet-client-certificate"), KubeletClientKey: c.String("kubelet-client-key"),
+		KubeletCA: c.String("kubelet-certificate-authority"), KubeletAddressTypes: c.StringSlice("kubelet-preferred-address-types"),
+		MaxInFlight: c.Int("max-requests-inflight"), MaxMutatingInFlight: c.Int("max-mutating-requests-inflight"),
+		RequestTimeout: c.Duration("request-timeout"),
+	}
+	if a := c.String("advertise-address"); a != "" {
+		if cfg.AdvertiseAddress = net.ParseIP(a); cfg.AdvertiseAddress == nil {
+			return cfg, fmt.Errorf("--advertise-address: %q is not an IP address", a)
+		}
+	}
+	if net.ParseIP(cfg.BindAddress) == nil {
+		return cfg, fmt.Errorf("--bind-address: %q is not an IP address", cfg.BindAddress)
+	}
+	for _, r := range c.StringSlice("service-cluster-ip-range") {
+		for _, one := range strings.Split(r, ",") {
+			_, n, err := net.ParseCIDR(strings.TrimSpace(one))
+			if err != nil {
+				return cfg, fmt.Errorf("--service-cluster-ip-range: %w", err)
+			}
+			cfg.ServiceCIDRs = append(cfg.ServiceCIDRs, n)
+		}
+	}
+	r, err := utilnet.ParsePortRange(c.String("service-node-port-range"))
+	if err != nil {
+		return cfg, fmt.Errorf("--service-node-port-range: %w", err)
+	}
+	cfg.NodePortRange = *r
+	if cfg.ServiceAccountSigningKey != "" && len(cfg.ServiceAccountIssuers) == 0 {
+		return cfg, errors.New("--service-account-signing-key-file needs --service-account-issuer")
+	}
+	return cfg, nil
+}
+
+// Command is `apiserver`.
+func Command() *cli.Command {
+	return &cli.Command{
+		Name: "apiserver", Aliases: []string{"kube-apiserver"}, Category: "Master",
+		Usage: "serve the Kubernetes API over etcd",
+		Flags: flags(),
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 0 {
+				return fmt.Errorf("apiserver: unexpected argument %q", c.Args().First())
+			}
+			logging.Setup(c.App.ErrWriter, c.Int("v"))
+			cfg, err := fromFlags(c)
+			if err != nil {
+				return fmt.Errorf("apiserver: %w", err)
+			}
+			a, err := New(c.Context, cfg)
+			if err != nil {
+				return fmt.Errorf("apiserver: %w", err)
+			}
+			return a.Run(c.Context)
+		},
+	}
+}
