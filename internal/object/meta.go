@@ -5,6 +5,7 @@ import (
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -90,3 +91,6 @@ func nextGeneration(obj, old metav1.Object, value, oldValue any) {
 		obj.SetGeneration(old.GetGeneration() + 1)
 	}
 }
+
+// nameIsQualified judges a name with an optional domain prefix: "example.com/thing".
+func nameIsQualified(name string) []string { return validation.IsQualifiedName(name) }
