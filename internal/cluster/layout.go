@@ -8,6 +8,7 @@
 //	├── etcd/                      the datastore of a master
 //	├── containerd/                images and snapshots
 //	├── kubelet/                   volumes and pod directories
+//	├── logs/pods/                 what containers wrote
 //	└── cni/                       pod addresses
 //	RUN/                           --run-dir, /run/hyperkube, gone after a reboot
 //	├── lock                       held by the running process, its process id inside
@@ -80,6 +81,7 @@ func (l Layout) CNIConf() string         { return filepath.Join(l.Run, "cni", "n
 func (l Layout) CNISocket() string       { return filepath.Join(l.Run, "cni", "cni.sock") }
 func (l Layout) AdminKubeconfig() string { return filepath.Join(l.Data, "admin.kubeconfig") }
 func (l Layout) Log() string             { return filepath.Join(l.Data, "hyperkube.log") }
+func (l Layout) PodLogs() string         { return filepath.Join(l.Data, "logs", "pods") }
 func (l Layout) node() string            { return filepath.Join(l.Data, "node.json") }
 func (l Layout) lock() string            { return filepath.Join(l.Run, "lock") }
 

@@ -31,6 +31,7 @@ import (
 	"hyperkube/internal/node/server"
 	"hyperkube/internal/pki"
 	"hyperkube/internal/runtime"
+	"hyperkube/internal/server/servertest"
 	"hyperkube/internal/testenv"
 )
 
@@ -60,6 +61,9 @@ func inContainer(what string, args []string) {
 		fmt.Println("hello", strings.Join(args, " "))
 		<-term
 		fmt.Println("got SIGTERM")
+	case "ignore":
+		signal.Ignore(syscall.SIGTERM)
+		time.Sleep(time.Hour)
 	case "exit":
 		_ = os.WriteFile("/dev/termination-log", []byte("said: "+args[0]), 0o644)
 		fmt.Println("exits with", args[0])
@@ -178,7 +182,7 @@ func ownImage(t *testing.T) io.Reader {
 // world is a kubelet with its API.
 type world struct {
 	t    *testing.T
-	api  *memAPI
+	api  client.Interface
 	cfg  node.Config
 	k    *node.Kubelet
 	stop func()
@@ -190,7 +194,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, api: newMemAPI(), cfg: node.Config{
+	w := &world{t: t, api: servertest.Start(t, nil).Admin(), cfg: node.Config{
 		CRI: m.cri, NodeName: "n1", NodeIPs: []string{"127.0.0.1"}, RootDir: dir + "/root", PodLogsDir: dir + "/logs", CgroupRoot: cgroupRoot,
 	}}
 	w.cfg.Client = w.api
@@ -486,4 +490,5 @@ func TestServer(t *testing.T) {
 		}
 	}
 	testStreams(t, base)
+	testForward(t, base)
 }

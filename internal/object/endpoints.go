@@ -14,12 +14,13 @@ import (
 
 func endpointsKind() *Kind {
 	return &Kind{
-		Versions:      []Version{version[corev1.Endpoints, corev1.EndpointsList](corev1.SchemeGroupVersion, "Endpoints")},
-		Resource:      "endpoints",
-		Singular:      "endpoints",
-		ShortNames:    []string{"ep"},
-		Scope:         Namespaced,
-		StoragePrefix: "services/endpoints",
+		Versions:       []Version{version[corev1.Endpoints, corev1.EndpointsList](corev1.SchemeGroupVersion, "Endpoints")},
+		Resource:       "endpoints",
+		Singular:       "endpoints",
+		ShortNames:     []string{"ep"},
+		Scope:          Namespaced,
+		StoragePrefix:  "services/endpoints",
+		CreateOnUpdate: true,
 		Strategy: rules[*corev1.Endpoints]{
 			Default: func(e *corev1.Endpoints) {
 				for i := range e.Subsets {

@@ -117,8 +117,9 @@ type Kind struct {
 // Objects are of the hub version and belong to the caller: Default and the Prepare
 // functions change them in place; old is shared and must not be changed.
 //
-// The order of a create is Default, PrepareCreate, (system metadata, admission), Validate; of an
-// update Default, PrepareUpdate, (admission), ValidateUpdate. Validate judges the whole object, its metadata
+// The order of a create is Default, (admission, uid, name), PrepareCreate, Validate; of an update Default,
+// (admission), PrepareUpdate, ValidateUpdate. Where a name is generated, Default and PrepareCreate are called again with
+// each name that is tried. Objects read from etcd are defaulted too. Validate judges the whole object, its metadata
 // included, and wants name or generateName filled in. ValidateUpdate judges the whole update:
 // it says all that Validate would say and what may not change, so an update calls it alone.
 // Rows keep metadata.generation: the server leaves it alone. A subresource with a strategy defaults with

@@ -40,6 +40,7 @@ func ValidateMetaUpdate(obj, old metav1.Object) field.ErrorList {
 // r.ValidateCreate new objects and r.ValidateUpdate what may not change.
 func (r rules[T]) full(scope Scope, name NameRule) Strategy {
 	validate, create, update := r.Validate, r.ValidateCreate, r.ValidateUpdate
+	r.keepGeneration()
 	r.Validate = func(obj T) field.ErrorList {
 		errs := ValidateMeta(obj, scope, name)
 		if validate != nil {
@@ -66,6 +67,7 @@ func (r rules[T]) full(scope Scope, name NameRule) Strategy {
 // part makes the strategy of a subresource that writes a part of its parent.
 func (r rules[T]) part() Strategy {
 	update := r.ValidateUpdate
+	r.keepGeneration()
 	r.ValidateUpdate = func(obj, old T) field.ErrorList {
 		errs := ValidateMetaUpdate(obj, old)
 		if update != nil {
@@ -74,6 +76,17 @@ func (r rules[T]) part() Strategy {
 		return errs
 	}
 	return r.strategy()
+}
+
+// keepGeneration makes every update begin with the old generation, whatever the client sent.
+func (r *rules[T]) keepGeneration() {
+	prepare := r.PrepareUpdate
+	r.PrepareUpdate = func(obj, old T) {
+		obj.SetGeneration(old.GetGeneration())
+		if prepare != nil {
+			prepare(obj, old)
+		}
+	}
 }
 
 // immutable is an error when a field differs from its old value.

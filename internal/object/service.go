@@ -15,13 +15,14 @@ import (
 func serviceKind() *Kind {
 	spec := doc(corev1.ServiceSpec{}.SwaggerDoc())
 	return &Kind{
-		Versions:      []Version{version[corev1.Service, corev1.ServiceList](corev1.SchemeGroupVersion, "Service")},
-		Resource:      "services",
-		Singular:      "service",
-		ShortNames:    []string{"svc"},
-		Categories:    []string{"all"},
-		Scope:         Namespaced,
-		StoragePrefix: "services/specs",
+		Versions:       []Version{version[corev1.Service, corev1.ServiceList](corev1.SchemeGroupVersion, "Service")},
+		Resource:       "services",
+		Singular:       "service",
+		ShortNames:     []string{"svc"},
+		Categories:     []string{"all"},
+		Scope:          Namespaced,
+		StoragePrefix:  "services/specs",
+		CreateOnUpdate: true,
 		Strategy: rules[*corev1.Service]{
 			Default: defaultService,
 			PrepareCreate: func(s *corev1.Service) {

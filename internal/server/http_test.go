@@ -124,7 +124,7 @@ func TestHTTPErrors(t *testing.T) {
 func TestHTTPForms(t *testing.T) {
 	api := servertest.Start(t, nil)
 	w := newWeb(t, api.REST)
-	res, body := w.do("POST", cmPath, "metadata:\n  name: a\n  labels: {x: y}\ndata: {k: v}\nspec: 1\n", "Content-Type", "application/yaml")
+	res, body := w.do("POST", cmPath, "metadata:\n  name: a\n  labels: {x: yes1}\ndata: {k: v}\nspec: 1\n", "Content-Type", "application/yaml")
 	if res.StatusCode != 201 || res.Header.Get("Warning") != `299 - "unknown field \"spec\""` {
 		t.Fatalf("%d %v %s", res.StatusCode, res.Header, body)
 	}
@@ -170,7 +170,7 @@ func TestHTTPForms(t *testing.T) {
 	t.Run("metadata", func(t *testing.T) {
 		_, body := w.do("GET", cmPath, "", "Accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")
 		var l metav1.PartialObjectMetadataList
-		if err := json.Unmarshal(body, &l); err != nil || l.Kind != "PartialObjectMetadataList" || len(l.Items) == 0 || l.Items[0].Labels["x"] != "y" {
+		if err := json.Unmarshal(body, &l); err != nil || l.Kind != "PartialObjectMetadataList" || len(l.Items) == 0 || l.Items[0].Labels["x"] != "yes1" {
 			t.Errorf("%v %s", err, body)
 		}
 	})

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -200,18 +201,61 @@ func stream(ctx context.Context, w *store.Watcher, failed error, f *encode.Frame
 			return
 		}
 		f.Table.Now = time.Now()
-		for _, e := range events {
-			frame, err := f.Event(e)
-			if err != nil {
+		if err := writeBatch(events, f, write); err != nil {
+			if err != errClientGone {
 				writeError(f, err, write, flush)
-				return
 			}
-			if write(frame) != nil {
-				return
-			}
+			return
 		}
 		flush()
 	}
+}
+
+var errClientGone = errors.New("the client is gone")
+
+// joinUpTo is how many bytes of frames go out in one write: each write costs HTTP/2 a frame and a switch of goroutines.
+const joinUpTo = 32 << 10
+
+// writeBatch writes the frames of events, short ones together.
+func writeBatch(events []*store.Event, f *encode.Frames, write func([]byte) error) error {
+	if len(events) == 1 || f.OneByOne {
+		for _, e := range events {
+			frame, err := f.Event(e)
+			if err != nil {
+				return err
+			}
+			if write(frame) != nil {
+				return errClientGone
+			}
+		}
+		return nil
+	}
+	joined := joins.Get().(*[]byte)
+	buf := (*joined)[:0]
+	defer func() { *joined = buf; joins.Put(joined) }()
+	for _, e := range events {
+		frame, err := f.Event(e)
+		if err != nil {
+			return err
+		}
+		if len(buf)+len(frame) > joinUpTo && len(buf) > 0 {
+			if write(buf) != nil {
+				return errClientGone
+			}
+			buf = buf[:0]
+		}
+		if len(frame) > joinUpTo {
+			if write(frame) != nil {
+				return errClientGone
+			}
+			continue
+		}
+		buf = append(buf, frame...)
+	}
+	if len(buf) > 0 && write(buf) != nil {
+		return errClientGone
+	}
+	return nil
 }
 
 // writeError tells of an error inside the stream.

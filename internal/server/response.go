@@ -90,6 +90,7 @@ var (
 		}
 		return w
 	}}
+	joins   = sync.Pool{New: func() any { b := make([]byte, 0, joinUpTo); return &b }}
 	buffers = sync.Pool{New: func() any { return bufio.NewWriterSize(io.Discard, writeChunk) }}
 )
 

@@ -39,6 +39,7 @@ func (x *exchange) watchOverWebSocket(ctx context.Context, w *store.Watcher, f *
 			}
 		}
 	}()
+	f.OneByOne = true
 	kind := websocket.TextMessage
 	if f.Form.Media == negotiate.Protobuf {
 		kind = websocket.BinaryMessage

@@ -234,3 +234,53 @@ func (n *NS) Ask(d net.Dialer, network, address string) (string, error) {
 	}
 	return answer, err
 }
+
+// Plug connects the namespace to the test process's own by a pair of interfaces: the namespace gets the address on eth0 and sends
+// everything to the gateway, which the process's end answers for.
+func (n *NS) Plug(t testing.TB, device, address, gateway string) {
+	t.Helper()
+	if err := n.plug(device, net.ParseIP(address), net.ParseIP(gateway)); err != nil {
+		t.Fatalf("plug %s: %v", device, err)
+	}
+	t.Cleanup(func() {
+		if l, err := netlink.LinkByName(device); err == nil {
+			_ = netlink.LinkDel(l) // the namespace takes it along anyway
+		}
+	})
+}
+
+func (n *NS) plug(device string, address, gateway net.IP) error {
+	file, err := os.Open(n.Path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = device
+	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(file.Fd())}); err != nil {
+		return err
+	}
+	if err := configure(device, gateway, &netlink.Route{Dst: host32(address), Scope: netlink.SCOPE_LINK}); err != nil {
+		return err
+	}
+	return n.Do(func() error {
+		return configure("eth0", address, &netlink.Route{Gw: gateway, Flags: int(netlink.FLAG_ONLINK)})
+	})
+}
+
+func configure(device string, address net.IP, route *netlink.Route) error {
+	link, err := netlink.LinkByName(device)
+	if err != nil {
+		return err
+	}
+	if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: host32(address)}); err != nil {
+		return err
+	}
+	if err := netlink.LinkSetUp(link); err != nil {
+		return err
+	}
+	route.LinkIndex = link.Attrs().Index
+	return netlink.RouteAdd(route)
+}
+
+func host32(ip net.IP) *net.IPNet { return &net.IPNet{IP: ip.To4(), Mask: net.CIDRMask(32, 32)} }

@@ -216,4 +216,6 @@ func inRange(dst *net.IPNet, cluster netip.Prefix) bool {
 }
 
 // plainRoutes tells whether some peer may be reached without the tunnel.
-func (k *kernel) plainRoutes() bool { return k.backend.Type == BackendHostGW || k.backend.DirectRouting }
+func (k *kernel) plainRoutes() bool {
+	return k.backend.Type == BackendHostGW || k.backend.DirectRouting
+}

@@ -20,7 +20,7 @@ var (
 	NatNodePorts   = Chain{"nat", "KUBE-NODEPORTS"}
 	natPostrouting = Chain{"nat", "KUBE-POSTROUTING"}
 	natMark        = Chain{"nat", "KUBE-MARK-MASQ"}
-	natCanary      = Chain{"nat", canary}
+	natCanary      = Chain{"nat", Canary}
 
 	filterServices  = Chain{"filter", "KUBE-SERVICES"}
 	filterExternal  = Chain{"filter", "KUBE-EXTERNAL-SERVICES"}
@@ -28,11 +28,11 @@ var (
 	filterNodePorts = Chain{"filter", "KUBE-NODEPORTS"}
 	filterFirewall  = Chain{"filter", "KUBE-PROXY-FIREWALL"}
 	filterLocalnet  = Chain{"filter", "KUBE-FIREWALL"}
-	filterCanary    = Chain{"filter", canary}
+	filterCanary    = Chain{"filter", Canary}
 )
 
-// canary is a chain that exists only to be missed when somebody flushes the tables.
-const canary = "KUBE-PROXY-CANARY"
+// Canary is a chain, to which nothing leads, whose one rule is there only to be missed when somebody flushes the tables.
+const Canary = "KUBE-PROXY-CANARY"
 
 const ctNew = "-m conntrack --ctstate NEW "
 
@@ -162,7 +162,9 @@ func (c *Config) Static() map[Chain][]string {
 			`-m comment --comment "kubernetes forwarding rules" -m mark --mark ` + mark + ` -j ACCEPT`,
 			`-m comment --comment "kubernetes forwarding conntrack rule" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
 		},
-		NatServices: c.nodePortJumps(),
+		NatServices:  c.nodePortJumps(),
+		natCanary:    {"-j RETURN"},
+		filterCanary: {"-j RETURN"},
 	}
 	if !c.LiberalTCP {
 		// A packet that connection tracking cannot place would reach the other side with the pod's own

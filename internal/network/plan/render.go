@@ -57,7 +57,9 @@ func (r *renderer) own(name string, rules []string) {
 	r.out.Own = append(r.out.Own, OwnChain{name, rules})
 }
 
-func comment(parts ...string) string { return `-m comment --comment "` + strings.Join(parts, " ") + `" ` }
+func comment(parts ...string) string {
+	return `-m comment --comment "` + strings.Join(parts, " ") + `" `
+}
 
 // to matches packets for an address and port.
 func (r *renderer) to(ip netip.Addr, port uint16) string {

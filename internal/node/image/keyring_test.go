@@ -76,7 +76,7 @@ func TestNormalize(t *testing.T) {
 			t.Errorf("%s: %s, %v; want %s", in, got, err, want)
 		}
 	}
-	for _, bad := range []string{"", "UPPER/case", "a b", "http://x/y:z:z"} {
+	for _, bad := range []string{"", "example.test/UPPER", "a b", "http://x/y:z:z"} {
 		if got, err := Normalize(bad); err == nil {
 			t.Errorf("%q became %s", bad, got)
 		}

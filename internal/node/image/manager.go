@@ -179,20 +179,20 @@ func (m *Manager) acquire(ctx context.Context, name string) (release func(), fir
 	done := make(chan struct{})
 	m.pulling[name] = done
 	m.mu.Unlock()
-	release = func() {
+	over := func() {
 		m.mu.Lock()
 		delete(m.pulling, name)
 		m.mu.Unlock()
 		close(done)
 	}
 	if m.slots == nil {
-		return release, true, nil
+		return over, true, nil
 	}
 	select {
 	case m.slots <- struct{}{}:
-		return func() { <-m.slots; release() }, true, nil
+		return func() { <-m.slots; over() }, true, nil
 	case <-ctx.Done():
-		release()
+		over()
 		return nil, false, context.Cause(ctx)
 	}
 }

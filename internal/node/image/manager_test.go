@@ -39,6 +39,11 @@ func (s *store) ImageStatus(_ context.Context, r *rt.ImageStatusRequest, _ ...gr
 	if err := s.fail["status "+r.Image.Image]; err != nil {
 		return nil, err
 	}
+	for _, img := range s.images {
+		if img.Id == r.Image.Image {
+			return &rt.ImageStatusResponse{Image: img}, nil
+		}
+	}
 	return &rt.ImageStatusResponse{Image: s.images[r.Image.Image]}, nil
 }
 

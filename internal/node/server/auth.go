@@ -187,6 +187,9 @@ func (a *Auth) authorize(ctx context.Context, u *user.DefaultInfo, r *http.Reque
 	if a.AllowAll {
 		return true, "", nil
 	}
+	if a.Client == nil {
+		return false, "this node has no API server to ask", nil
+	}
 	var reason string
 	for _, sub := range subresources(r.URL.Path) {
 		d, err := a.review(ctx, u, verb(r.Method), sub)

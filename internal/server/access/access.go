@@ -7,6 +7,7 @@ package access
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -57,9 +58,11 @@ func Wire(cfg Config) func(client.Interface, *server.Parts) error {
 		if sa := cfg.Authn.ServiceAccounts; sa != nil && cfg.Admission.Audiences == nil {
 			cfg.Admission.Audiences = sa.Audiences
 		}
+		own := []admission.Plugin{requester{}}
 		if may.RBAC != nil {
-			cfg.Admission.Extra = append([]admission.Plugin{authz.NewEscalation(may)}, cfg.Admission.Extra...)
+			own = append(own, authz.NewEscalation(may))
 		}
+		cfg.Admission.Extra = append(own, cfg.Admission.Extra...)
 		if p.Admission, err = plugins.Default(cfg.Admission); err != nil {
 			return err
 		}
@@ -69,18 +72,25 @@ func Wire(cfg Config) func(client.Interface, *server.Parts) error {
 			p.Handlers = map[string]http.Handler{}
 		}
 		maps.Copy(p.Handlers, who.Handlers())
+		synced := make(chan struct{})
 		p.Background = append(p.Background, first.Run, func(ctx context.Context) error {
 			informers.Start(ctx)
+			if informers.WaitForSync(ctx) == nil {
+				close(synced)
+			}
 			<-ctx.Done()
 			return nil
 		})
 		p.Checks = append(p.Checks,
 			server.Check{Name: "poststarthook/rbac/bootstrap-roles", Func: first.Ready},
 			server.Check{Name: "authorizer", Func: may.Ready},
-			server.Check{Name: "informer-sync", Func: func(ctx context.Context) error {
-				ctx, cancel := context.WithCancel(ctx)
-				cancel() // a check asks and does not wait
-				return informers.WaitForSync(ctx)
+			server.Check{Name: "informer-sync", Func: func(context.Context) error {
+				select {
+				case <-synced:
+					return nil
+				default:
+					return errors.New("informers have not read everything yet")
+				}
 			}})
 		return nil
 	}

@@ -3,9 +3,12 @@ package access_test
 import (
 	"context"
 	"crypto"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"io"
 	"net"
 	"net/http"
@@ -15,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	authnv1 "k8s.io/api/authentication/v1"
 	authzv1 "k8s.io/api/authorization/v1"
+	certv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -124,6 +128,24 @@ func TestAccess(t *testing.T) {
 		require.NoError(t, err)
 		_, err = ann.RbacV1().Roles("default").Create(ctx, role("endpoints"), metav1.CreateOptions{})
 		require.ErrorContains(t, err, "is attempting to grant RBAC permissions not currently held")
+	})
+	t.Run("certificate request", func(t *testing.T) {
+		k := c.as(t, c.pair(t, c.files.KubeletClient))
+		key, err := pki.NewCA("x", time.Now())
+		require.NoError(t, err)
+		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "system:node:n1", Organization: []string{"system:nodes"}}}, key.Key)
+		require.NoError(t, err)
+		csr, err := k.CertificatesV1().CertificateSigningRequests().Create(ctx, &certv1.CertificateSigningRequest{ObjectMeta: metav1.ObjectMeta{GenerateName: "csr-"},
+			Spec: certv1.CertificateSigningRequestSpec{Request: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), SignerName: certv1.KubeAPIServerClientKubeletSignerName,
+				Usages: []certv1.KeyUsage{certv1.UsageDigitalSignature, certv1.UsageClientAuth}, Username: "root"}}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		require.Equal(t, "system:node:n1", csr.Spec.Username)
+		require.Contains(t, csr.Spec.Groups, "system:nodes")
+		csr.Status.Conditions = []certv1.CertificateSigningRequestCondition{{Type: certv1.CertificateApproved, Status: corev1.ConditionTrue, Reason: "x"}}
+		_, err = k.CertificatesV1().CertificateSigningRequests().UpdateApproval(ctx, csr.Name, csr, metav1.UpdateOptions{})
+		require.True(t, apierrors.IsForbidden(err), err)
+		_, err = admin.CertificatesV1().CertificateSigningRequests().UpdateApproval(ctx, csr.Name, csr, metav1.UpdateOptions{})
+		require.NoError(t, err)
 	})
 	t.Run("issuer discovery", func(t *testing.T) { discovery(t, c) })
 }

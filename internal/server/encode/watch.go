@@ -22,6 +22,8 @@ type Frames struct {
 	Kind    *object.Kind
 	Version *object.Version
 	Table   TableOptions
+	// OneByOne says that each frame must be written by itself, as messages of a WebSocket are.
+	OneByOne bool
 }
 
 // ContentType of the stream.

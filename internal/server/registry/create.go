@@ -46,13 +46,16 @@ func (r *Registry) create(ctx context.Context, req *request.Request, t Target, o
 	}
 	obj = a.Object
 	r.systemFields(obj)
-	if k.PrepareCreate != nil {
-		k.PrepareCreate(obj)
-	}
 	generated := obj.GetName() == "" && obj.GetGenerateName() != ""
 	for attempt := 1; ; attempt++ {
 		if generated {
 			obj.SetName(generateName(obj.GetGenerateName()))
+			if k.Default != nil {
+				k.Default(obj) // defaults may depend on the name
+			}
+		}
+		if k.PrepareCreate != nil {
+			k.PrepareCreate(obj)
 		}
 		res, err := r.createNamed(ctx, req, t, a, dryRun)
 		if generated && apierrors.IsAlreadyExists(err) && attempt < nameAttempts {

@@ -48,11 +48,18 @@ func (*errRemove) Error() string { return "nothing keeps the object" }
 
 func (d *deleting) run() (Result, error) {
 	k := d.t.Kind
+	if likely, err := d.r.Collection(k).Get(d.ctx, d.key, "0"); err == nil && k.GracePeriod == nil && !kept(likely.Object) {
+		// Most likely nothing keeps it: one transaction does.
+		res, err := d.remove(likely.Revision, true)
+		if err != errKept {
+			return res, err
+		}
+	}
 	e, err := d.r.Collection(k).Update(d.ctx, d.key, d.mark)
 	var now *errRemove
 	switch {
 	case errors.As(err, &now):
-		return d.remove(now.cur)
+		return d.remove(now.cur.Revision, false)
 	case err != nil:
 		return Result{}, err
 	case d.marked != nil:
@@ -62,20 +69,49 @@ func (d *deleting) run() (Result, error) {
 	return stored(e), nil
 }
 
-func (d *deleting) remove(cur *store.Entry) (Result, error) {
-	if IsDryRun(d.o.DryRun) {
-		return Result{Object: cur.Object, Entry: cur, Removed: true}, nil
-	}
-	e, err := d.r.remove(d.ctx, d.t.Kind, d.key, cur.Revision)
-	if err != nil {
-		if apierrors.IsNotFound(err) {
-			// Someone else removed it between our reading and our removing: to the client it was there.
-			err = apierrors.NewNotFound(d.t.Kind.GroupResource(), d.key.Name)
+// errKept says that the object is not to go at once after all.
+var errKept = errors.New("something keeps the object")
+
+// remove takes the object away. Unless judge is set it was judged at that revision; a newer one gives errMoved.
+func (d *deleting) remove(revision int64, judge bool) (Result, error) {
+	commit, rollback := nothing, nothing
+	dry := IsDryRun(d.o.DryRun)
+	var last *store.Entry
+	e, err := d.r.Collection(d.t.Kind).Delete(d.ctx, d.key, func(cur *store.Entry) error {
+		rollback()
+		commit, rollback = nothing, nothing
+		if judge {
+			_, err := d.mark(cur)
+			var now *errRemove
+			if err == nil {
+				return errKept
+			} else if !errors.As(err, &now) {
+				return err
+			}
+		} else if cur.Revision != revision {
+			return errMoved
 		}
+		if dry {
+			last = cur
+			return errDry
+		}
+		var err error
+		commit, rollback, err = d.r.hook(d.ctx, d.t.Kind, nil, cur.Object, false)
+		return err
+	})
+	if err == errDry {
+		return Result{Entry: last, Object: last.Object, Removed: true}, nil
+	}
+	if err != nil {
+		rollback()
 		return Result{}, err
 	}
+	commit()
 	return Result{Entry: e, Object: e.Object, Removed: true}, nil
 }
+
+// errDry ends a deletion that is only tried out.
+var errDry = errors.New("dry run")
 
 // mark gives the object as it is while it waits for its end; errRemove when it need not wait.
 func (d *deleting) mark(cur *store.Entry) (object.Object, error) {

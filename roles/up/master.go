@@ -1,0 +1,197 @@
+package up
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authentication/user"
+	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
+
+	"hyperkube/internal/client"
+	"hyperkube/internal/join"
+	"hyperkube/internal/lifecycle"
+	"hyperkube/internal/pki"
+	"hyperkube/roles/apiserver"
+	"hyperkube/roles/controllermanager"
+	"hyperkube/roles/scheduler"
+)
+
+// master is the control plane of a cluster.
+type master struct {
+	cfg Config
+	pki *pki.Files
+	api *apiserver.APIServer
+}
+
+// as is an identity for the direct door.
+func as(name string, groups ...string) user.Info {
+	return &user.DefaultInfo{Name: name, Groups: append(groups, user.AllAuthenticated)}
+}
+
+// url of the API server: host is an address of this machine.
+func (c *Config) url(host string) string {
+	return "https://" + net.JoinHostPort(host, fmt.Sprint(c.APIPort))
+}
+
+func newMaster(ctx context.Context, cfg Config) (*master, error) {
+	m := &master{cfg: cfg}
+	serviceIP, err := nth(cfg.ServiceCIDR, 1)
+	if err != nil {
+		return nil, err
+	}
+	o := pki.Options{ServiceIP: serviceIP, ClusterDomain: cfg.ClusterDomain, NodeName: cfg.NodeName, NodeIPs: []net.IP{cfg.NodeIP}}
+	for _, n := range cfg.APINames {
+		if ip := net.ParseIP(n); ip != nil {
+			o.IPs = append(o.IPs, ip)
+		} else {
+			o.Hosts = append(o.Hosts, n)
+		}
+	}
+	if m.pki, err = pki.Ensure(cfg.Layout.PKI(), o); err != nil {
+		return nil, err
+	}
+	if err := m.kubeconfigs(); err != nil {
+		return nil, err
+	}
+	if m.api, err = apiserver.New(ctx, m.apiConfig()); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *master) kubeconfigs() error {
+	cert, key, err := m.pki.Admin.Read()
+	if err != nil {
+		return err
+	}
+	files := []string{m.cfg.Layout.AdminKubeconfig()}
+	if m.cfg.Kubeconfig != "" {
+		files = append(files, m.cfg.Kubeconfig)
+	}
+	for _, f := range files {
+		if err := pki.Kubeconfig(f, m.cfg.url("127.0.0.1"), m.pki.CA.PEM, cert, key, "admin"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *master) apiConfig() apiserver.Config {
+	dir := m.cfg.Layout.PKI()
+	return apiserver.Config{
+		DataDir:     m.cfg.Layout.Data,
+		BindAddress: "0.0.0.0", Port: m.cfg.APIPort, AdvertiseAddress: m.cfg.NodeIP,
+		TLSCertFile: m.pki.APIServer.CertFile, TLSKeyFile: m.pki.APIServer.KeyFile,
+		ClientCAFile: filepath.Join(dir, "ca.crt"),
+		ServiceCIDRs: []*net.IPNet{m.cfg.ServiceCIDR}, NodePortRange: m.cfg.NodePorts,
+		ServiceAccountIssuers:    []string{"https://kubernetes.default.svc." + m.cfg.ClusterDomain},
+		ServiceAccountKeyFiles:   []string{m.pki.ServiceAccountPub},
+		ServiceAccountSigningKey: m.pki.ServiceAccountKey,
+		BootstrapTokens:          true,
+		KubeletClientCert:        m.pki.APIServerKubeletClient.CertFile, KubeletClientKey: m.pki.APIServerKubeletClient.KeyFile,
+		KubeletCA:    filepath.Join(dir, "ca.crt"),
+		FrontProxyCA: filepath.Join(dir, "front-proxy-ca.crt"), FrontProxyNames: []string{"front-proxy-client"},
+		Profiling: true,
+	}
+}
+
+// start runs the control plane in the group and returns when the API is ready.
+func (m *master) start(ctx context.Context, g *lifecycle.Group) error {
+	g.Start(lifecycle.Part{Name: "apiserver", Run: func(ctx context.Context) error {
+		// The API server cannot be run twice: its datastore is closed when it ends.
+		return lifecycle.Fatal(m.api.Run(ctx))
+	}})
+	g.Start(lifecycle.Part{Name: "pki", Run: m.pki.Run})
+	select {
+	case <-m.api.Ready():
+	case <-g.Failed():
+		return g.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := m.publish(ctx); err != nil {
+		return fmt.Errorf("publishing how to join: %w", err)
+	}
+	if err := m.startControllers(g); err != nil {
+		return err
+	}
+	return m.startScheduler(g)
+}
+
+func (m *master) startControllers(g *lifecycle.Group) error {
+	if m.cfg.Disabled["controller-manager"] {
+		return nil
+	}
+	dir := m.cfg.Layout.PKI()
+	service, ok := netip.AddrFromSlice(m.cfg.ServiceCIDR.IP)
+	if !ok {
+		return fmt.Errorf("the service range %s is not understood", m.cfg.ServiceCIDR)
+	}
+	bits, _ := m.cfg.ServiceCIDR.Mask.Size()
+	r, err := controllermanager.New(controllermanager.Config{
+		As:                        m.api.Direct,
+		Controllers:               []string{"*", "bootstrap-signer-controller", "token-cleaner-controller"},
+		AllocateNodeCIDRs:         true,
+		ClusterCIDRs:              []netip.Prefix{m.cfg.PodCIDR},
+		ServiceCIDRs:              []netip.Prefix{netip.PrefixFrom(service.Unmap(), bits)},
+		Signing:                   map[string]controllermanager.Authority{"": {CertFile: filepath.Join(dir, "ca.crt"), KeyFile: filepath.Join(dir, "ca.key")}},
+		KubeletServingAutoApprove: true,
+		RootCAFile:                filepath.Join(dir, "ca.crt"),
+		ServiceAccountKeyFile:     m.pki.ServiceAccountKey,
+		Serving:                   controllermanager.Serving{BindAddress: "127.0.0.1"},
+	})
+	if err != nil {
+		return err
+	}
+	g.Start(lifecycle.Part{Name: "controller-manager", Run: r.Run})
+	return nil
+}
+
+func (m *master) startScheduler(g *lifecycle.Group) error {
+	if m.cfg.Disabled["scheduler"] {
+		return nil
+	}
+	s, err := scheduler.New(scheduler.Config{
+		Client:  m.api.Direct(as(user.KubeScheduler)),
+		Serving: scheduler.Serving{BindAddress: "127.0.0.1"},
+	})
+	if err != nil {
+		return err
+	}
+	g.Start(lifecycle.Part{Name: "scheduler", Run: s.Run})
+	return nil
+}
+
+// publish tells machines with a bootstrap token where the cluster is and whom to trust.
+func (m *master) publish(ctx context.Context) error {
+	c := m.api.Direct(as("admin", user.SystemPrivilegedGroup))
+	text, err := join.Info(m.cfg.url(m.cfg.NodeIP.String()), m.pki.CA.Cert)
+	if err != nil {
+		return err
+	}
+	want := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespacePublic, Name: bootstrapapi.ConfigMapClusterInfo},
+		Data:       map[string]string{bootstrapapi.KubeConfigKey: text},
+	}
+	_, err = client.ConfigMaps.Create(ctx, c, want)
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	_, err = client.ConfigMaps.Modify(ctx, c, want.Namespace, want.Name, func(m *corev1.ConfigMap) bool {
+		if m.Data[bootstrapapi.KubeConfigKey] == text {
+			return false
+		}
+		if m.Data == nil {
+			m.Data = map[string]string{}
+		}
+		m.Data[bootstrapapi.KubeConfigKey] = text
+		return true
+	})
+	return err
+}
