@@ -82,7 +82,8 @@ func (i *informer) run(ctx context.Context) {
 		rv, err := i.list(ctx, version)
 		if err != nil {
 			if ctx.Err() == nil {
-				log.Debug("list failed", "error", err)
+				// The first failures of a start are usual; one that lasts is somebody's business.
+				log.Log(ctx, wait.level(), "list failed", "error", err)
 				wait.sleep(ctx)
 			}
 			version = ""
@@ -264,6 +265,14 @@ func (x *index) replace(k object.Key, old, new Object) {
 type backoff struct{ min, max, next time.Duration }
 
 func newBackoff(min, max time.Duration) *backoff { return &backoff{min, max, min} }
+
+// level of a failure: of interest to all only when it has lasted for about a second.
+func (b *backoff) level() slog.Level {
+	if b.next < time.Second {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
+}
 
 func (b *backoff) reset() { b.next = b.min }
 

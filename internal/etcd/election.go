@@ -2,24 +2,28 @@ package etcd
 
 import (
 	"context"
+	"expvar"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/etcdserver"
+	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 )
 
 // campaign makes a lone member leader as soon as raft allows, in place of waiting for a random election timeout of
 // several ticks. The message is raft's own "time out now", which a leader sends to the follower that it hands over to.
-// Raft ignores it while the log's changes of membership are not applied, and tells nobody
-// when they are; so it is repeated, each millisecond, until there is a leader: a few times at most on a
-// healthy disk. When it never helps, the election timeout does its work.
+//
+// It must not come before raft itself knows that all committed entries are applied: raft would look through the
+// others for changes of membership, and the server may have dropped them from its log already, which raft takes for
+// corruption. Nobody tells when that moment has come, so it is looked for each millisecond until there is a leader: a few times
+// at most on a healthy disk. When it is not found, the election timeout does its work.
 func campaign(ctx context.Context, s *etcdserver.EtcdServer) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for s.Lead() == 0 {
-		if id := uint64(s.MemberID()); s.CommittedIndex() == s.AppliedIndex() && len(s.Cluster().Members()) == 1 {
+		if id := uint64(s.MemberID()); len(s.Cluster().Members()) == 1 && settled(id) {
 			err := s.Process(ctx, &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), To: &id, From: &id})
 			if err != nil {
 				return
@@ -35,4 +39,15 @@ func campaign(ctx context.Context, s *etcdserver.EtcdServer) {
 			return
 		}
 	}
+}
+
+// settled says whether the raft of the member has applied all that it knows to be committed. Without a leader nothing
+// is committed, so it stays true. etcd publishes the status of the member that was started last in this process.
+func settled(id uint64) bool {
+	f, ok := expvar.Get("raft.status").(expvar.Func)
+	if !ok {
+		return false
+	}
+	st, ok := f().(raft.Status)
+	return ok && st.ID == id && st.Applied > 0 && st.Applied == st.GetCommit()
 }

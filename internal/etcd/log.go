@@ -71,7 +71,11 @@ func level(l zapcore.Level) slog.Level {
 	return slog.LevelError
 }
 
+// Enabled is false for debug messages whatever our own level is: etcd writes keys and values into them, secrets included.
 func (b *bridge) Enabled(l zapcore.Level) bool {
+	if l < zapcore.InfoLevel {
+		return false
+	}
 	return l >= zapcore.DPanicLevel || b.log.Enabled(context.Background(), level(l))
 }
 

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -64,6 +65,8 @@ type Version struct {
 	// Prune removes from a decoded object the fields that its schema does not have and names them ("spec.foo");
 	// nil for kinds with a Go type, whose decoder finds these itself.
 	Prune func(obj Object) []string
+	// TypeConverter merges untyped objects by their schema in server-side apply; nil for kinds with a Go type.
+	TypeConverter func() managedfields.TypeConverter
 }
 
 // Kind is one row of the object table.

@@ -1,7 +1,18 @@
 package object
 
 import (
+	"fmt"
+	"time"
+
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"hyperkube/internal/object/podspec"
 )
 
 func statefulSetKind() *Kind {
@@ -13,9 +24,157 @@ func statefulSetKind() *Kind {
 		Categories:    []string{"all"},
 		Scope:         Namespaced,
 		StoragePrefix: "statefulsets",
+		Strategy: rules[*appsv1.StatefulSet]{
+			Default: defaultStatefulSet,
+			PrepareCreate: func(s *appsv1.StatefulSet) {
+				s.Status = appsv1.StatefulSetStatus{}
+				firstGeneration(s)
+			},
+			PrepareUpdate: func(s, old *appsv1.StatefulSet) {
+				s.Status = *old.Status.DeepCopy()
+				nextGeneration(s, old, s.Spec, old.Spec)
+			},
+			Validate:       validateStatefulSet,
+			ValidateUpdate: validateStatefulSetUpdate,
+		}.full(Namespaced, nameIsSubdomain),
 		Subresources: []Subresource{
 			scaleSubresource(),
-			writes("status", rules[*appsv1.StatefulSet]{}),
+			writes("status", rules[*appsv1.StatefulSet]{
+				PrepareUpdate:  func(s, old *appsv1.StatefulSet) { s.Spec = *old.Spec.DeepCopy() },
+				ValidateUpdate: validateStatefulSetStatus,
+			}),
 		},
+		Columns: append([]metav1.TableColumnDefinition{
+			nameColumn(),
+			column("Ready", "string", "Number of the pod with ready state"),
+			ageColumn(),
+		}, workloadColumns("")[:2]...),
+		Cells: cells(func(s *appsv1.StatefulSet, now time.Time) []any {
+			names, images := namesAndImages(s.Spec.Template.Spec.Containers)
+			return []any{s.Name, fmt.Sprintf("%d/%d", s.Status.ReadyReplicas, deref(s.Spec.Replicas, 1)), age(s, now), names, images}
+		}),
 	}
+}
+
+func defaultStatefulSet(s *appsv1.StatefulSet) {
+	spec := &s.Spec
+	podspec.DefaultTemplate(&spec.Template.Spec)
+	setDefault(&spec.PodManagementPolicy, appsv1.OrderedReadyPodManagement)
+	setDefaultPtr(&spec.Replicas, 1)
+	setDefaultPtr(&spec.RevisionHistoryLimit, 10)
+	setDefault(&spec.UpdateStrategy.Type, appsv1.RollingUpdateStatefulSetStrategyType)
+	if spec.UpdateStrategy.Type == appsv1.RollingUpdateStatefulSetStrategyType {
+		setDefaultPtr(&spec.UpdateStrategy.RollingUpdate, appsv1.RollingUpdateStatefulSetStrategy{})
+		setDefaultPtr(&spec.UpdateStrategy.RollingUpdate.Partition, 0)
+		setDefaultPtr(&spec.UpdateStrategy.RollingUpdate.MaxUnavailable, intstr.FromInt32(1))
+	}
+	setDefaultPtr(&spec.PersistentVolumeClaimRetentionPolicy, appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{})
+	setDefault(&spec.PersistentVolumeClaimRetentionPolicy.WhenDeleted, appsv1.RetainPersistentVolumeClaimRetentionPolicyType)
+	setDefault(&spec.PersistentVolumeClaimRetentionPolicy.WhenScaled, appsv1.RetainPersistentVolumeClaimRetentionPolicyType)
+	for i := range spec.VolumeClaimTemplates {
+		c := &spec.VolumeClaimTemplates[i]
+		// Protobuf does not carry the kind of a nested object, so it is always filled in.
+		c.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaim"}
+		setDefault(&c.Status.Phase, corev1.ClaimPending)
+		podspec.DefaultClaim(&c.Spec)
+	}
+}
+
+func validateStatefulSet(s *appsv1.StatefulSet) field.ErrorList {
+	spec := &s.Spec
+	errs := oneOf(specPath.Child("podManagementPolicy"), spec.PodManagementPolicy, appsv1.OrderedReadyPodManagement, appsv1.ParallelPodManagement)
+	errs = append(errs, nonNegative(num(specPath.Child("replicas"), spec.Replicas),
+		number{specPath.Child("minReadySeconds"), int64(spec.MinReadySeconds)},
+		num(specPath.Child("revisionHistoryLimit"), spec.RevisionHistoryLimit))...)
+	errs = append(errs, validateStatefulSetStrategy(&spec.UpdateStrategy, specPath.Child("updateStrategy"))...)
+	if p := spec.PersistentVolumeClaimRetentionPolicy; p != nil {
+		at := specPath.Child("persistentVolumeClaimRetentionPolicy")
+		for name, v := range map[string]appsv1.PersistentVolumeClaimRetentionPolicyType{"whenDeleted": p.WhenDeleted, "whenScaled": p.WhenScaled} {
+			errs = append(errs, oneOf(at.Child(name), v,
+				appsv1.RetainPersistentVolumeClaimRetentionPolicyType, appsv1.DeletePersistentVolumeClaimRetentionPolicyType)...)
+		}
+	}
+	if o := spec.Ordinals; o != nil {
+		errs = append(errs, nonNegative(number{specPath.Child("ordinals", "start"), int64(o.Start)})...)
+	}
+	if spec.ServiceName != "" {
+		errs = append(errs, check(specPath.Child("serviceName"), spec.ServiceName, validation.IsDNS1123Label(spec.ServiceName))...)
+	}
+	errs = append(errs, validateSelector(spec.Selector, &spec.Template, "statefulset")...)
+	return append(errs, validateRunningTemplate(withClaimVolumes(spec), "StatefulSet")...)
+}
+
+// withClaimVolumes is the template with a volume for each claim template, as the pods will have.
+func withClaimVolumes(spec *appsv1.StatefulSetSpec) *corev1.PodTemplateSpec {
+	if len(spec.VolumeClaimTemplates) == 0 {
+		return &spec.Template
+	}
+	t := spec.Template
+	claims := map[string]bool{}
+	t.Spec.Volumes = nil
+	for i := range spec.VolumeClaimTemplates {
+		name := spec.VolumeClaimTemplates[i].Name
+		claims[name] = true
+		t.Spec.Volumes = append(t.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: name}}})
+	}
+	for i := range spec.Template.Spec.Volumes {
+		if !claims[spec.Template.Spec.Volumes[i].Name] {
+			t.Spec.Volumes = append(t.Spec.Volumes, spec.Template.Spec.Volumes[i])
+		}
+	}
+	return &t
+}
+
+func validateStatefulSetStrategy(s *appsv1.StatefulSetUpdateStrategy, at *field.Path) field.ErrorList {
+	p, r := at.Child("rollingUpdate"), s.RollingUpdate
+	switch s.Type {
+	case appsv1.OnDeleteStatefulSetStrategyType:
+		if r != nil {
+			return field.ErrorList{field.Invalid(p, r, "only allowed for updateStrategy 'RollingUpdate'")}
+		}
+		return nil
+	case appsv1.RollingUpdateStatefulSetStrategyType:
+	case "":
+		return field.ErrorList{field.Required(at, "")}
+	default:
+		return field.ErrorList{field.Invalid(at, s, "must be 'RollingUpdate' or 'OnDelete'")}
+	}
+	if r == nil {
+		return nil
+	}
+	errs := nonNegative(num(p.Child("partition"), r.Partition))
+	if m := r.MaxUnavailable; m != nil {
+		errs = append(errs, intOrPercent(m, p.Child("maxUnavailable"))...)
+		errs = append(errs, atMost100Percent(m, p.Child("maxUnavailable"))...)
+		if isZero(m) {
+			errs = append(errs, field.Invalid(p.Child("maxUnavailable"), m, "cannot be 0"))
+		}
+	}
+	return errs
+}
+
+func validateStatefulSetUpdate(s, old *appsv1.StatefulSet) field.ErrorList {
+	next, o := s.Spec, old.Spec
+	next.Replicas, next.Ordinals, next.Template, next.UpdateStrategy = o.Replicas, o.Ordinals, o.Template, o.UpdateStrategy
+	next.RevisionHistoryLimit, next.MinReadySeconds = o.RevisionHistoryLimit, o.MinReadySeconds
+	next.PersistentVolumeClaimRetentionPolicy = o.PersistentVolumeClaimRetentionPolicy
+	if apiequality.Semantic.DeepEqual(next, o) {
+		return nil
+	}
+	return field.ErrorList{field.Forbidden(specPath, "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "+
+		"'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden")}
+}
+
+func validateStatefulSetStatus(s, old *appsv1.StatefulSet) field.ErrorList {
+	st := &s.Status
+	errs := counts(st.Replicas, map[string]int32{"readyReplicas": st.ReadyReplicas, "currentReplicas": st.CurrentReplicas,
+		"updatedReplicas": st.UpdatedReplicas, "availableReplicas": st.AvailableReplicas})
+	if st.AvailableReplicas > st.ReadyReplicas {
+		errs = append(errs, field.Invalid(statusPath.Child("availableReplicas"), st.AvailableReplicas, "cannot be greater than readyReplicas"))
+	}
+	if deref(st.CollisionCount, 0) < deref(old.Status.CollisionCount, 0) {
+		errs = append(errs, field.Invalid(statusPath.Child("collisionCount"), deref(st.CollisionCount, 0), "cannot be decremented"))
+	}
+	return errs
 }

@@ -141,6 +141,12 @@ func Start(ctx context.Context, c Config) (*Runtime, error) {
 		r.Stop()
 		return nil, fmt.Errorf("containerd: %w", err)
 	}
+	for _, socket := range []string{c.Socket, c.Socket + ".ttrpc"} {
+		if err := os.Chmod(socket, 0o600); err != nil { // Containerd lets the group in.
+			r.Stop()
+			return nil, fmt.Errorf("runtime socket: %w", err)
+		}
+	}
 	if err := r.settle(ctx); err != nil {
 		r.Stop()
 		return nil, err

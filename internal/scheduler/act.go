@@ -29,7 +29,15 @@ func (s *Scheduler) bind(ctx context.Context, it *item, node string, start time.
 	}
 	s.metrics.bound(it, start)
 	s.log.Debug("pod bound", "pod", pod.Namespace+"/"+pod.Name, "node", node)
-	s.record(ctx, pod, it.profile.Name, node)
+	s.do(func() {
+		// The event holds up no further binding.
+		select {
+		case s.telling <- struct{}{}:
+			s.record(ctx, pod, it.profile.Name, node)
+			<-s.telling
+		case <-ctx.Done():
+		}
+	})
 }
 
 // unbind takes an assumption back after its binding failed.

@@ -33,7 +33,9 @@ type Scheduler struct {
 	ready chan struct{}
 	wake  chan struct{} // holds a token when the queue may have something
 	slots chan struct{} // one for each binding in flight
-	tasks sync.WaitGroup
+	// telling has one for each Scheduled event in flight.
+	telling chan struct{}
+	tasks   sync.WaitGroup
 
 	mu      sync.Mutex
 	state   *placement.State
@@ -63,6 +65,7 @@ func New(c client.Interface, cfg Config) (*Scheduler, error) {
 		ready:     make(chan struct{}),
 		wake:      make(chan struct{}, 1),
 		slots:     make(chan struct{}, cfg.BindingsInFlight),
+		telling:   make(chan struct{}, cfg.BindingsInFlight),
 		state:     placement.NewState(rand.Uint64()),
 		assumed:   map[types.UID]*item{},
 	}

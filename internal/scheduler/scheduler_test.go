@@ -315,6 +315,7 @@ func BenchmarkCluster(b *testing.B) {
 			}()
 		}
 		wg.Wait()
+		b.ReportMetric(size/b.Elapsed().Seconds()*float64(b.N), "creates/s")
 		<-done
 		b.ReportMetric(size*float64(b.N)/b.Elapsed().Seconds(), "pods/s")
 	}

@@ -46,6 +46,11 @@ type call struct {
 // begin makes the request and takes it through flow control and authorization. Unless it fails, the caller
 // defers done with the address of its error.
 func (d *direct) begin(ctx context.Context, verb string, r client.GVR, namespace, name string, sub []string) (*call, error) {
+	return d.beginSelected(ctx, verb, r, namespace, name, sub, &metav1.ListOptions{})
+}
+
+// beginSelected is begin for verbs that select objects, which authorizers look at.
+func (d *direct) beginSelected(ctx context.Context, verb string, r client.GVR, namespace, name string, sub []string, o *metav1.ListOptions) (*call, error) {
 	start := time.Now()
 	req := &request.Request{
 		Info: request.Info{
@@ -57,6 +62,7 @@ func (d *direct) begin(ctx context.Context, verb string, r client.GVR, namespace
 	if r.Resource == "namespaces" && r.Group == "" {
 		req.Namespace = name
 	}
+	req.Select(o.FieldSelector, o.LabelSelector)
 	c := &call{s: d.s, ctx: request.With(ctx, req), req: req}
 	audit := func(int, runtime.Object, runtime.Object) {}
 	if d.s.parts.Audit != nil {
@@ -153,7 +159,7 @@ func (d *direct) Get(ctx context.Context, r client.GVR, namespace, name string, 
 }
 
 func (d *direct) List(ctx context.Context, r client.GVR, namespace string, o metav1.ListOptions) (l *client.List, err error) {
-	c, err := d.begin(ctx, "list", r, namespace, "", nil)
+	c, err := d.beginSelected(ctx, "list", r, namespace, "", nil, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +171,6 @@ func (d *direct) List(ctx context.Context, r client.GVR, namespace string, o met
 		}
 		return h.List(c.ctx, c.req, o)
 	}
-	c.req.FieldSelector, c.req.LabelSelector = o.FieldSelector, o.LabelSelector
 	page, err := d.s.list(c.ctx, c.req, c.t, &o)
 	if err != nil {
 		return nil, err
@@ -248,7 +253,7 @@ func (d *direct) Delete(ctx context.Context, r client.GVR, namespace, name strin
 }
 
 func (d *direct) DeleteCollection(ctx context.Context, r client.GVR, namespace string, o metav1.DeleteOptions, l metav1.ListOptions) (err error) {
-	c, err := d.begin(ctx, "deletecollection", r, namespace, "", nil)
+	c, err := d.beginSelected(ctx, "deletecollection", r, namespace, "", nil, &l)
 	if err != nil {
 		return err
 	}
@@ -269,12 +274,11 @@ func (d *direct) Resources(context.Context) ([]metav1.APIResource, error) {
 }
 
 func (d *direct) Watch(ctx context.Context, r client.GVR, namespace string, o metav1.ListOptions) (w watch.Interface, err error) {
-	c, err := d.begin(ctx, "watch", r, namespace, "", nil)
+	c, err := d.beginSelected(ctx, "watch", r, namespace, "", nil, &o)
 	if err != nil {
 		return nil, err
 	}
 	defer c.done(&err)
-	c.req.FieldSelector, c.req.LabelSelector = o.FieldSelector, o.LabelSelector
 	if c.t.Kind.Virtual {
 		return nil, errMethod(c.t.Kind.GroupResource(), "watch")
 	}

@@ -160,7 +160,7 @@ func (s *Server) update(ctx context.Context, req *request.Request, t registry.Ta
 		// An attempt changes its object, and there may be another attempt after it.
 		return hub.DeepCopyObject().(object.Object), nil
 	}
-	uo := registry.UpdateOptions{DryRun: registry.IsDryRun(o.DryRun), Options: o}
+	uo := registry.UpdateOptions{DryRun: registry.IsDryRun(o.DryRun), Options: o, Manager: o.FieldManager}
 	if t.Kind.CreateOnUpdate && t.Sub == nil {
 		uo.CreateOptions = &metav1.CreateOptions{TypeMeta: metav1.TypeMeta{Kind: "CreateOptions", APIVersion: "meta.k8s.io/v1"},
 			DryRun: o.DryRun, FieldManager: o.FieldManager, FieldValidation: o.FieldValidation}

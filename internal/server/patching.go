@@ -30,6 +30,8 @@ func (s *Server) patch(ctx context.Context, req *request.Request, t registry.Tar
 		if custom {
 			return outcome{}, errMedia(patchTypes(custom)...)
 		}
+	case types.ApplyYAMLPatchType:
+		return s.apply(ctx, req, t, data, o)
 	default:
 		return outcome{}, errMedia(patchTypes(custom)...)
 	}
@@ -55,7 +57,7 @@ func (s *Server) patch(ctx context.Context, req *request.Request, t registry.Tar
 		}
 		return toHub(t.Version, obj)
 	}
-	uo := registry.UpdateOptions{DryRun: registry.IsDryRun(o.DryRun), Options: o}
+	uo := registry.UpdateOptions{DryRun: registry.IsDryRun(o.DryRun), Options: o, Manager: o.FieldManager}
 	res, err := s.registry.Update(ctx, req, t, object.Key{Namespace: req.Namespace, Name: req.Name}, change, uo)
 	return outcome{Result: res}, err
 }

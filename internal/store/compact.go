@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -24,6 +25,8 @@ type compactor struct {
 
 	version int64 // of compactKey, as last seen
 	rev     int64 // newest revision at that time
+	// compacted is the revision to which history is known to be compacted, by this API server or another.
+	compacted atomic.Int64
 }
 
 func newCompactor(c *clientv3.Client, interval time.Duration, m *metrics, log *slog.Logger) *compactor {
@@ -62,6 +65,7 @@ func (c *compactor) step(ctx context.Context) error {
 		// Another API server was first; or this one has just started.
 		if kvs := resp.Responses[0].GetResponseRange().GetKvs(); len(kvs) > 0 {
 			c.version = kvs[0].Version
+			c.others(kvs[0].Value)
 		} else {
 			c.version = 0
 		}
@@ -73,11 +77,19 @@ func (c *compactor) step(ctx context.Context) error {
 	}
 	_, err = c.client.Compact(ctx, target)
 	if errors.Is(err, rpctypes.ErrCompacted) {
-		return nil
+		err = nil
 	}
 	if err == nil {
+		c.compacted.Store(max(target, c.compacted.Load()))
 		c.metrics.compactions.Inc()
 		c.log.Debug("history compacted", "revision", target)
 	}
 	return err
+}
+
+// others reads to where another API server has compacted.
+func (c *compactor) others(value []byte) {
+	if rev, err := strconv.ParseInt(string(value), 10, 64); err == nil {
+		c.compacted.Store(max(rev, c.compacted.Load()))
+	}
 }

@@ -144,6 +144,10 @@ func (c *Collection) listAt(ctx context.Context, rev int64, start string, o List
 	if err := c.waitReady(ctx); err != nil {
 		return nil, err
 	}
+	// Clients may count on old revisions going away, also of kinds of which nothing changed since.
+	if rev < c.store.compact.compacted.Load() {
+		return nil, c.expired(start, o, sel)
+	}
 	c.mu.Lock()
 	s := c.stateAt(rev)
 	c.mu.Unlock()
@@ -153,15 +157,20 @@ func (c *Collection) listAt(ctx context.Context, rev int64, start string, o List
 	c.store.metrics.etcdLists.Inc()
 	p, err := c.listEtcd(ctx, rev, start, o.Limit, sel)
 	if errors.Is(err, rpctypes.ErrCompacted) {
-		if o.Continue == "" {
-			return nil, errListExpired()
-		}
-		return nil, errContinueExpired(encodeContinue(-1, start, c.listPrefix(sel)))
+		return nil, c.expired(start, o, sel)
 	}
 	if errors.Is(err, rpctypes.ErrFutureRev) {
 		return nil, errTooLarge(rev, c.store.feed.rev.Load())
 	}
 	return p, err
+}
+
+// expired says that a revision is gone, with a way on where there is one.
+func (c *Collection) expired(start string, o ListOptions, sel *selector) error {
+	if o.Continue == "" {
+		return errListExpired()
+	}
+	return errContinueExpired(encodeContinue(-1, start, c.listPrefix(sel)))
 }
 
 // listPrefix is what keys of a list begin with; continue tokens leave it out.

@@ -89,6 +89,7 @@ type Store struct {
 	enc     *encodingCache
 	leases  *leases
 	metrics *metrics
+	compact *compactor
 	log     *slog.Logger
 
 	ctx    context.Context
@@ -116,10 +117,11 @@ func New(cfg Config) *Store {
 		colls:   map[string]*Collection{},
 	}
 	s.feed = newFeed(s)
+	s.compact = newCompactor(s.client, cfg.CompactionInterval, s.metrics, s.log)
 	s.background(s.feed.run)
 	s.background(s.tidy)
 	if cfg.CompactionInterval > 0 {
-		s.background(newCompactor(s.client, cfg.CompactionInterval, s.metrics, s.log).run)
+		s.background(s.compact.run)
 	}
 	return s
 }

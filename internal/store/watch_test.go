@@ -357,6 +357,15 @@ func TestCompactorLeavesHistoryOfOneInterval(t *testing.T) {
 	if _, err := s.client.Get(testContext(t), "/x", withRev(old.Revision)); err == nil {
 		t.Error("history from before the last interval is still there")
 	}
+	if other.compacted.Load() == 0 || other.compacted.Load() > k.compacted.Load() {
+		t.Errorf("the second compactor believes that history begins at %d, it begins at %d", other.compacted.Load(), k.compacted.Load())
+	}
+	// The token of a list whose kind did not change since ends with its revision.
+	s.compact.compacted.Store(recent.Revision)
+	_, err := c.List(testContext(t), ListOptions{Limit: 1, Continue: encodeContinue(mid.Revision, c.prefix+"a/x\x00", c.prefix)})
+	if !apierrors.IsResourceExpired(err) {
+		t.Errorf("a page of compacted history: %v", err)
+	}
 	for _, rev := range []int64{mid.Revision, recent.Revision} {
 		if _, err := s.client.Get(testContext(t), "/x", withRev(rev)); err != nil {
 			t.Errorf("history of the last interval is gone: %v", err)

@@ -182,7 +182,7 @@ func (s *stopping) preStop(ctx context.Context, c *cri.Container, deadline time.
 	if done {
 		return
 	}
-	ctx, cancel := context.WithDeadline(ctx, deadline)
+	bounded, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	ip := ""
 	s.p.mu.Lock()
@@ -191,7 +191,7 @@ func (s *stopping) preStop(ctx context.Context, c *cri.Container, deadline time.
 	if ips := nodestatus.PodIPs(s.obj, seen, s.m.cfg.HostIPs()); len(ips) > 0 {
 		ip = ips[0]
 	}
-	if err := hook.Run(ctx, handler, c.Id, c.Ports(), ip, s.m.Exec); err != nil {
+	if err := hook.Run(bounded, handler, c.Id, c.Ports(), ip, s.m.Exec); err != nil && ctx.Err() == nil {
 		s.m.event(s.obj, c.Name, corev1.EventTypeWarning, "FailedPreStopHook", "PreStopHook failed")
 		s.m.log.Info("preStop hook failed", "pod", name(s.obj), "container", c.Name, "error", err)
 	}

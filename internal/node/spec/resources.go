@@ -48,7 +48,7 @@ func Resources(pod *corev1.Pod, c *corev1.Container, n *Node) *rt.LinuxContainer
 	}
 	r.CpuShares = Shares(request.MilliValue())
 	if !limited && pod.Spec.Resources != nil {
-		limit, limited = quantity(pod.Spec.Resources.Limits, corev1.ResourceCPU)
+		limit = pod.Spec.Resources.Limits[corev1.ResourceCPU]
 	}
 	if n.CPUQuota {
 		r.CpuPeriod = n.CPUPeriod

@@ -124,8 +124,10 @@ func TestAccess(t *testing.T) {
 		role := func(resource string) *rbacv1.Role {
 			return &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: resource}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{resource}, Verbs: []string{"update"}}}}
 		}
-		_, err = ann.RbacV1().Roles("default").Create(ctx, role("pods"), metav1.CreateOptions{})
-		require.NoError(t, err)
+		require.Eventually(t, func() bool { // the authorizer follows the API, a moment behind
+			_, err = ann.RbacV1().Roles("default").Create(ctx, role("pods"), metav1.CreateOptions{})
+			return err == nil
+		}, 10*time.Second, time.Millisecond, "%v", err)
 		_, err = ann.RbacV1().Roles("default").Create(ctx, role("endpoints"), metav1.CreateOptions{})
 		require.ErrorContains(t, err, "is attempting to grant RBAC permissions not currently held")
 	})

@@ -28,6 +28,7 @@ func (r *Registry) Create(ctx context.Context, req *request.Request, t Target, o
 	if err := matchNamespace(req, t.Kind, obj); err != nil {
 		return Result{}, err
 	}
+	obj.SetManagedFields(nil)
 	return r.create(ctx, req, t, obj, o)
 }
 

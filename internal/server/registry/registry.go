@@ -19,6 +19,7 @@ import (
 
 	"hyperkube/internal/object"
 	"hyperkube/internal/server/admission"
+	"hyperkube/internal/server/apply"
 	"hyperkube/internal/server/request"
 	"hyperkube/internal/store"
 )
@@ -33,6 +34,8 @@ type Config struct {
 	Store     *store.Store
 	Admission *admission.Chain
 	Hooks     map[schema.GroupResource]WriteHook
+	// Managers track who owns which field.
+	Managers *apply.Managers
 	// EventTTL is how long events are kept.
 	EventTTL time.Duration
 	// Now is the clock; nil: time.Now.
@@ -48,6 +51,9 @@ type Registry struct {
 func New(cfg Config) *Registry {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Managers == nil {
+		cfg.Managers = apply.New()
 	}
 	return &Registry{cfg: cfg}
 }
@@ -94,6 +100,9 @@ func stored(e *store.Entry) Result { return Result{Entry: e, Object: e.Object} }
 
 // Collection of a kind.
 func (r *Registry) Collection(k *object.Kind) *store.Collection { return r.cfg.Store.Collection(k) }
+
+// Managers of the fields of objects.
+func (r *Registry) Managers() *apply.Managers { return r.cfg.Managers }
 
 // Store behind the registry.
 func (r *Registry) Store() *store.Store { return r.cfg.Store }

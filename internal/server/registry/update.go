@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,6 +32,10 @@ type UpdateOptions struct {
 	// CreateOptions, when not nil, allow the update to create the object; authorize is asked first.
 	CreateOptions *metav1.CreateOptions
 	Authorize     func() error
+	// Manager is who is recorded as the owner of the fields that change, on objects that are tracked. Applied says that change
+	// has recorded that itself.
+	Manager string
+	Applied bool
 	// UID and ResourceVersion that the stored object must have, where set.
 	UID             string
 	ResourceVersion string
@@ -181,6 +187,12 @@ func (u *updating) prepare(cur *store.Entry) (object.Object, error) {
 	if s.PrepareUpdate != nil {
 		s.PrepareUpdate(obj, old)
 	}
+	if !u.o.Applied {
+		if obj, err = u.r.cfg.Managers.Track(k, u.t.Version, u.t.subName(), obj, old, managerOf(u.req, u.o.Manager)); err != nil {
+			return nil, err
+		}
+		a.Object = obj
+	}
 	if s.ValidateUpdate != nil {
 		if err := invalid(k, obj, s.ValidateUpdate(obj, old)); err != nil {
 			return nil, err
@@ -188,6 +200,27 @@ func (u *updating) prepare(cur *store.Entry) (object.Object, error) {
 	}
 	warn(u.req, s, obj, old)
 	return obj, u.r.cfg.Admission.Validate(u.ctx, a)
+}
+
+// managerOf is the manager that a request names, or else the program that sent it: its user agent up to the first slash.
+func managerOf(req *request.Request, manager string) string {
+	const longest = 128
+	if manager == "" {
+		manager, _, _ = strings.Cut(req.UserAgent, "/")
+		manager = strings.Map(func(r rune) rune {
+			if !unicode.IsPrint(r) {
+				return -1
+			}
+			return r
+		}, manager)
+	}
+	if len(manager) > longest {
+		manager = manager[:longest]
+	}
+	if manager == "" {
+		manager = "unknown"
+	}
+	return manager
 }
 
 // createInstead creates the object that the update did not find.
@@ -206,6 +239,9 @@ func (u *updating) createInstead() (Result, error) {
 	}
 	if err := matchNamespace(u.req, u.t.Kind, obj); err != nil {
 		return Result{}, err
+	}
+	if !u.o.Applied {
+		obj.SetManagedFields(nil)
 	}
 	res, err := u.r.create(u.ctx, u.req, u.t, obj, u.o.CreateOptions)
 	if apierrors.IsAlreadyExists(err) && !u.o.DryRun {

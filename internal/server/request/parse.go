@@ -82,7 +82,12 @@ func (info *Info) collectionVerb(rawQuery string, watching bool) {
 	if info.Verb == "list" && truthy(q, "watch") {
 		info.Verb = "watch"
 	}
-	info.FieldSelector, info.LabelSelector = q.Get("fieldSelector"), q.Get("labelSelector")
+	info.Select(q.Get("fieldSelector"), q.Get("labelSelector"))
+}
+
+// Select notes the selectors of a list, watch or deletecollection.
+func (info *Info) Select(fieldSelector, labelSelector string) {
+	info.FieldSelector, info.LabelSelector = fieldSelector, labelSelector
 	if info.Name != "" || info.FieldSelector == "" {
 		return
 	}
