@@ -4,10 +4,16 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hyperkube/roles/apiserver"
+	"hyperkube/roles/containerd"
 	"hyperkube/roles/controllermanager"
+	"hyperkube/roles/dns"
 	"hyperkube/roles/down"
+	"hyperkube/roles/etcd"
+	"hyperkube/roles/flannel"
 	"hyperkube/roles/images"
 	"hyperkube/roles/kubectl"
+	"hyperkube/roles/kubelet"
+	"hyperkube/roles/proxy"
 	"hyperkube/roles/scheduler"
 	"hyperkube/roles/status"
 	"hyperkube/roles/token"
@@ -20,13 +26,19 @@ func commands() []*cli.Command {
 		apiserver.Command(),
 		controllermanager.Command(),
 		scheduler.Command(),
+		etcd.Command(),
+		kubelet.Command(),
+		proxy.Command(),
+		containerd.Command(),
+		flannel.Command(),
+		dns.Command(),
+		kubectl.Command(),
+		kubectl.VersionCommand(),
 		up.Command(),
 		down.Command(),
 		down.ResetCommand(),
-		kubectl.Command(),
-		kubectl.VersionCommand(),
-		images.Command(),
 		status.Command(),
 		token.Command(),
+		images.Command(),
 	}
 }

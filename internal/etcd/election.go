@@ -10,6 +10,9 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
+// campaignTimeout is when campaign leaves the rest to raft's own timeout.
+const campaignTimeout = 30 * time.Second
+
 // campaign makes a lone member leader as soon as raft allows, in place of waiting for a random election timeout of
 // several ticks. The message is raft's own "time out now", which a leader sends to the follower that it hands over to.
 //
@@ -18,7 +21,7 @@ import (
 // corruption. Nobody tells when that moment has come, so it is looked for each millisecond until there is a leader: a few times
 // at most on a healthy disk. When it is not found, the election timeout does its work.
 func campaign(ctx context.Context, s *etcdserver.EtcdServer) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, campaignTimeout)
 	defer cancel()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

@@ -19,7 +19,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -183,6 +182,3 @@ func logOf(l *slog.Logger) *slog.Logger {
 	}
 	return l.With("component", "etcd")
 }
-
-// startTimeout bounds one try to become leader; see campaign.
-const startTimeout = 30 * time.Second

@@ -149,7 +149,7 @@ func TestClearErrors(t *testing.T) {
 		"a file":        {func(d string) Config { return Config{Dir: write(t, d, "x", "")} }, "not a directory"},
 		"in use":        {func(string) Config { return Config{Dir: used} }, "in use by another process"},
 		"port in use":   {func(d string) Config { return Config{Dir: d, ClientURLs: []string{"http://" + l.Addr().String()}} }, "another process listens"},
-		"damaged":       {func(d string) Config { write(t, d, "member/snap/db", "rubbish"); return Config{Dir: d} }, d0},
+		"damaged":       {func(d string) Config { write(t, d, "member/snap/db", "rubbish"); return Config{Dir: d} }, "invalid database"},
 		"no such cert":  {func(d string) Config { return Config{Dir: d, ClientURLs: []string{"https://127.0.0.1:0"}} }, "https"},
 		"peers unknown": {func(d string) Config { return Config{Dir: d, InitialCluster: "a=http://127.0.0.1:1"} }, "PeerURLs"},
 	} {
@@ -167,9 +167,6 @@ func TestClearErrors(t *testing.T) {
 		})
 	}
 }
-
-// d0 is part of every error about a data directory.
-const d0 = "etcd"
 
 func write(t *testing.T, dir, name, text string) string {
 	t.Helper()
@@ -225,4 +222,41 @@ func TestThreeMembers(t *testing.T) {
 	if _, err := members[1].Client().Put(t.Context(), "a", "2"); err != nil {
 		t.Errorf("write with two of three members: %v", err)
 	}
+}
+
+// TestFullDiskIsNotTheEnd fills a small file system: the member must say so, and the process must live.
+func TestFullDiskIsNotTheEnd(t *testing.T) {
+	testenv.NeedRoot(t)
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=72m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	m := begin(t, Config{Dir: filepath.Join(dir, "etcd")})
+	value := strings.Repeat("x", 1<<20)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	go func() {
+		for i := 0; ; i++ {
+			if _, err := m.Client().Put(ctx, fmt.Sprint(i), value); err != nil {
+				return
+			}
+		}
+	}()
+	select {
+	case <-m.Failed():
+	case <-ctx.Done():
+		t.Fatal("writes fail, but the member does not say that it failed")
+	}
+	if err := m.Err(); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("it failed with %v", err)
+	}
+	if err := m.Health(ctx); err == nil {
+		t.Error("it is said to be healthy")
+	}
+	m.Close()
 }

@@ -40,7 +40,7 @@ func (k *Kubelet) images(objs *objects.Cache) pods.Images {
 // collectImages removes unused images when the disk fills up.
 func (k *Kubelet) collectImages(ctx context.Context) error {
 	if k.cfg.ImageGC == nil {
-		return nil
+		return untilDone(ctx)
 	}
 	cfg := *k.cfg.ImageGC
 	cfg.Runtime, cfg.Images, cfg.NodeEvent = k.cfg.CRI.Runtime, k.cfg.CRI.Images, k.nodeEventOf

@@ -7,14 +7,15 @@
 // The parts, each a package below: cri (the runtime), pods (what each pod needs next, done), plan (decided), spec (a
 // pod's spec in the runtime's terms), status (a pod's status), volume, objects (config maps and secrets), env, downward,
 // probe, hook, logs, static (pods of a directory), nodestatus (the Node object and its lease), stats, server (the HTTPS API),
-// bootstrap (certificates).
+// userns (user IDs), bootstrap (certificates).
 package node
 
 import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
+	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/node/cgroup"
 	"hyperkube/internal/node/downward"
 	"hyperkube/internal/node/logs"
@@ -31,6 +33,7 @@ import (
 	"hyperkube/internal/node/spec"
 	"hyperkube/internal/node/static"
 	"hyperkube/internal/node/status"
+	"hyperkube/internal/node/userns"
 	"hyperkube/internal/node/volume"
 )
 
@@ -53,7 +56,7 @@ type Kubelet struct {
 	static *static.Manager
 	events record.EventRecorder
 	writer *status.Writer
-	loaded chan struct{} // the API has told all pods of this node
+	ran    atomic.Bool
 }
 
 // New makes a kubelet. Nothing runs before Run.
@@ -65,7 +68,7 @@ func New(cfg Config) (*Kubelet, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kubelet{cfg: cfg, log: slog.Default().With("component", "kubelet"), node: cfg.node(machine, allocatable), loaded: make(chan struct{})}
+	k := &Kubelet{cfg: cfg, log: slog.Default().With("component", "kubelet"), node: cfg.node(machine, allocatable)}
 	if !cfg.NoPodCgroups {
 		if k.groups, err = cfg.cgroups(capacity); err != nil {
 			return nil, err
@@ -86,7 +89,11 @@ func New(cfg Config) (*Kubelet, error) {
 		Allocatable: allocatable, RootDir: cfg.RootDir, Thresholds: *cfg.EvictionHard, MaxImages: cfg.MaxImages, LeaseDuration: cfg.LeaseSeconds,
 		ReportEvery: cfg.StatusEvery, Event: k.nodeEvent,
 	})
-	k.makePods()
+	users, err := userns.New(filepath.Join(cfg.RootDir, "pods"), int(cfg.MaxPods)+usersToSpare)
+	if err != nil {
+		return nil, err
+	}
+	k.makePods(users)
 	k.static = static.New(static.Config{Path: cfg.PodManifestPath, NodeName: cfg.NodeName, Client: cfg.Client, Default: cfg.DefaultPod,
 		Update: k.pods.Update, Remove: k.pods.Remove, MirrorChanged: k.pods.Wake})
 	k.status.OnNetwork(k.pods.WakeAll)
@@ -100,12 +107,15 @@ func (k *Kubelet) port() int32 {
 	return k.cfg.Server.Port
 }
 
-func (k *Kubelet) makePods() {
+// usersToSpare are ranges of user IDs for pods that are ending while others begin.
+const usersToSpare = 64
+
+func (k *Kubelet) makePods(users *userns.Allocator) {
 	cfg := &k.cfg
 	objs := objects.New(cfg.Client, k.informers, func(uid types.UID) { k.pods.Wake(uid) })
 	vols := volume.New(volume.Config{RootDir: cfg.RootDir, Objects: objs, Tokens: k.tokens(), Claims: cfg.Claims, Facts: k.facts})
 	pc := pods.Config{
-		CRI: cfg.CRI, Client: cfg.Client, Volumes: vols, Objects: objs, Images: k.images(objs), Events: podEvents{k},
+		CRI: cfg.CRI, Client: cfg.Client, Volumes: vols, Objects: objs, Images: k.images(objs), Users: users, Events: podEvents{k},
 		Writer: k.writer, Node: k.node, HostIPs: func() []string { return cfg.NodeIPs }, StatusTarget: k.target, Admit: k.admit,
 		NetworkReady: k.status.NetworkReady, LogDir: cfg.PodLogsDir, ContainerLogsDir: cfg.ContainerLogsDir, MaxRestartDelay: cfg.MaxRestartDelay,
 	}
@@ -137,55 +147,37 @@ func (k *Kubelet) Ready() <-chan struct{} { return k.status.Ready() }
 // Pods is the manager of the node's pods.
 func (k *Kubelet) Pods() *pods.Manager { return k.pods }
 
-// Run until ctx ends.
+// Run until ctx ends. It can be called once: its second call fails for good.
 func (k *Kubelet) Run(ctx context.Context) error {
+	if k.ran.Swap(true) {
+		return lifecycle.Fatal(errors.New("a kubelet can run once"))
+	}
 	defer k.stop()
-	// Everything must have listened before the first pod is told.
-	if k.cfg.Client != nil {
-		k.assigned.OnChange(k.changed)
-		k.informers.Start(k.ctx)
-	} else {
-		close(k.loaded)
-	}
-	k.static.Load()
-	parts := []func(context.Context) error{k.status.Run, k.pods.Run, k.static.Run, k.rotateLogs, k.tidy, k.collectImages}
-	if k.cfg.Client != nil {
-		parts = append(parts, k.load)
-	}
 	serve, err := k.servers()
 	if err != nil {
-		return err
+		return lifecycle.Fatal(err)
 	}
-	parts = append(parts, serve...)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var wg sync.WaitGroup
-	errs := make(chan error, len(parts))
-	for _, f := range parts {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			if err := f(ctx); err != nil && ctx.Err() == nil {
-				errs <- err
-				cancel()
-			}
-		}()
+	// Everything must listen before the first pod is told, and the static pods must be known before leftovers are removed.
+	if k.cfg.Client != nil {
+		k.assigned.OnChange(k.changed)
+		k.self.OnChange(func(_, now *corev1.Node) { k.status.Seen(now) })
+		k.informers.Start(k.ctx)
 	}
-	wg.Wait()
-	close(errs)
-	var all []error
-	for err := range errs {
-		all = append(all, err)
+	k.static.Load()
+	var g lifecycle.Group
+	part := func(name string, run func(context.Context) error) {
+		g.Start(lifecycle.Part{Name: "kubelet " + name, Run: run})
 	}
-	return errors.Join(all...)
-}
-
-// load tells when all pods of the API are known.
-func (k *Kubelet) load(ctx context.Context) error {
-	if k.assigned.WaitForSync(ctx) == nil {
-		close(k.loaded)
+	part("pods", k.pods.Run)
+	part("node status", k.status.Run)
+	part("static pods", k.static.Run)
+	part("leftovers", k.tidy)
+	part("logs", k.rotateLogs)
+	part("images", k.collectImages)
+	for _, f := range serve {
+		part("server", f)
 	}
-	return nil
+	return g.Wait(ctx)
 }
 
 // changed takes a change of a pod of the API.
@@ -211,16 +203,14 @@ func (k *Kubelet) changed(old, now *corev1.Pod) {
 
 // tidy removes what earlier kubelets left of pods that are gone, once all pods are known and the runtime answers.
 func (k *Kubelet) tidy(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-k.loaded:
+	if k.assigned != nil && k.assigned.WaitForSync(ctx) != nil {
+		return untilDone(ctx)
 	}
 	delay := 100 * time.Millisecond
 	for ctx.Err() == nil {
 		err := k.pods.Orphans(ctx)
 		if err == nil {
-			return nil
+			return untilDone(ctx)
 		}
 		k.log.Info("leftovers of earlier pods not removed", "error", err, "retryIn", delay)
 		select {
@@ -229,6 +219,12 @@ func (k *Kubelet) tidy(ctx context.Context) error {
 		}
 		delay = min(2*delay, time.Minute)
 	}
+	return nil
+}
+
+// untilDone waits for the end of a part that has done its work.
+func untilDone(ctx context.Context) error {
+	<-ctx.Done()
 	return nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -339,10 +338,7 @@ func TestLife(t *testing.T) {
 
 	w.stop()
 	w.start()
-	from = time.Now()
-	w.create(pod("job", container("c", "exit", "0")))
-	job := w.get("job").DeepCopy()
-	job.Spec.RestartPolicy = corev1.RestartPolicyNever
+	w.create(pod("loop", container("c", "exit", "0")))
 	w.create(func() *corev1.Pod {
 		p := pod("fails", container("c", "exit", "1"))
 		p.Spec.RestartPolicy = corev1.RestartPolicyNever
@@ -352,22 +348,25 @@ func TestLife(t *testing.T) {
 	if s := fails.Status.ContainerStatuses[0].State.Terminated; s == nil || s.ExitCode != 3 || s.Reason != "Error" || s.Message != "said: 1" {
 		t.Errorf("%+v", fails.Status.ContainerStatuses[0])
 	}
-	w.await("job", "in its restart delay", func(p *corev1.Pod) bool {
+	w.await("loop", "in its restart delay", func(p *corev1.Pod) bool {
 		return len(p.Status.ContainerStatuses) > 0 && p.Status.ContainerStatuses[0].State.Waiting != nil && p.Status.ContainerStatuses[0].State.Waiting.Reason == "CrashLoopBackOff"
 	})
 	if p = w.get("web"); p.Status.ContainerStatuses[0].ContainerID != id || p.Status.ContainerStatuses[0].RestartCount != 0 || !isReady(p) {
 		t.Errorf("not taken over: %+v", p.Status.ContainerStatuses)
 	}
-	log := p.Status.ContainerStatuses[0]
-	_ = log
 	from = time.Now()
 	if err := client.Pods.Delete(t.Context(), w.api, "default", "web"); err != nil {
 		t.Fatal(err)
 	}
 	w.awaitGone("web")
 	t.Log("gone after", time.Since(from))
-	if uids, _ := filepath.Glob(w.cfg.RootDir + "/pods/*"); len(uids) != 1 {
-		t.Logf("pod directories: %v", uids)
+	for _, left := range []string{w.cfg.RootDir + "/pods/" + string(p.UID), w.cfg.PodLogsDir + "/default_web_" + string(p.UID)} {
+		w.eventually(left+" removed", func() string {
+			if _, err := os.Stat(left); !os.IsNotExist(err) {
+				return fmt.Sprint(err)
+			}
+			return ""
+		})
 	}
 }
 

@@ -27,7 +27,16 @@ func (k *Kubelet) servers() ([]func(context.Context) error, error) {
 			return fmt.Errorf("kubelet: %w", err)
 		}
 		opened = append(opened, l)
-		out = append(out, func(ctx context.Context) error { return serve(ctx, l) })
+		out = append(out, func(ctx context.Context) (err error) {
+			if l == nil { // a second time, after an error
+				if l, err = net.Listen("tcp", addr); err != nil {
+					return err
+				}
+			}
+			used := l
+			l = nil
+			return serve(ctx, used)
+		})
 		return nil
 	}
 	if k.cfg.HealthzAddress != "" {

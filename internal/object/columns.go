@@ -134,3 +134,11 @@ func accessModes(modes []corev1.PersistentVolumeAccessMode) string {
 	}
 	return strings.Join(out, ",")
 }
+
+// printBool is a truth value as upstream's tables write it.
+func printBool(b bool) string {
+	if b {
+		return "True"
+	}
+	return "False"
+}

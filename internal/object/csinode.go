@@ -1,7 +1,15 @@
 package object
 
 import (
+	"time"
+
 	storagev1 "k8s.io/api/storage/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"hyperkube/internal/object/podspec"
 )
 
 func csiNodeKind() *Kind {
@@ -11,5 +19,60 @@ func csiNodeKind() *Kind {
 		Singular:      "csinode",
 		Scope:         Cluster,
 		StoragePrefix: "csinodes",
+		Strategy: rules[*storagev1.CSINode]{
+			Validate: validateCSINode,
+			ValidateUpdate: func(c, old *storagev1.CSINode) field.ErrorList {
+				var errs field.ErrorList
+				for _, o := range old.Spec.Drivers {
+					for i, n := range c.Spec.Drivers {
+						// How many volumes a driver can attach may change; who it is on the node may not.
+						n.Allocatable = o.Allocatable
+						if n.Name == o.Name && !apiequality.Semantic.DeepEqual(n, o) {
+							errs = append(errs, field.Invalid(specPath.Child("drivers").Index(i), n, "field is immutable"))
+						}
+					}
+				}
+				return errs
+			},
+		}.full(Cluster, nameIsSubdomain),
+		Columns: []metav1.TableColumnDefinition{
+			nameColumn(),
+			column("Drivers", "integer", "Drivers indicates the number of CSI drivers registered on the node"),
+			ageColumn(),
+		},
+		Cells: cells(func(c *storagev1.CSINode, now time.Time) []any {
+			return []any{c.Name, int64(len(c.Spec.Drivers)), age(c, now)}
+		}),
 	}
+}
+
+func validateCSINode(c *storagev1.CSINode) field.ErrorList {
+	var errs field.ErrorList
+	names := sets.Set[string]{}
+	for i, d := range c.Spec.Drivers {
+		at := specPath.Child("drivers").Index(i)
+		errs = append(errs, podspec.ValidateDriverName(d.Name, at.Child("name"))...)
+		if names.Has(d.Name) {
+			errs = append(errs, field.Duplicate(at.Child("name"), d.Name))
+		}
+		names.Insert(d.Name)
+		const longest = 256
+		if d.NodeID == "" {
+			errs = append(errs, field.Required(at.Child("nodeID"), d.NodeID))
+		} else if len(d.NodeID) > longest {
+			errs = append(errs, field.Invalid(at.Child("nodeID"), d.NodeID, "must be 256 characters or less"))
+		}
+		if a := d.Allocatable; a != nil && a.Count != nil {
+			errs = append(errs, nonNegative(number{at.Child("allocatable", "count"), int64(*a.Count)})...)
+		}
+		keys := sets.Set[string]{}
+		for _, k := range d.TopologyKeys {
+			errs = append(errs, check(at, k, nameIsQualified(k))...)
+			if keys.Has(k) {
+				errs = append(errs, field.Duplicate(at.Child("topologyKeys"), k))
+			}
+			keys.Insert(k)
+		}
+	}
+	return errs
 }

@@ -1,18 +1,29 @@
 package object
 
 import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
+
+type hpa = autoscalingv2.HorizontalPodAutoscaler
 
 func horizontalPodAutoscalerKind() *Kind {
 	old := version[autoscalingv1.HorizontalPodAutoscaler, autoscalingv1.HorizontalPodAutoscalerList](
 		autoscalingv1.SchemeGroupVersion, "HorizontalPodAutoscaler")
 	old.FromHub, old.ToHub = hpaFromV2, hpaToV2
+	spec, status := doc(autoscalingv2.HorizontalPodAutoscalerSpec{}.SwaggerDoc()), doc(autoscalingv2.HorizontalPodAutoscalerStatus{}.SwaggerDoc())
 	return &Kind{
 		Versions: []Version{
-			version[autoscalingv2.HorizontalPodAutoscaler, autoscalingv2.HorizontalPodAutoscalerList](
-				autoscalingv2.SchemeGroupVersion, "HorizontalPodAutoscaler"),
+			version[hpa, autoscalingv2.HorizontalPodAutoscalerList](autoscalingv2.SchemeGroupVersion, "HorizontalPodAutoscaler"),
 			old,
 		},
 		Resource:      "horizontalpodautoscalers",
@@ -21,8 +32,274 @@ func horizontalPodAutoscalerKind() *Kind {
 		Categories:    []string{"all"},
 		Scope:         Namespaced,
 		StoragePrefix: "horizontalpodautoscalers",
-		Subresources: []Subresource{
-			writes("status", rules[*autoscalingv2.HorizontalPodAutoscaler]{}),
+		Strategy: rules[*hpa]{
+			Default: defaultHPA,
+			PrepareCreate: func(h *hpa) {
+				h.Status = autoscalingv2.HorizontalPodAutoscalerStatus{}
+				firstGeneration(h)
+			},
+			PrepareUpdate: func(h, old *hpa) {
+				h.Status = *old.Status.DeepCopy()
+				nextGeneration(h, old, h.Spec, old.Spec)
+			},
+			Validate: validateHPA,
+		}.full(Namespaced, nameIsSubdomain),
+		Subresources: []Subresource{writes("status", rules[*hpa]{
+			PrepareUpdate: func(h, old *hpa) { h.Spec = *old.Spec.DeepCopy() },
+			ValidateUpdate: func(h, _ *hpa) field.ErrorList {
+				return nonNegative(number{statusPath.Child("currentReplicas"), int64(h.Status.CurrentReplicas)},
+					number{statusPath.Child("desiredReplicas"), int64(h.Status.DesiredReplicas)})
+			},
+		})},
+		Columns: []metav1.TableColumnDefinition{
+			nameColumn(),
+			column("Reference", "string", spec["scaleTargetRef"]),
+			column("Targets", "string", spec["metrics"]),
+			column("MinPods", "string", spec["minReplicas"]),
+			column("MaxPods", "string", spec["maxReplicas"]),
+			column("Replicas", "string", status["currentReplicas"]),
+			ageColumn(),
 		},
+		Cells: cells(func(h *hpa, now time.Time) []any {
+			least := "<unset>"
+			if m := h.Spec.MinReplicas; m != nil {
+				least = strconv.Itoa(int(*m))
+			}
+			return []any{h.Name, h.Spec.ScaleTargetRef.Kind + "/" + h.Spec.ScaleTargetRef.Name, hpaTargets(h), least,
+				int64(h.Spec.MaxReplicas), int64(h.Status.CurrentReplicas), age(h, now)}
+		}),
 	}
+}
+
+func defaultHPA(h *hpa) {
+	setDefaultPtr(&h.Spec.MinReplicas, 1)
+	if len(h.Spec.Metrics) == 0 {
+		h.Spec.Metrics = []autoscalingv2.MetricSpec{cpuUtilization(80)}
+	}
+	b := h.Spec.Behavior
+	if b == nil {
+		return
+	}
+	setDefaultPtr(&b.ScaleUp, autoscalingv2.HPAScalingRules{})
+	setDefaultPtr(&b.ScaleDown, autoscalingv2.HPAScalingRules{})
+	setDefaultPtr(&b.ScaleUp.StabilizationWindowSeconds, 0)
+	setDefaultPtr(&b.ScaleUp.SelectPolicy, autoscalingv2.MaxChangePolicySelect)
+	setDefaultPtr(&b.ScaleDown.SelectPolicy, autoscalingv2.MaxChangePolicySelect)
+	if b.ScaleUp.Policies == nil {
+		b.ScaleUp.Policies = []autoscalingv2.HPAScalingPolicy{
+			{Type: autoscalingv2.PodsScalingPolicy, Value: 4, PeriodSeconds: 15},
+			{Type: autoscalingv2.PercentScalingPolicy, Value: 100, PeriodSeconds: 15},
+		}
+	}
+	if b.ScaleDown.Policies == nil {
+		b.ScaleDown.Policies = []autoscalingv2.HPAScalingPolicy{{Type: autoscalingv2.PercentScalingPolicy, Value: 100, PeriodSeconds: 15}}
+	}
+}
+
+// hpaTargets shows the first two metrics as current/wanted.
+func hpaTargets(h *hpa) string {
+	if len(h.Spec.Metrics) == 0 {
+		return none
+	}
+	const most = 2
+	var all []string
+	for i := range min(len(h.Spec.Metrics), most) {
+		var s *autoscalingv2.MetricStatus
+		if i < len(h.Status.CurrentMetrics) {
+			s = &h.Status.CurrentMetrics[i]
+		}
+		all = append(all, metricText(&h.Spec.Metrics[i], s))
+	}
+	text := strings.Join(all, ", ")
+	if n := len(h.Spec.Metrics); n > most {
+		text = fmt.Sprintf("%s + %d more...", text, n-most)
+	}
+	return text
+}
+
+func metricText(m *autoscalingv2.MetricSpec, s *autoscalingv2.MetricStatus) string {
+	switch {
+	case m.External != nil:
+		var c autoscalingv2.MetricValueStatus
+		if s != nil && s.External != nil {
+			c = s.External.Current
+		}
+		if m.External.Target.AverageValue != nil {
+			return valueText(c.AverageValue) + "/" + m.External.Target.AverageValue.String() + " (avg)"
+		}
+		return valueText(c.Value) + "/" + valueText(m.External.Target.Value)
+	case m.Pods != nil:
+		var c autoscalingv2.MetricValueStatus
+		if s != nil && s.Pods != nil {
+			c = s.Pods.Current
+		}
+		return valueText(c.AverageValue) + "/" + valueText(m.Pods.Target.AverageValue)
+	case m.Object != nil:
+		var c autoscalingv2.MetricValueStatus
+		if s != nil && s.Object != nil {
+			c = s.Object.Current
+		}
+		if m.Object.Target.AverageValue != nil {
+			return valueText(c.AverageValue) + "/" + m.Object.Target.AverageValue.String() + " (avg)"
+		}
+		return valueText(c.Value) + "/" + valueText(m.Object.Target.Value)
+	case m.Resource != nil:
+		var c autoscalingv2.MetricValueStatus
+		if s != nil && s.Resource != nil {
+			c = s.Resource.Current
+		}
+		return string(m.Resource.Name) + ": " + resourceTargetText(m.Resource.Target, c)
+	case m.ContainerResource != nil:
+		var c autoscalingv2.MetricValueStatus
+		if s != nil && s.ContainerResource != nil {
+			c = s.ContainerResource.Current
+		}
+		return string(m.ContainerResource.Name) + ": " + resourceTargetText(m.ContainerResource.Target, c)
+	}
+	return "<unknown type>"
+}
+
+func resourceTargetText(t autoscalingv2.MetricTarget, c autoscalingv2.MetricValueStatus) string {
+	if t.AverageValue != nil {
+		return valueText(c.AverageValue) + "/" + t.AverageValue.String()
+	}
+	now, want := unknown, "<auto>"
+	if c.AverageUtilization != nil {
+		now = fmt.Sprintf("%d%%", *c.AverageUtilization)
+	}
+	if t.AverageUtilization != nil {
+		want = fmt.Sprintf("%d%%", *t.AverageUtilization)
+	}
+	return now + "/" + want
+}
+
+func valueText(q *resource.Quantity) string {
+	if q == nil {
+		return unknown
+	}
+	return q.String()
+}
+
+func validateHPA(h *hpa) field.ErrorList {
+	s := &h.Spec
+	var errs field.ErrorList
+	least := deref(s.MinReplicas, 1)
+	scalesOnOther := slices.ContainsFunc(s.Metrics, func(m autoscalingv2.MetricSpec) bool {
+		return m.Type == autoscalingv2.ObjectMetricSourceType || m.Type == autoscalingv2.ExternalMetricSourceType
+	})
+	if least < 1 && !(least == 0 && scalesOnOther) {
+		errs = append(errs, field.Invalid(specPath.Child("minReplicas"), least, "must be greater than or equal to 1"))
+	}
+	if s.MaxReplicas < 1 {
+		errs = append(errs, field.Invalid(specPath.Child("maxReplicas"), s.MaxReplicas, "must be greater than 0"))
+	}
+	if s.MaxReplicas < least {
+		errs = append(errs, field.Invalid(specPath.Child("maxReplicas"), s.MaxReplicas, "must be greater than or equal to `minReplicas`"))
+	}
+	ref := specPath.Child("scaleTargetRef")
+	for name, value := range map[string]string{"kind": s.ScaleTargetRef.Kind, "name": s.ScaleTargetRef.Name} {
+		if value == "" {
+			errs = append(errs, field.Required(ref.Child(name), ""))
+		} else {
+			errs = append(errs, check(ref.Child(name), value, nameIsSegment(value, false))...)
+		}
+	}
+	for i := range s.Metrics {
+		errs = append(errs, validateMetric(&s.Metrics[i], specPath.Child("metrics").Index(i))...)
+	}
+	if b := s.Behavior; b != nil {
+		errs = append(errs, validateScaling(b.ScaleUp, specPath.Child("behavior", "scaleUp"))...)
+		errs = append(errs, validateScaling(b.ScaleDown, specPath.Child("behavior", "scaleDown"))...)
+	}
+	return errs
+}
+
+func validateMetric(m *autoscalingv2.MetricSpec, at *field.Path) field.ErrorList {
+	errs := requiredOneOf(at.Child("type"), m.Type, autoscalingv2.ContainerResourceMetricSourceType, autoscalingv2.ExternalMetricSourceType,
+		autoscalingv2.ObjectMetricSourceType, autoscalingv2.PodsMetricSourceType, autoscalingv2.ResourceMetricSourceType)
+	target := func(t *autoscalingv2.MetricTarget, at *field.Path) {
+		errs = append(errs, validateTarget(t, at.Child("target"))...)
+	}
+	named := func(name string, at *field.Path) {
+		if name == "" {
+			errs = append(errs, field.Required(at.Child("name"), "must specify a metric name"))
+		}
+	}
+	found := ""
+	switch {
+	case m.Object != nil:
+		found = "object"
+		named(m.Object.Metric.Name, at.Child("object", "metric"))
+		target(&m.Object.Target, at.Child("object"))
+	case m.Pods != nil:
+		found = "pods"
+		named(m.Pods.Metric.Name, at.Child("pods", "metric"))
+		target(&m.Pods.Target, at.Child("pods"))
+	case m.Resource != nil:
+		found = "resource"
+		named(string(m.Resource.Name), at.Child("resource"))
+		target(&m.Resource.Target, at.Child("resource"))
+	case m.ContainerResource != nil:
+		found = "containerResource"
+		named(string(m.ContainerResource.Name), at.Child("containerResource"))
+		if m.ContainerResource.Container == "" {
+			errs = append(errs, field.Required(at.Child("containerResource", "container"), "must specify a container"))
+		}
+		target(&m.ContainerResource.Target, at.Child("containerResource"))
+	case m.External != nil:
+		found = "external"
+		named(m.External.Metric.Name, at.Child("external", "metric"))
+		target(&m.External.Target, at.Child("external"))
+	}
+	if want := strings.ToLower(string(m.Type[:min(len(m.Type), 1)])) + string(m.Type[min(len(m.Type), 1):]); m.Type != "" && found != want {
+		errs = append(errs, field.Required(at.Child(want), "must populate information for the given metric source"))
+	}
+	return errs
+}
+
+func validateTarget(t *autoscalingv2.MetricTarget, at *field.Path) field.ErrorList {
+	errs := requiredOneOf(at.Child("type"), t.Type,
+		autoscalingv2.UtilizationMetricType, autoscalingv2.ValueMetricType, autoscalingv2.AverageValueMetricType)
+	if v := t.Value; v != nil && v.Sign() != 1 {
+		errs = append(errs, field.Invalid(at.Child("value"), v, "must be positive"))
+	}
+	if v := t.AverageValue; v != nil && v.Sign() != 1 {
+		errs = append(errs, field.Invalid(at.Child("averageValue"), v, "must be positive"))
+	}
+	if v := t.AverageUtilization; v != nil && *v < 1 {
+		errs = append(errs, field.Invalid(at.Child("averageUtilization"), *v, "must be greater than 0"))
+	}
+	return errs
+}
+
+func validateScaling(r *autoscalingv2.HPAScalingRules, at *field.Path) field.ErrorList {
+	if r == nil {
+		return nil
+	}
+	const hour = 3600
+	var errs field.ErrorList
+	if w := r.StabilizationWindowSeconds; w != nil && (*w < 0 || *w > hour) {
+		errs = append(errs, field.Invalid(at.Child("stabilizationWindowSeconds"), *w, "must be greater than or equal to 0 and less than or equal to 3600"))
+	}
+	if p := r.SelectPolicy; p != nil {
+		errs = append(errs, oneOf(at.Child("selectPolicy"), *p, autoscalingv2.MaxChangePolicySelect,
+			autoscalingv2.MinChangePolicySelect, autoscalingv2.DisabledPolicySelect)...)
+	}
+	if len(r.Policies) == 0 {
+		errs = append(errs, field.Required(at.Child("policies"), "must specify at least one Policy"))
+	}
+	for i, p := range r.Policies {
+		q := at.Child("policies").Index(i)
+		errs = append(errs, oneOf(q.Child("type"), p.Type, autoscalingv2.PodsScalingPolicy, autoscalingv2.PercentScalingPolicy)...)
+		if p.Value <= 0 {
+			errs = append(errs, field.Invalid(q.Child("value"), p.Value, "must be greater than zero"))
+		}
+		if p.PeriodSeconds <= 0 || p.PeriodSeconds > hour/2 {
+			errs = append(errs, field.Invalid(q.Child("periodSeconds"), p.PeriodSeconds, "must be greater than zero and less than or equal to 1800"))
+		}
+	}
+	if t := r.Tolerance; t != nil && t.Sign() < 0 {
+		errs = append(errs, field.Invalid(at.Child("tolerance"), t, "must be greater than or equal to 0"))
+	}
+	return errs
 }

@@ -1,15 +1,91 @@
 package object
 
 import (
+	"time"
+
 	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func ingressClassKind() *Kind {
+	spec := doc(networkingv1.IngressClassSpec{}.SwaggerDoc())
 	return &Kind{
-		Versions:      []Version{version[networkingv1.IngressClass, networkingv1.IngressClassList](networkingv1.SchemeGroupVersion, "IngressClass")},
+		Versions: []Version{version[networkingv1.IngressClass, networkingv1.IngressClassList](
+			networkingv1.SchemeGroupVersion, "IngressClass")},
 		Resource:      "ingressclasses",
 		Singular:      "ingressclass",
 		Scope:         Cluster,
 		StoragePrefix: "ingressclasses",
+		Strategy: rules[*networkingv1.IngressClass]{
+			Default: func(c *networkingv1.IngressClass) {
+				if p := c.Spec.Parameters; p != nil {
+					setDefaultPtr(&p.Scope, networkingv1.IngressClassParametersReferenceScopeCluster)
+				}
+			},
+			PrepareCreate: func(c *networkingv1.IngressClass) { firstGeneration(c) },
+			PrepareUpdate: func(c, old *networkingv1.IngressClass) { nextGeneration(c, old, c.Spec, old.Spec) },
+			Validate:      validateIngressClass,
+			ValidateUpdate: func(c, old *networkingv1.IngressClass) field.ErrorList {
+				return immutable(c.Spec.Controller, old.Spec.Controller, specPath.Child("controller"))
+			},
+		}.full(Cluster, nameIsSubdomain),
+		Columns: []metav1.TableColumnDefinition{
+			nameColumn(),
+			column("Controller", "string", spec["controller"]),
+			column("Parameters", "string", spec["parameters"]),
+			ageColumn(),
+		},
+		Cells: cells(func(c *networkingv1.IngressClass, now time.Time) []any {
+			parameters := none
+			if p := c.Spec.Parameters; p != nil {
+				parameters = p.Kind
+				if g := deref(p.APIGroup, ""); g != "" {
+					parameters += "." + g
+				}
+				parameters += "/" + p.Name
+			}
+			return []any{c.Name, c.Spec.Controller, parameters, age(c, now)}
+		}),
 	}
+}
+
+func validateIngressClass(c *networkingv1.IngressClass) field.ErrorList {
+	at := specPath.Child("controller")
+	var errs field.ErrorList
+	if len(c.Spec.Controller) > 250 {
+		errs = append(errs, field.TooLong(at, "", 250))
+	}
+	errs = append(errs, validation.IsDomainPrefixedPath(at, c.Spec.Controller)...)
+	p := c.Spec.Parameters
+	if p == nil {
+		return errs
+	}
+	at = specPath.Child("parameters")
+	if g := p.APIGroup; g != nil {
+		errs = append(errs, check(at.Child("apiGroup"), *g, validation.IsDNS1123Subdomain(*g))...)
+	}
+	for name, value := range map[string]string{"kind": p.Kind, "name": p.Name} {
+		if value == "" {
+			errs = append(errs, field.Required(at.Child(name), ""))
+		} else {
+			errs = append(errs, check(at.Child(name), value, nameIsSegment(value, false))...)
+		}
+	}
+	const cluster, namespace = networkingv1.IngressClassParametersReferenceScopeCluster, networkingv1.IngressClassParametersReferenceScopeNamespace
+	errs = append(errs, requiredOneOf(at.Child("scope"), deref(p.Scope, ""), cluster, namespace)...)
+	switch deref(p.Scope, "") {
+	case namespace:
+		if n := deref(p.Namespace, ""); n == "" {
+			errs = append(errs, field.Required(at.Child("namespace"), "`parameters.scope` is set to 'Namespace'"))
+		} else {
+			errs = append(errs, check(at.Child("namespace"), n, nameIsLabel(n, false))...)
+		}
+	case cluster:
+		if p.Namespace != nil {
+			errs = append(errs, field.Forbidden(at.Child("namespace"), "`parameters.scope` is set to 'Cluster'"))
+		}
+	}
+	return errs
 }

@@ -1,7 +1,15 @@
 package object
 
 import (
+	"net/netip"
+	"strings"
+	"time"
+
 	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func ipAddressKind() *Kind {
@@ -12,5 +20,69 @@ func ipAddressKind() *Kind {
 		ShortNames:    []string{"ip"},
 		Scope:         Cluster,
 		StoragePrefix: "ipaddresses",
+		Strategy: rules[*networkingv1.IPAddress]{
+			Validate: validateIPAddress,
+			ValidateUpdate: func(a, old *networkingv1.IPAddress) field.ErrorList {
+				return immutable(a.Spec.ParentRef, old.Spec.ParentRef, specPath.Child("parentRef"))
+			},
+		}.full(Cluster, nameIsAddress),
+		FieldNames: []string{"spec.parentRef.group", "spec.parentRef.resource", "spec.parentRef.namespace", "spec.parentRef.name"},
+		Fields: selectableFields(func(a *networkingv1.IPAddress) fields.Set {
+			ref := deref(a.Spec.ParentRef, networkingv1.ParentReference{})
+			return fields.Set{"spec.parentRef.group": ref.Group, "spec.parentRef.resource": ref.Resource,
+				"spec.parentRef.namespace": ref.Namespace, "spec.parentRef.name": ref.Name}
+		}),
+		Columns: []metav1.TableColumnDefinition{
+			nameColumn(),
+			column("ParentRef", "string", doc(networkingv1.IPAddressSpec{}.SwaggerDoc())["parentRef"]),
+			ageColumn(),
+		},
+		Cells: cells(func(a *networkingv1.IPAddress, now time.Time) []any {
+			text := none
+			if r := a.Spec.ParentRef; r != nil {
+				var parts []string
+				for _, p := range []string{r.Group, r.Resource, r.Namespace, r.Name} {
+					if p != "" {
+						parts = append(parts, p)
+					}
+				}
+				text = strings.Join(parts, "/")
+			}
+			return []any{a.Name, text, age(a, now)}
+		}),
 	}
+}
+
+// nameIsAddress: the name is the address in its canonical form.
+func nameIsAddress(name string, _ bool) []string {
+	a, err := netip.ParseAddr(name)
+	if err != nil {
+		return []string{"must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"}
+	}
+	if a.String() != name || a.Is4In6() {
+		return []string{"must be in canonical form (\"" + a.Unmap().String() + "\")"}
+	}
+	return nil
+}
+
+func validateIPAddress(a *networkingv1.IPAddress) field.ErrorList {
+	at, r := specPath.Child("parentRef"), a.Spec.ParentRef
+	if r == nil {
+		return field.ErrorList{field.Required(at, "")}
+	}
+	var errs field.ErrorList
+	if r.Group != "" {
+		errs = append(errs, check(at.Child("group"), r.Group, validation.IsDNS1123Subdomain(r.Group))...)
+	}
+	for name, value := range map[string]string{"resource": r.Resource, "name": r.Name} {
+		if value == "" {
+			errs = append(errs, field.Required(at.Child(name), ""))
+		} else {
+			errs = append(errs, check(at.Child(name), value, nameIsSegment(value, false))...)
+		}
+	}
+	if r.Namespace != "" {
+		errs = append(errs, check(at.Child("namespace"), r.Namespace, nameIsSegment(r.Namespace, false))...)
+	}
+	return errs
 }

@@ -1,19 +1,210 @@
 package object
 
 import (
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"hyperkube/internal/object/podspec"
 )
 
 func persistentVolumeKind() *Kind {
+	spec, status := doc(corev1.PersistentVolumeSpec{}.SwaggerDoc()), doc(corev1.PersistentVolumeStatus{}.SwaggerDoc())
 	return &Kind{
-		Versions:      []Version{version[corev1.PersistentVolume, corev1.PersistentVolumeList](corev1.SchemeGroupVersion, "PersistentVolume")},
+		Versions: []Version{version[corev1.PersistentVolume, corev1.PersistentVolumeList](
+			corev1.SchemeGroupVersion, "PersistentVolume")},
 		Resource:      "persistentvolumes",
 		Singular:      "persistentvolume",
 		ShortNames:    []string{"pv"},
 		Scope:         Cluster,
 		StoragePrefix: "persistentvolumes",
-		Subresources: []Subresource{
-			writes("status", rules[*corev1.PersistentVolume]{}),
+		Strategy: rules[*corev1.PersistentVolume]{
+			Default: defaultPersistentVolume,
+			PrepareCreate: func(p *corev1.PersistentVolume) {
+				p.Status = corev1.PersistentVolumeStatus{Phase: corev1.VolumePending}
+			},
+			PrepareUpdate:  func(p, old *corev1.PersistentVolume) { p.Status = *old.Status.DeepCopy() },
+			Validate:       validatePersistentVolume,
+			ValidateUpdate: validatePersistentVolumeUpdate,
+		}.full(Cluster, nameIsSubdomain),
+		Subresources: []Subresource{writes("status", rules[*corev1.PersistentVolume]{
+			PrepareUpdate: func(p, old *corev1.PersistentVolume) { p.Spec = *old.Spec.DeepCopy() },
+		})},
+		FieldNames: []string{"name"},
+		Fields:     selectableFields(func(p *corev1.PersistentVolume) fields.Set { return fields.Set{"name": p.Name} }),
+		Columns: []metav1.TableColumnDefinition{
+			nameColumn(),
+			column("Capacity", "string", spec["capacity"]),
+			column("Access Modes", "string", spec["accessModes"]),
+			column("Reclaim Policy", "string", spec["persistentVolumeReclaimPolicy"]),
+			column("Status", "string", status["phase"]),
+			column("Claim", "string", spec["claimRef"]),
+			column("StorageClass", "string", spec["storageClassName"]),
+			column("VolumeAttributesClass", "string", spec["volumeAttributesClassName"]),
+			column("Reason", "string", status["reason"]),
+			ageColumn(),
+			wide("VolumeMode", "string", spec["volumeMode"]),
 		},
+		Cells: cells(func(p *corev1.PersistentVolume, now time.Time) []any {
+			claim := ""
+			if c := p.Spec.ClaimRef; c != nil {
+				claim = c.Namespace + "/" + c.Name
+			}
+			phase := string(p.Status.Phase)
+			if p.DeletionTimestamp != nil {
+				phase = "Terminating"
+			}
+			size := p.Spec.Capacity[corev1.ResourceStorage]
+			class := p.Spec.StorageClassName
+			if c, ok := p.Annotations[corev1.BetaStorageClassAnnotation]; ok {
+				class = c
+			}
+			return []any{
+				p.Name, size.String(), accessModes(p.Spec.AccessModes), string(p.Spec.PersistentVolumeReclaimPolicy), phase, claim, class,
+				deref(p.Spec.VolumeAttributesClassName, "<unset>"), p.Status.Reason, age(p, now), volumeModeText(p.Spec.VolumeMode),
+			}
+		}),
 	}
+}
+
+func volumeModeText(m *corev1.PersistentVolumeMode) string {
+	if m == nil {
+		return "<unset>"
+	}
+	return string(*m)
+}
+
+func defaultPersistentVolume(p *corev1.PersistentVolume) {
+	setDefault(&p.Status.Phase, corev1.VolumePending)
+	setDefault(&p.Spec.PersistentVolumeReclaimPolicy, corev1.PersistentVolumeReclaimRetain)
+	setDefaultPtr(&p.Spec.VolumeMode, corev1.PersistentVolumeFilesystem)
+	podspec.RoundUp(p.Spec.Capacity)
+	s := &p.Spec.PersistentVolumeSource
+	if s.HostPath != nil {
+		setDefaultPtr(&s.HostPath.Type, corev1.HostPathUnset)
+	}
+	if s.AzureDisk != nil {
+		podspec.DefaultAzureDisk(s.AzureDisk)
+	}
+	if s.ISCSI != nil {
+		setDefault(&s.ISCSI.ISCSIInterface, "default")
+	}
+	if s.RBD != nil {
+		setDefault(&s.RBD.RBDPool, "rbd")
+		setDefault(&s.RBD.RadosUser, "admin")
+		setDefault(&s.RBD.Keyring, "/etc/ceph/keyring")
+	}
+	if s.ScaleIO != nil {
+		setDefault(&s.ScaleIO.StorageMode, "ThinProvisioned")
+		setDefault(&s.ScaleIO.FSType, "xfs")
+	}
+}
+
+func validatePersistentVolume(p *corev1.PersistentVolume) field.ErrorList {
+	s := &p.Spec
+	errs := podspec.ValidateAccessModes(s.AccessModes, specPath.Child("accessModes"), "")
+	at := specPath.Child("capacity")
+	if len(s.Capacity) == 0 {
+		errs = append(errs, field.Required(at, ""))
+	} else if size, ok := s.Capacity[corev1.ResourceStorage]; !ok || len(s.Capacity) > 1 {
+		errs = append(errs, field.NotSupported(at, s.Capacity, []corev1.ResourceName{corev1.ResourceStorage}))
+	} else if size.Sign() <= 0 {
+		errs = append(errs, field.Invalid(at.Key("storage"), size.String(), "must be greater than zero"))
+	}
+	errs = append(errs, oneOf(specPath.Child("persistentVolumeReclaimPolicy"), s.PersistentVolumeReclaimPolicy,
+		corev1.PersistentVolumeReclaimDelete, corev1.PersistentVolumeReclaimRecycle, corev1.PersistentVolumeReclaimRetain)...)
+	errs = append(errs, validateVolumeSource(s)...)
+	if s.HostPath != nil && s.HostPath.Path == "/" && s.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRecycle {
+		errs = append(errs, field.Forbidden(specPath.Child("persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'"))
+	}
+	if s.StorageClassName != "" {
+		errs = append(errs, check(specPath.Child("storageClassName"), s.StorageClassName, nameIsSubdomain(s.StorageClassName, false))...)
+	}
+	if m := s.VolumeMode; m != nil {
+		errs = append(errs, oneOf(specPath.Child("volumeMode"), *m, corev1.PersistentVolumeBlock, corev1.PersistentVolumeFilesystem)...)
+	}
+	if a := s.NodeAffinity; a != nil {
+		q := specPath.Child("nodeAffinity", "required")
+		if a.Required == nil {
+			errs = append(errs, field.Required(q, "must specify required node constraints"))
+		} else {
+			errs = append(errs, podspec.ValidateNodeSelector(a.Required, q)...)
+		}
+	} else if s.Local != nil {
+		errs = append(errs, field.Required(specPath.Child("nodeAffinity"), "Local volume requires node affinity"))
+	}
+	if c := s.VolumeAttributesClassName; c != nil {
+		q := specPath.Child("volumeAttributesClassName")
+		if *c == "" {
+			errs = append(errs, field.Required(q, "an empty string is disallowed"))
+		} else {
+			errs = append(errs, check(q, *c, nameIsSubdomain(*c, false))...)
+		}
+		if s.CSI == nil {
+			errs = append(errs, field.Required(specPath.Child("csi"), "has to be specified when using volumeAttributesClassName"))
+		}
+	}
+	return errs
+}
+
+// validateVolumeSource wants exactly one kind of storage, and judges those that nodes still mount.
+func validateVolumeSource(s *corev1.PersistentVolumeSpec) field.ErrorList {
+	v := &s.PersistentVolumeSource
+	set := map[string]bool{
+		"hostPath": v.HostPath != nil, "local": v.Local != nil, "nfs": v.NFS != nil, "csi": v.CSI != nil, "iscsi": v.ISCSI != nil,
+		"fc": v.FC != nil, "gcePersistentDisk": v.GCEPersistentDisk != nil, "awsElasticBlockStore": v.AWSElasticBlockStore != nil,
+		"glusterfs": v.Glusterfs != nil, "rbd": v.RBD != nil, "cinder": v.Cinder != nil, "cephfs": v.CephFS != nil, "flocker": v.Flocker != nil,
+		"flexVolume": v.FlexVolume != nil, "azureFile": v.AzureFile != nil, "vsphereVolume": v.VsphereVolume != nil, "quobyte": v.Quobyte != nil,
+		"azureDisk": v.AzureDisk != nil, "photonPersistentDisk": v.PhotonPersistentDisk != nil, "portworxVolume": v.PortworxVolume != nil,
+		"scaleIO": v.ScaleIO != nil, "storageos": v.StorageOS != nil,
+	}
+	n := 0
+	var errs field.ErrorList
+	for name, yes := range set {
+		if !yes {
+			continue
+		}
+		if n++; n > 1 {
+			errs = append(errs, field.Forbidden(specPath.Child(name), "may not specify more than 1 volume type"))
+		}
+	}
+	switch {
+	case n == 0:
+		errs = append(errs, field.Required(specPath, "must specify a volume type"))
+	case v.HostPath != nil:
+		errs = append(errs, podspec.ValidateHostPath(v.HostPath, specPath.Child("hostPath"))...)
+	case v.NFS != nil:
+		errs = append(errs, podspec.ValidateNFS(v.NFS, specPath.Child("nfs"))...)
+	case v.Local != nil && v.Local.Path == "":
+		errs = append(errs, field.Required(specPath.Child("local", "path"), ""))
+	case v.CSI != nil:
+		errs = append(errs, podspec.ValidateDriverName(v.CSI.Driver, specPath.Child("csi", "driver"))...)
+		if v.CSI.VolumeHandle == "" {
+			errs = append(errs, field.Required(specPath.Child("csi", "volumeHandle"), ""))
+		}
+	}
+	return errs
+}
+
+func validatePersistentVolumeUpdate(p, old *corev1.PersistentVolume) field.ErrorList {
+	var errs field.ErrorList
+	source, before := p.Spec.PersistentVolumeSource, old.Spec.PersistentVolumeSource
+	if source.CSI != nil && before.CSI != nil {
+		// Secrets of resizing may be added or changed later.
+		c := *source.CSI
+		c.ControllerExpandSecretRef, c.NodeExpandSecretRef = before.CSI.ControllerExpandSecretRef, before.CSI.NodeExpandSecretRef
+		source.CSI = &c
+	}
+	if !apiequality.Semantic.DeepEqual(source, before) {
+		errs = append(errs, field.Forbidden(specPath.Child("persistentvolumesource"), "spec.persistentvolumesource is immutable after creation"))
+	}
+	errs = append(errs, immutable(p.Spec.VolumeMode, old.Spec.VolumeMode, specPath.Child("volumeMode"))...)
+	if old.Spec.NodeAffinity != nil && !apiequality.Semantic.DeepEqual(p.Spec.NodeAffinity, old.Spec.NodeAffinity) {
+		errs = append(errs, field.Invalid(specPath.Child("nodeAffinity"), p.Spec.NodeAffinity, "field is immutable, except for updating from beta label to GA"))
+	}
+	return errs
 }

@@ -1,19 +1,120 @@
 package object
 
 import (
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"hyperkube/internal/object/podspec"
 )
 
+type pvc = corev1.PersistentVolumeClaim
+
 func persistentVolumeClaimKind() *Kind {
+	spec, status := doc(corev1.PersistentVolumeClaimSpec{}.SwaggerDoc()), doc(corev1.PersistentVolumeClaimStatus{}.SwaggerDoc())
 	return &Kind{
-		Versions:      []Version{version[corev1.PersistentVolumeClaim, corev1.PersistentVolumeClaimList](corev1.SchemeGroupVersion, "PersistentVolumeClaim")},
+		Versions:      []Version{version[pvc, corev1.PersistentVolumeClaimList](corev1.SchemeGroupVersion, "PersistentVolumeClaim")},
 		Resource:      "persistentvolumeclaims",
 		Singular:      "persistentvolumeclaim",
 		ShortNames:    []string{"pvc"},
 		Scope:         Namespaced,
 		StoragePrefix: "persistentvolumeclaims",
-		Subresources: []Subresource{
-			writes("status", rules[*corev1.PersistentVolumeClaim]{}),
+		Strategy: rules[*pvc]{
+			Default: func(p *pvc) {
+				setDefault(&p.Status.Phase, corev1.ClaimPending)
+				podspec.DefaultClaim(&p.Spec)
+			},
+			PrepareCreate:  func(p *pvc) { p.Status = corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimPending} },
+			PrepareUpdate:  func(p, old *pvc) { p.Status = *old.Status.DeepCopy() },
+			Validate:       func(p *pvc) field.ErrorList { return podspec.ValidateClaimSpec(&p.Spec, specPath) },
+			ValidateUpdate: validateClaimUpdate,
+		}.full(Namespaced, nameIsSubdomain),
+		Subresources: []Subresource{writes("status", rules[*pvc]{
+			PrepareUpdate: func(p, old *pvc) { p.Spec = *old.Spec.DeepCopy() },
+			ValidateUpdate: func(p, _ *pvc) field.ErrorList {
+				if p.Status.Phase == corev1.ClaimBound && len(p.Status.AccessModes) == 0 {
+					return nil
+				}
+				var errs field.ErrorList
+				for name, q := range p.Status.Capacity {
+					errs = append(errs, podspec.ValidateQuantity(name, q, statusPath.Child("capacity").Key(string(name)))...)
+				}
+				return errs
+			},
+		})},
+		FieldNames: []string{"name"},
+		Fields:     selectableFields(func(p *pvc) fields.Set { return fields.Set{"name": p.Name} }),
+		Columns: []metav1.TableColumnDefinition{
+			nameColumn(),
+			column("Status", "string", status["phase"]),
+			column("Volume", "string", spec["volumeName"]),
+			column("Capacity", "string", status["capacity"]),
+			column("Access Modes", "string", status["accessModes"]),
+			column("StorageClass", "string", spec["storageClassName"]),
+			column("VolumeAttributesClass", "string", spec["volumeAttributesClassName"]),
+			ageColumn(),
+			wide("VolumeMode", "string", spec["volumeMode"]),
 		},
+		Cells: cells(claimCells),
 	}
+}
+
+func claimCells(p *pvc, now time.Time) []any {
+	phase := string(p.Status.Phase)
+	if p.DeletionTimestamp != nil {
+		phase = "Terminating"
+	}
+	capacity, modes := "", ""
+	if p.Spec.VolumeName != "" {
+		modes = accessModes(p.Status.AccessModes)
+		size := p.Status.Capacity[corev1.ResourceStorage]
+		capacity = size.String()
+	}
+	class := deref(p.Spec.StorageClassName, "")
+	if c, ok := p.Annotations[corev1.BetaStorageClassAnnotation]; ok {
+		class = c
+	}
+	return []any{
+		p.Name, phase, p.Spec.VolumeName, capacity, modes, class, deref(p.Spec.VolumeAttributesClassName, "<unset>"),
+		age(p, now), volumeModeText(p.Spec.VolumeMode),
+	}
+}
+
+// validateClaimUpdate: once made, a claim may only be bound, grow and change its volume attributes class.
+func validateClaimUpdate(p, old *pvc) field.ErrorList {
+	var errs field.ErrorList
+	next := p.Spec.DeepCopy()
+	if old.Spec.VolumeName == "" {
+		next.VolumeName = ""
+	}
+	// The class of a claim without one may be set later (KEP-3333).
+	if old.Spec.StorageClassName == nil {
+		next.StorageClassName = nil
+	}
+	at := specPath.Child("resources", "requests", "storage")
+	size, before := p.Spec.Resources.Requests[corev1.ResourceStorage], old.Spec.Resources.Requests[corev1.ResourceStorage]
+	if c := size.Cmp(before); c != 0 {
+		switch {
+		case old.Status.Phase != corev1.ClaimBound:
+			errs = append(errs, field.Forbidden(specPath, "is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"))
+		case c < 0:
+			had := old.Status.Capacity[corev1.ResourceStorage]
+			if size.Cmp(had) <= 0 {
+				errs = append(errs, field.Forbidden(at, "field can not be less than status.capacity"))
+			}
+		}
+		next.Resources.Requests = old.Spec.Resources.Requests
+	}
+	next.VolumeAttributesClassName = old.Spec.VolumeAttributesClassName
+	if deref(old.Spec.VolumeAttributesClassName, "") != "" && deref(p.Spec.VolumeAttributesClassName, "") == "" {
+		errs = append(errs, field.Forbidden(specPath.Child("volumeAttributesClassName"), "update from non-nil value to nil is forbidden"))
+	}
+	if !apiequality.Semantic.DeepEqual(*next, old.Spec) {
+		errs = append(errs, field.Forbidden(specPath, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"))
+	}
+	return append(errs, immutable(p.Spec.VolumeMode, old.Spec.VolumeMode, specPath.Child("volumeMode"))...)
 }

@@ -1,16 +1,48 @@
 package object
 
 import (
+	"time"
+
 	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"hyperkube/internal/object/podspec"
 )
 
 func volumeAttributesClassKind() *Kind {
 	return &Kind{
-		Versions:      []Version{version[storagev1.VolumeAttributesClass, storagev1.VolumeAttributesClassList](storagev1.SchemeGroupVersion, "VolumeAttributesClass")},
+		Versions: []Version{version[storagev1.VolumeAttributesClass, storagev1.VolumeAttributesClassList](
+			storagev1.SchemeGroupVersion, "VolumeAttributesClass")},
 		Resource:      "volumeattributesclasses",
 		Singular:      "volumeattributesclass",
 		ShortNames:    []string{"vac"},
 		Scope:         Cluster,
 		StoragePrefix: "volumeattributesclasses",
+		Strategy: rules[*storagev1.VolumeAttributesClass]{
+			Validate: func(v *storagev1.VolumeAttributesClass) field.ErrorList {
+				errs := podspec.ValidateDriverName(v.DriverName, field.NewPath("driverName"))
+				if len(v.Parameters) == 0 {
+					errs = append(errs, field.Required(field.NewPath("parameters"), "must contain at least one key/value pair"))
+				}
+				return append(errs, validateParameters(v.Parameters, field.NewPath("parameters"))...)
+			},
+			ValidateUpdate: func(v, old *storagev1.VolumeAttributesClass) field.ErrorList {
+				errs := immutable(v.DriverName, old.DriverName, field.NewPath("driverName"))
+				return append(errs, immutable(v.Parameters, old.Parameters, field.NewPath("parameters"))...)
+			},
+		}.full(Cluster, nameIsSubdomain),
+		Columns: []metav1.TableColumnDefinition{
+			nameColumn(),
+			column("DriverName", "string", doc(storagev1.VolumeAttributesClass{}.SwaggerDoc())["driverName"]),
+			ageColumn(),
+		},
+		Cells: cells(func(v *storagev1.VolumeAttributesClass, now time.Time) []any {
+			name := v.Name
+			if v.Annotations[isDefaultClass] == "true" {
+				name += " (default)"
+			}
+			return []any{name, v.DriverName, age(v, now)}
+		}),
 	}
 }

@@ -91,7 +91,8 @@ func bundleCgroups(state string) ([]string, error) {
 	return groups, nil
 }
 
-// killBelow kills the processes that work in a directory or below, which shims do in their bundles, and waits for their end.
+// killBelow kills the shims and runcs that work in a directory or below, which they do in their bundles, and waits
+// for their end.
 func killBelow(ctx context.Context, dir string) error {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -108,7 +109,13 @@ func killBelow(ctx context.Context, dir string) error {
 	return errors.Join(errs...)
 }
 
+// worksBelow leaves out other programs: somebody's shell in the directory is not ours.
 func worksBelow(pid int, dir string) bool {
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	name := filepath.Base(strings.TrimSuffix(exe, " (deleted)"))
+	if err != nil || name != helperShim && name != helperRunc {
+		return false
+	}
 	cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
 	return err == nil && (cwd == dir || strings.HasPrefix(cwd, dir+"/"))
 }

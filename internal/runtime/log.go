@@ -5,9 +5,12 @@ import (
 	"io"
 	"log/slog"
 	goruntime "runtime"
+	"strings"
 	"sync"
 
 	"github.com/sirupsen/logrus"
+	"google.golang.org/grpc"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // bridgeLogs sends containerd's log to slog. The channel is closed when containerd meets a fatal error; the goroutine that did
@@ -23,7 +26,7 @@ func bridgeLogs(to *slog.Logger) <-chan struct{} {
 		l.SetLevel(logrus.DebugLevel)
 	}
 	l.ReplaceHooks(logrus.LevelHooks{})
-	l.AddHook(&logHook{to})
+	l.AddHook(newLogHook(to))
 	l.ExitFunc = func(int) {
 		once.Do(func() { close(failed) })
 		goruntime.Goexit()
@@ -43,7 +46,21 @@ var chatter = map[string]bool{
 
 // logHook writes entries to slog. Containerd's "info" tells of each plugin and each step of each
 // container: it becomes debug here.
-type logHook struct{ to *slog.Logger }
+type logHook struct {
+	to *slog.Logger
+	// calls of the CRI: containerd logs each one that fails, but the caller gets the error and says what it means.
+	calls map[string]bool
+}
+
+func newLogHook(to *slog.Logger) *logHook {
+	h := &logHook{to, map[string]bool{}}
+	for _, s := range []grpc.ServiceDesc{cri.RuntimeService_ServiceDesc, cri.ImageService_ServiceDesc} {
+		for _, m := range s.Methods {
+			h.calls[m.MethodName] = true
+		}
+	}
+	return h
+}
 
 func (h *logHook) Levels() []logrus.Level { return logrus.AllLevels }
 
@@ -55,7 +72,11 @@ func (h *logHook) Fire(e *logrus.Entry) error {
 			break
 		}
 		level = slog.LevelWarn
-	case logrus.ErrorLevel, logrus.FatalLevel, logrus.PanicLevel:
+	case logrus.ErrorLevel:
+		if call, _, _ := strings.Cut(e.Message, " "); !h.calls[call] {
+			level = slog.LevelError
+		}
+	case logrus.FatalLevel, logrus.PanicLevel:
 		level = slog.LevelError
 	}
 	ctx := context.Background()

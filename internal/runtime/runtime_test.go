@@ -3,6 +3,7 @@ package runtime
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
@@ -25,18 +26,14 @@ import (
 )
 
 const (
-	daemonEnv    = "HYPERKUBE_TEST_RUNTIME"
-	containerEnv = "HYPERKUBE_TEST_CONTAINER"
-	testImage    = "example.test/own:1"
+	daemonEnv = "HYPERKUBE_TEST_RUNTIME"
+	testImage = "example.test/own:1"
 )
 
-// TestMain doubles as the daemon, since containerd can start once in a process, and as the program in containers.
+// TestMain doubles as the daemon, since containerd can start once in a process.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(daemonEnv); dir != "" {
 		daemon(dir)
-	}
-	if os.Getenv(containerEnv) != "" {
-		inContainer(os.Args[1], os.Args[2:])
 	}
 	os.Exit(m.Run())
 }
@@ -55,18 +52,7 @@ func daemon(dir string) {
 }
 
 func testConfig(dir string) Config {
-	return Config{Root: dir + "/root", State: dir + "/state", Socket: dir + "/containerd.sock"}
-}
-
-func inContainer(what string, args []string) {
-	switch what {
-	case "sleep":
-		fmt.Println("hello from the container")
-		time.Sleep(time.Hour)
-	case "echo":
-		fmt.Println(strings.Join(args, " "))
-	}
-	os.Exit(0)
+	return Config{Root: dir + "/root", State: dir + "/state", Socket: dir + "/containerd.sock", RegistryDir: dir + "/certs.d"}
 }
 
 // startDaemon runs a daemon in a process of its own until the returned function is called.
@@ -109,28 +95,26 @@ func startDaemon(t *testing.T, dir string) (stop func()) {
 	return stop
 }
 
-// ownImage is the test binary as an image, in docker's archive format.
-func ownImage(t *testing.T) io.Reader {
+// ownImage is testdata/own as an image.
+func ownImage(t *testing.T) v1.Image {
 	t.Helper()
-	self, err := os.ReadFile("/proc/self/exe")
+	file := filepath.Join(t.TempDir(), "own")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", file, "./testdata/own")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	self, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)
-	for _, e := range []struct {
-		h    tar.Header
-		data []byte
-	}{
-		{tar.Header{Name: "own", Mode: 0o755, Size: int64(len(self))}, self},
-		{tar.Header{Name: "tmp", Typeflag: tar.TypeDir, Mode: 0o777}, nil},
-	} {
-		if err := w.WriteHeader(&e.h); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(e.data); err != nil {
-			t.Fatal(err)
-		}
+	if err := w.WriteHeader(&tar.Header{Name: "own", Mode: 0o755, Size: int64(len(self))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(self); err != nil {
+		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
@@ -146,15 +130,25 @@ func ownImage(t *testing.T) io.Reader {
 	if img, err = mutate.Config(img, v1.Config{Entrypoint: []string{"/own"}}); err != nil {
 		t.Fatal(err)
 	}
-	tag, err := name.NewTag(testImage)
+	return img
+}
+
+// archive writes an image in docker's format, compressed.
+func archive(t *testing.T, img v1.Image, ref string) io.Reader {
+	t.Helper()
+	tag, err := name.NewTag(ref)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var archive bytes.Buffer
-	if err := tarball.Write(tag, img, &archive); err != nil {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if err := tarball.Write(tag, img, z); err != nil {
 		t.Fatal(err)
 	}
-	return &archive
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return &b
 }
 
 // shortDir is a directory whose name leaves room for unix sockets.
@@ -180,7 +174,7 @@ func TestContainersOutliveTheDaemonAndCleanupEndsThem(t *testing.T) {
 	dir := shortDir(t)
 	cfg := testConfig(dir)
 	stop := startDaemon(t, dir)
-	names, err := ImportImages(t.Context(), cfg.Socket, ownImage(t))
+	names, err := ImportImages(t.Context(), cfg.Socket, archive(t, ownImage(t), testImage))
 	if err != nil || len(names) != 1 || names[0] != testImage {
 		t.Fatalf("imported %v, %v", names, err)
 	}
@@ -259,7 +253,6 @@ func runPod(t *testing.T, socket, dir string) (sandbox, container string) {
 	c, err := rs.CreateContainer(t.Context(), &cri.CreateContainerRequest{PodSandboxId: s.PodSandboxId, SandboxConfig: pod, Config: &cri.ContainerConfig{
 		Metadata: &cri.ContainerMetadata{Name: "c"},
 		Image:    &cri.ImageSpec{Image: testImage},
-		Envs:     []*cri.KeyValue{{Key: containerEnv, Value: []byte("yes")}},
 		Args:     []string{"sleep"},
 		LogPath:  "c.log",
 		Linux:    &cri.LinuxContainerConfig{Resources: &cri.LinuxContainerResources{MemoryLimitInBytes: 256 << 20, OomScoreAdj: -997}},

@@ -18,11 +18,15 @@ import (
 // bind tells the API where an assumed pod goes.
 func (s *Scheduler) bind(ctx context.Context, it *item, node string, start time.Time) {
 	pod := it.pod
-	_, err := s.c.Create(ctx, client.Pods.GVR, &corev1.Binding{
+	binding := &corev1.Binding{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Binding"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
 		Target:     corev1.ObjectReference{Kind: "Node", Name: node},
-	}, metav1.CreateOptions{}, "binding")
+	}
+	err := patiently(ctx, func() error {
+		_, err := s.c.Create(ctx, client.Pods.GVR, binding, metav1.CreateOptions{}, "binding")
+		return err
+	})
 	if err != nil {
 		s.unbind(ctx, it, err, start)
 		return
@@ -75,7 +79,7 @@ func (s *Scheduler) unbind(ctx context.Context, it *item, err error, start time.
 // pods are bound at once.
 func (s *Scheduler) record(ctx context.Context, pod *corev1.Pod, scheduler, node string) {
 	now := metav1.Now()
-	_, err := client.Events.Create(ctx, s.c, &corev1.Event{
+	event := &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: fmt.Sprintf("%s.%x", pod.Name, now.UnixNano())},
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: "v1", Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
@@ -86,6 +90,10 @@ func (s *Scheduler) record(ctx context.Context, pod *corev1.Pod, scheduler, node
 		Source:         corev1.EventSource{Component: scheduler},
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 		ReportingController: scheduler,
+	}
+	err := patiently(ctx, func() error {
+		_, err := client.Events.Create(ctx, s.c, event)
+		return err
 	})
 	if err != nil && ctx.Err() == nil {
 		s.log.Debug("event not written", "pod", pod.Namespace+"/"+pod.Name, "err", err)
@@ -134,8 +142,28 @@ func (s *Scheduler) patchStatus(ctx context.Context, pod *corev1.Pod, cond corev
 	if err != nil {
 		return err
 	}
-	_, err = s.c.Patch(ctx, client.Pods.GVR, pod.Namespace, pod.Name, types.StrategicMergePatchType, data, metav1.PatchOptions{}, "status")
-	return err
+	return patiently(ctx, func() error {
+		_, err := s.c.Patch(ctx, client.Pods.GVR, pod.Namespace, pod.Name, types.StrategicMergePatchType, data, metav1.PatchOptions{}, "status")
+		return err
+	})
+}
+
+// patiently calls again, less and less often, while the server says that it has too much to do.
+func patiently(ctx context.Context, call func() error) error {
+	const most = time.Second
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, most) {
+		err := call()
+		if !apierrors.IsTooManyRequests(err) {
+			return err
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return err
+		}
+	}
 }
 
 // preempt tells the victims why they go, and deletes them.
@@ -150,7 +178,9 @@ func (s *Scheduler) preempt(ctx context.Context, it *item, pod *corev1.Pod, p *p
 			ObservedGeneration: v.Generation,
 		}, nil)
 		if err == nil {
-			err = s.c.Delete(ctx, client.Pods.GVR, v.Namespace, v.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(v.UID))})
+			err = patiently(ctx, func() error {
+				return s.c.Delete(ctx, client.Pods.GVR, v.Namespace, v.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(v.UID))})
+			})
 		}
 		if err != nil {
 			if !apierrors.IsNotFound(err) && ctx.Err() == nil {

@@ -24,7 +24,7 @@ type Config struct {
 	Leading *client.Leading
 	// Metrics, when set, gets upstream's scheduler_* metrics.
 	Metrics prometheus.Registerer
-	// BindingsInFlight bounds the bindings on their way at once: 128.
+	// BindingsInFlight bounds the bindings on their way at once: 64. Half as many events go beside them.
 	BindingsInFlight int
 }
 

@@ -54,7 +54,7 @@ func New(c client.Interface, cfg Config) (*Scheduler, error) {
 		return nil, fmt.Errorf("scheduler configuration: %w", err)
 	}
 	if cfg.BindingsInFlight <= 0 {
-		cfg.BindingsInFlight = 128
+		cfg.BindingsInFlight = 64
 	}
 	s := &Scheduler{
 		c: c, cfg: cfg, profiles: profiles,
@@ -65,7 +65,7 @@ func New(c client.Interface, cfg Config) (*Scheduler, error) {
 		ready:     make(chan struct{}),
 		wake:      make(chan struct{}, 1),
 		slots:     make(chan struct{}, cfg.BindingsInFlight),
-		telling:   make(chan struct{}, cfg.BindingsInFlight),
+		telling:   make(chan struct{}, max(1, cfg.BindingsInFlight/2)),
 		state:     placement.NewState(rand.Uint64()),
 		assumed:   map[types.UID]*item{},
 	}

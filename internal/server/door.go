@@ -36,6 +36,8 @@ type exchange struct {
 
 // serve is the HTTP door: everything that concerns every request, resource or not.
 func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
+	s.enter()
+	defer s.leave()
 	start := time.Now()
 	req := &request.Request{Info: request.Parse(r), AuditID: auditID(r), UserAgent: r.UserAgent(), SourceIP: sourceIP(r)}
 	w := &response{ResponseWriter: rw, req: req}

@@ -25,7 +25,8 @@ func (s *Server) admit(ctx context.Context, req *request.Request) (func(), error
 		}
 		return done, err
 	}
-	if req.LongRunning() || privileged(req) {
+	// Roles of this process bound their own concurrency, and their refusal would only make them ask again.
+	if req.LongRunning() || req.Direct || privileged(req) {
 		return func() {}, nil
 	}
 	gauge := &s.inflight.mutating

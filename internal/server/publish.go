@@ -43,6 +43,10 @@ func (s *Server) publish(ctx context.Context) error {
 	if err := retry(ctx, func() error { return s.kubernetesService(ctx, c) }); err != nil {
 		return nil
 	}
+	if s.cfg.AdvertiseAddress.IsLoopback() {
+		s.log.Warn("the advertised address is on the loopback: default/kubernetes gets no endpoints", "address", s.cfg.AdvertiseAddress.String())
+		return nil
+	}
 	prefix := path.Join("/", strings.Trim(s.storePrefix(), "/"), "masterleases") + "/"
 	for ctx.Err() == nil {
 		if err := s.hold(ctx, c, prefix); err != nil && ctx.Err() == nil {

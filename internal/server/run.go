@@ -57,22 +57,51 @@ func (s *Server) Run(ctx context.Context) error {
 	return s.drain(srv, stop)
 }
 
+// linger is how long connections stay open behind the last answer, for its bytes to leave. HTTP/2's own graceful end would
+// keep idle connections for a second.
+const linger = 50 * time.Millisecond
+
 // drain ends the serving gracefully.
 func (s *Server) drain(srv *http.Server, stop func()) error {
 	s.stopping.Store(true)
 	if s.cfg.ShutdownDelay > 0 {
 		time.Sleep(s.cfg.ShutdownDelay)
 	}
-	done, cancel := context.WithTimeout(context.Background(), s.cfg.RequestTimeout)
+	limit, cancel := context.WithTimeout(context.Background(), s.cfg.RequestTimeout)
 	defer cancel()
-	// Watches and streams end with the base context; short requests keep theirs until they are answered.
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Shutdown(limit) }()
+	// Watches and streams end now; short requests are answered.
 	s.metrics.endLongRunning()
-	err := srv.Shutdown(done)
-	stop()
-	if errors.Is(err, context.DeadlineExceeded) {
-		return srv.Close()
+	for s.active.Load() > 0 && limit.Err() == nil {
+		select {
+		case <-s.idle:
+		case <-limit.Done():
+		}
 	}
-	return err
+	stop()
+	t := time.NewTimer(linger)
+	defer t.Stop()
+	select {
+	case err := <-ended:
+		if err == nil {
+			return nil
+		}
+	case <-t.C:
+	}
+	return srv.Close()
+}
+
+// enter and leave count the requests that are being served.
+func (s *Server) enter() { s.active.Add(1) }
+
+func (s *Server) leave() {
+	if s.active.Add(-1) == 0 && s.stopping.Load() {
+		select {
+		case s.idle <- struct{}{}:
+		default:
+		}
+	}
 }
 
 func (s *Server) listen() (net.Listener, error) {

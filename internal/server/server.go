@@ -51,6 +51,8 @@ type Server struct {
 	ready     chan struct{}
 	started   chan struct{} // closed when the namespaces of the system exist
 	stopping  atomic.Bool
+	active    atomic.Int64  // requests being served
+	idle      chan struct{} // told when there are none left, while stopping
 	listener  atomic.Pointer[net.Listener]
 }
 
@@ -63,7 +65,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("API server: no table of kinds")
 	}
 	cfg.setDefaults()
-	s := &Server{cfg: cfg, parts: cfg.Parts, log: slog.Default().With("component", "apiserver"), ready: make(chan struct{}), started: make(chan struct{})}
+	s := &Server{cfg: cfg, parts: cfg.Parts, log: slog.Default().With("component", "apiserver"), ready: make(chan struct{}), started: make(chan struct{}), idle: make(chan struct{}, 1)}
 	s.gatherer = prometheus.NewRegistry()
 	s.metrics = newMetrics(s)
 	s.gatherer.MustRegister(s.metrics)

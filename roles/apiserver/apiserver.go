@@ -16,7 +16,6 @@ import (
 	"hyperkube/internal/client"
 	"hyperkube/internal/etcd"
 	"hyperkube/internal/lifecycle"
-	"hyperkube/internal/object"
 	"hyperkube/internal/pki"
 	"hyperkube/internal/server"
 )
@@ -86,15 +85,19 @@ func (a *APIServer) assemble() error {
 	if err != nil {
 		return err
 	}
-	w := &wiring{a: a, cfg: a.cfg, serving: serving}
+	table, err := servedTable(a.cfg.RuntimeConfig)
+	if err != nil {
+		return err
+	}
+	w := &wiring{a: a, cfg: a.cfg, serving: serving, table: table}
 	a.srv, err = server.New(server.Config{
-		Etcd: a.etcd, Prefix: a.cfg.EtcdPrefix, Table: object.Builtin(),
+		Etcd: a.etcd, Prefix: a.cfg.EtcdPrefix, Table: table,
 		BindAddress: a.cfg.BindAddress, Port: a.cfg.Port, AdvertiseAddress: a.cfg.AdvertiseAddress,
 		// Certificates of clients are judged by the authenticator: a bad one is 401, not a broken handshake.
 		TLS:          serving.ServerConfig(tls.RequestClientCert, "h2", "http/1.1"),
 		ServiceCIDRs: a.cfg.ServiceCIDRs, NodePortRange: a.cfg.NodePortRange,
 		MaxInFlight: a.cfg.MaxInFlight, MaxMutatingInFlight: a.cfg.MaxMutatingInFlight,
-		RequestTimeout: a.cfg.RequestTimeout, ShutdownDelay: a.cfg.ShutdownDelay, EventTTL: a.cfg.EventTTL,
+		RequestTimeout: a.cfg.RequestTimeout, MinRequestTimeout: a.cfg.MinRequestTimeout, ShutdownDelay: a.cfg.ShutdownDelay, EventTTL: a.cfg.EventTTL,
 		Profiling: a.cfg.Profiling, Components: a.cfg.Components,
 		Wire: w.wire,
 	})

@@ -52,9 +52,13 @@ type Config struct {
 
 	MaxInFlight, MaxMutatingInFlight int
 	RequestTimeout                   time.Duration
+	MinRequestTimeout                time.Duration
 	ShutdownDelay                    time.Duration
 	EventTTL                         time.Duration
 	Profiling                        bool
+
+	// RuntimeConfig switches served versions on or off: "autoscaling/v1=false".
+	RuntimeConfig []string
 
 	// Components are what componentstatuses asks, by name; nil means the ports of this machine.
 	Components map[string]string

@@ -63,6 +63,8 @@ func flags() []cli.Flag {
 		text(serving, "tls-cert-file", "", "serving certificate `FILE`; a self-signed one is made in --cert-dir when there is none"),
 		text(serving, "tls-private-key-file", "", "key `FILE` of that certificate"),
 		text(serving, "cert-dir", "/var/run/kubernetes", "`DIR` for a self-signed certificate"),
+		list(serving, "runtime-config", nil, "`GROUP/VERSION=BOOL`s: switches served versions on or off; api/all, api/ga, api/beta and api/alpha name many"),
+		list(serving, "feature-gates", nil, "`NAME=BOOL`s; accepted for upstream's sake: every stable feature is on, and none can be switched off"),
 		yes(serving, "profiling", true, "serve /debug/pprof to those who are authorized"),
 		span(serving, "shutdown-delay-duration", 0, "`TIME` to go on serving, not ready, before draining"),
 
@@ -98,6 +100,7 @@ func flags() []cli.Flag {
 
 		number(limits, "max-requests-inflight", 400, "how many reading requests are served at once"),
 		number(limits, "max-mutating-requests-inflight", 200, "how many writing requests are served at once"),
+		span(limits, "min-request-timeout", 30*time.Minute, "least `TIME` that a watch without a timeout of its own stays open"),
 		span(limits, "request-timeout", time.Minute, "longest time of a request that is not a stream"),
 	}, logging.Flags()...)
 }
@@ -125,7 +128,11 @@ func fromFlags(c *cli.Context) (Config, error) {
 		KubeletClientCert: c.String("kubelet-client-certificate"), KubeletClientKey: c.String("kubelet-client-key"),
 		KubeletCA: c.String("kubelet-certificate-authority"), KubeletAddressTypes: c.StringSlice("kubelet-preferred-address-types"),
 		MaxInFlight: c.Int("max-requests-inflight"), MaxMutatingInFlight: c.Int("max-mutating-requests-inflight"),
-		RequestTimeout: c.Duration("request-timeout"),
+		RequestTimeout: c.Duration("request-timeout"), MinRequestTimeout: c.Duration("min-request-timeout"),
+		RuntimeConfig: c.StringSlice("runtime-config"),
+	}
+	if err := checkGates(c.StringSlice("feature-gates")); err != nil {
+		return cfg, err
 	}
 	if a := c.String("advertise-address"); a != "" {
 		if cfg.AdvertiseAddress = net.ParseIP(a); cfg.AdvertiseAddress == nil {

@@ -8,11 +8,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 
-	authnv1 "k8s.io/api/authentication/v1"
-	authzv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -20,7 +18,7 @@ import (
 	"hyperkube/internal/object"
 	"hyperkube/internal/pki"
 	"hyperkube/internal/server"
-	"hyperkube/internal/server/admission"
+	"hyperkube/internal/server/access"
 	"hyperkube/internal/server/admission/plugins"
 	"hyperkube/internal/server/authn"
 	"hyperkube/internal/server/authz"
@@ -36,57 +34,34 @@ type wiring struct {
 	a       *APIServer
 	cfg     Config
 	serving *pki.Reloader
+	table   *object.Table
 	srv     *server.Server // set when the server is made; handlers run only after that
 }
 
 // wire is called once, while the server is made. c has all rights.
 func (w *wiring) wire(c client.Interface, p *server.Parts) error {
-	informers := client.NewInformers(c)
-	boot, err := w.bootstrap(c)
+	boot, err := w.bootstrap()
 	if err != nil {
 		return err
 	}
-	az, err := authz.New(authz.Config{Modes: w.cfg.AuthorizationModes, Informers: informers, API: c, Bootstrapped: boot.Done()})
+	an, err := w.authentication()
 	if err != nil {
 		return err
 	}
-	an, err := w.authentication(c)
+	err = access.Wire(access.Config{
+		Authn: an, Bootstrap: boot, Authz: authz.Config{Modes: w.cfg.AuthorizationModes},
+		Admission: plugins.Config{Audiences: w.cfg.APIAudiences, Enable: w.cfg.EnableAdmission, Disable: w.cfg.DisableAdmission},
+	})(c, p)
 	if err != nil {
 		return err
 	}
-	var extra []admission.Plugin
-	if az.RBAC != nil {
-		extra = append(extra, authz.NewEscalation(az))
-	}
-	p.Admission, err = plugins.Default(plugins.Config{
-		API: c, Informers: informers, Authorizer: az, Audiences: w.cfg.APIAudiences,
-		Enable: w.cfg.EnableAdmission, Disable: w.cfg.DisableAdmission, Extra: extra,
-	})
-	if err != nil {
-		return err
-	}
-	p.Authenticator, p.Authorizer, p.Impersonate = an, az, authn.Impersonation(az)
-	p.Handlers = an.Handlers()
-	if p.Handlers == nil {
-		p.Handlers = map[string]http.Handler{}
-	}
-	reviews(p, an, az)
 	if err := w.services(c, p); err != nil {
 		return err
 	}
-	if err := w.streams(c, p); err != nil {
-		return err
-	}
-	p.Checks = append(p.Checks, server.Check{Name: "poststarthook/rbac/bootstrap-roles", Func: boot.Ready}, server.Check{Name: "authorization", Func: az.Ready})
-	p.Background = append(p.Background, boot.Run, func(ctx context.Context) error {
-		informers.Start(ctx)
-		<-ctx.Done()
-		return nil
-	})
-	return nil
+	return w.streams(c, p)
 }
 
-func (w *wiring) bootstrap(c client.Interface) (*bootstrap.Bootstrap, error) {
+func (w *wiring) bootstrap() (bootstrap.Config, error) {
 	cfg := bootstrap.Config{Authentication: &bootstrap.Authentication{
 		AllowedNames: w.cfg.FrontProxyNames, UsernameHeaders: w.cfg.UsernameHeaders, UIDHeaders: w.cfg.UIDHeaders,
 		GroupHeaders: w.cfg.GroupHeaders, ExtraHeaderPrefixes: w.cfg.ExtraHeaderPrefixes,
@@ -97,22 +72,23 @@ func (w *wiring) bootstrap(c client.Interface) (*bootstrap.Bootstrap, error) {
 		}
 		data, err := os.ReadFile(file)
 		if err != nil {
-			return nil, err
+			return cfg, err
 		}
 		*into = data
 	}
-	return bootstrap.New(c, cfg), nil
+	cfg.SkipRBAC = len(w.cfg.AuthorizationModes) > 0 && !slices.Contains(w.cfg.AuthorizationModes, authz.ModeRBAC)
+	return cfg, nil
 }
 
-func (w *wiring) authentication(c client.Interface) (*authn.Authenticator, error) {
-	cfg := authn.Config{API: c, TokenFile: w.cfg.TokenFile, BootstrapTokens: w.cfg.BootstrapTokens, Anonymous: !w.cfg.NoAnonymous}
+func (w *wiring) authentication() (authn.Config, error) {
+	cfg := authn.Config{TokenFile: w.cfg.TokenFile, BootstrapTokens: w.cfg.BootstrapTokens, Anonymous: !w.cfg.NoAnonymous}
 	if w.cfg.ClientCAFile != "" {
 		cfg.ClientCA = w.serving.Pool
 	}
 	if w.cfg.FrontProxyCA != "" {
 		pool, err := poolOf(w.cfg.FrontProxyCA)
 		if err != nil {
-			return nil, err
+			return cfg, err
 		}
 		cfg.FrontProxy = &authn.FrontProxy{
 			CA: func() *x509.CertPool { return pool }, AllowedNames: w.cfg.FrontProxyNames,
@@ -121,10 +97,8 @@ func (w *wiring) authentication(c client.Interface) (*authn.Authenticator, error
 		}
 	}
 	var err error
-	if cfg.ServiceAccounts, err = w.serviceAccounts(); err != nil {
-		return nil, err
-	}
-	return authn.New(cfg)
+	cfg.ServiceAccounts, err = w.serviceAccounts()
+	return cfg, err
 }
 
 func (w *wiring) serviceAccounts() (*authn.ServiceAccounts, error) {
@@ -185,25 +159,6 @@ func plug(p *server.Parts, group, resource, sub string, h server.SubresourceHand
 	p.Subresources[gr][sub] = h
 }
 
-type creator = func(context.Context, *request.Request, object.Object, metav1.CreateOptions) (object.Object, error)
-
-// reviews plugs in the kinds that are questions about users and their rights.
-func reviews(p *server.Parts, an *authn.Authenticator, az *authz.Authorizer) {
-	r := authz.NewReviews(az)
-	add := func(group, resource, sub string, empty func() object.Object, create creator) {
-		plug(p, group, resource, sub, server.SubresourceHandler{New: empty, Create: create})
-	}
-	add(authnv1.GroupName, "tokenreviews", "", func() object.Object { return &authnv1.TokenReview{} }, an.TokenReview)
-	add(authnv1.GroupName, "selfsubjectreviews", "", func() object.Object { return &authnv1.SelfSubjectReview{} }, authn.SelfSubjectReview)
-	add(authzv1.GroupName, "subjectaccessreviews", "", func() object.Object { return &authzv1.SubjectAccessReview{} }, r.SubjectAccessReview)
-	add(authzv1.GroupName, "localsubjectaccessreviews", "", func() object.Object { return &authzv1.LocalSubjectAccessReview{} }, r.LocalSubjectAccessReview)
-	add(authzv1.GroupName, "selfsubjectaccessreviews", "", func() object.Object { return &authzv1.SelfSubjectAccessReview{} }, r.SelfSubjectAccessReview)
-	add(authzv1.GroupName, "selfsubjectrulesreviews", "", func() object.Object { return &authzv1.SelfSubjectRulesReview{} }, r.SelfSubjectRulesReview)
-	if an.Issuer != nil {
-		add("", "serviceaccounts", "token", func() object.Object { return &authnv1.TokenRequest{} }, an.Issuer.Create)
-	}
-}
-
 func (w *wiring) services(c client.Interface, p *server.Parts) error {
 	a, err := services.New(c, w.cfg.ServiceCIDRs, w.cfg.NodePortRange)
 	if err != nil {
@@ -257,7 +212,7 @@ func (w *wiring) streams(c client.Interface, p *server.Parts) error {
 	}
 	plug(p, "", "services", "proxy", server.SubresourceHandler{Connect: s.ProxyService})
 	plug(p, "", "nodes", "proxy", server.SubresourceHandler{Connect: s.ProxyNode})
-	for path, h := range openapi.New(object.Builtin(), "v1.37.2").Handlers() {
+	for path, h := range openapi.New(w.table, "v1.37.2").Handlers() {
 		p.Handlers[path] = h
 	}
 	return nil

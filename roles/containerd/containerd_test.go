@@ -2,10 +2,14 @@ package containerd
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +19,22 @@ import (
 	"hyperkube/internal/runtime"
 	"hyperkube/internal/testenv"
 )
+
+const roleEnv = "HYPERKUBE_TEST_ROLE"
+
+// TestMain doubles as the role, which a process can be once.
+func TestMain(m *testing.M) {
+	if os.Getenv(roleEnv) == "" {
+		os.Exit(m.Run())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	app := &cli.App{Commands: []*cli.Command{Command()}}
+	if err := app.RunContext(ctx, append([]string{"hyperkube"}, os.Args[1:]...)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
 
 func TestServesUnderItsFlags(t *testing.T) {
 	testenv.NeedRoot(t)
@@ -28,23 +48,28 @@ func TestServesUnderItsFlags(t *testing.T) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
 	socket := filepath.Join(dir, "c.sock")
-	go func() {
-		app := &cli.App{Commands: []*cli.Command{Command()}, Writer: io.Discard}
-		done <- app.RunContext(ctx, []string{"hyperkube", "containerd", "--root", dir + "/root", "--state", dir + "/state", "--address", socket, "--config", config, "--log-level", "warn"})
-	}()
+	cmd := exec.Command(os.Args[0], "containerd", "--root", dir+"/root", "--state", dir+"/state", "--address", socket, "--config", config, "--log-level", "warn")
+	cmd.Env = append(os.Environ(), roleEnv+"=yes")
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
 	defer func() {
-		cancel()
-		if err := <-done; err != nil {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Error(err)
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("the role did not end well: %v", err)
 		}
 		if err := runtime.Cleanup(context.Background(), runtime.CleanupConfig{Root: dir + "/root", State: dir + "/state"}); err != nil {
 			t.Error(err)
 		}
 	}()
-	limit, stop := context.WithTimeout(ctx, 20*time.Second)
+	limit, stop := context.WithTimeout(t.Context(), 20*time.Second)
 	defer stop()
 	var rs cri.RuntimeServiceClient
 	for {
@@ -59,8 +84,8 @@ func TestServesUnderItsFlags(t *testing.T) {
 			}
 		}
 		select {
-		case err := <-done:
-			done <- err
+		case err := <-ended:
+			ended <- err
 			t.Fatalf("the role ended: %v", err)
 		case <-limit.Done():
 			t.Fatal(err)

@@ -39,6 +39,7 @@ type cluster struct {
 	admin client.Interface
 	inf   *client.Informers
 	ctx   context.Context
+	stop  context.CancelFunc
 }
 
 func start(t *testing.T, change func(*cluster, *controllermanager.Config)) *cluster {
@@ -60,7 +61,7 @@ func start(t *testing.T, change func(*cluster, *controllermanager.Config)) *clus
 		})
 	})
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &cluster{API: api, files: files, admin: api.Admin(), ctx: ctx}
+	c := &cluster{API: api, files: files, admin: api.Admin(), ctx: ctx, stop: cancel}
 	c.inf = client.NewInformers(c.admin)
 	c.inf.Start(ctx)
 	t.Cleanup(cancel)
@@ -147,7 +148,10 @@ func (c *cluster) pretend(t *testing.T, nodes ...string) {
 			return c.advance(ctx, p, nodes[int(n)%len(nodes)], n)
 		})
 	}()
-	t.Cleanup(func() { <-done })
+	t.Cleanup(func() {
+		c.stop()
+		<-done
+	})
 }
 
 func (c *cluster) advance(ctx context.Context, p *corev1.Pod, node string, n int64) error {

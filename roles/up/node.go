@@ -8,6 +8,7 @@ import (
 	"hyperkube/internal/client"
 	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/network/cni"
+	"hyperkube/internal/network/dns"
 	"hyperkube/internal/network/overlay"
 	"hyperkube/internal/network/proxy"
 	"hyperkube/internal/node"
@@ -133,7 +134,31 @@ func (w *worker) startNetwork(g *lifecycle.Group) error {
 	}
 	g.Start(lifecycle.Part{Name: "flannel", Run: o.Run})
 	g.Start(lifecycle.Part{Name: "cni", Run: c.Run})
+	if !w.cfg.Disabled["dns"] {
+		g.Start(lifecycle.Part{Name: "dns", Run: func(ctx context.Context) error { return w.runDNS(ctx, c) }})
+	}
 	return nil
+}
+
+// runDNS serves the cluster's names on the pods' bridge, as soon as there is one.
+func (w *worker) runDNS(ctx context.Context, pods *cni.Server) error {
+	select {
+	case <-pods.Ready():
+	case <-ctx.Done():
+		return nil
+	}
+	network, _ := pods.Network()
+	ip, ok := netip.AddrFromSlice(w.cfg.DNSIP)
+	if !ok {
+		return lifecycle.Fatal(fmt.Errorf("the DNS address %s is not understood", w.cfg.DNSIP))
+	}
+	s, err := dns.New(w.api.dns, dns.Config{
+		BindAddresses: network.Gateways(), Domain: w.cfg.ClusterDomain, NodeName: w.cfg.NodeName, ClusterIP: ip.Unmap(),
+	})
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx)
 }
 
 func (w *worker) startKubelet(ctx context.Context, g *lifecycle.Group, endpoint string) error {

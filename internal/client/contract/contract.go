@@ -29,6 +29,7 @@ func Run(t *testing.T, c client.Interface) {
 		{"life of an object", lifeOfAnObject},
 		{"generated names", generatedNames},
 		{"conflicts", conflicts},
+		{"many writers", manyWriters},
 		{"preconditions", preconditions},
 		{"dry runs", dryRuns},
 		{"patches", patches},
@@ -155,6 +156,44 @@ func conflicts(t *testing.T, s *suite) {
 	other.UID = "11111111-2222-3333-4444-555555555555"
 	_, err = client.ConfigMaps.Update(s.ctx, s.c, other)
 	s.want(err, apierrors.IsConflict, "a conflict of uids")
+}
+
+func manyWriters(t *testing.T, s *suite) {
+	s.create(s.configMap("a", "n", "0"))
+	const writers, times = 8, 10
+	errs := make(chan error, writers)
+	for i := range writers {
+		go func() {
+			for range times {
+				var err error
+				if i%2 == 0 {
+					_, err = client.ConfigMaps.Modify(s.ctx, s.c, s.ns, "a", func(cm *corev1.ConfigMap) bool {
+						n := 0
+						fmt.Sscan(cm.Data["n"], &n)
+						cm.Data["n"] = fmt.Sprint(n + 1)
+						return true
+					})
+				} else {
+					// A patch that names no version is made again on the newest state by the server.
+					_, err = client.ConfigMaps.MergePatch(s.ctx, s.c, s.ns, "a", map[string]any{"data": map[string]string{fmt.Sprint("w", i): "x"}})
+				}
+				if err != nil {
+					errs <- err
+					return
+				}
+			}
+			errs <- nil
+		}()
+	}
+	for range writers {
+		if err := <-errs; err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := client.ConfigMaps.Get(s.ctx, s.c, s.ns, "a")
+	if err != nil || got.Data["n"] != fmt.Sprint(writers/2*times) || len(got.Data) != 1+writers/2 {
+		t.Fatalf("%v %v", got.Data, err)
+	}
 }
 
 func preconditions(t *testing.T, s *suite) {

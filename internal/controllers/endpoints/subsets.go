@@ -25,10 +25,7 @@ type entry struct {
 // subsets groups the pods' addresses so that ports with the very same addresses stand together, in an order that does
 // not depend on that of the pods.
 func subsets(svc *corev1.Service, pods []*corev1.Pod) []corev1.EndpointSubset {
-	family := corev1.IPv4Protocol
-	if len(svc.Spec.IPFamilies) > 0 {
-		family = svc.Spec.IPFamilies[0]
-	}
+	family := serving.Families(svc)[0]
 	byPort := map[corev1.EndpointPort][]entry{}
 	var none []entry // of a headless service without ports
 	for _, pod := range pods {

@@ -127,7 +127,7 @@ func (c *controller) reconcile(ctx context.Context, key object.Key) error {
 // groups are the endpoints wanted, by address family and by ports: pods may give one port name different numbers.
 func (c *controller) groups(svc *corev1.Service, pods []*corev1.Pod) []serving.Group {
 	var out []serving.Group
-	for _, family := range svc.Spec.IPFamilies {
+	for _, family := range serving.Families(svc) {
 		byPorts := map[string]int{}
 		first := len(out)
 		for _, pod := range pods {

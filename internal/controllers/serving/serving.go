@@ -188,5 +188,17 @@ func Hostname(s *corev1.Service, pod *corev1.Pod) string {
 	return ""
 }
 
+// Families are the address families of the service. A server that allots addresses has set them; for one that does not, they
+// are guessed.
+func Families(s *corev1.Service) []corev1.IPFamily {
+	if len(s.Spec.IPFamilies) > 0 {
+		return s.Spec.IPFamilies
+	}
+	if FamilyOf(s.Spec.ClusterIP) == corev1.IPv6Protocol {
+		return []corev1.IPFamily{corev1.IPv6Protocol}
+	}
+	return []corev1.IPFamily{corev1.IPv4Protocol}
+}
+
 // Headless says whether the service has no address of its own.
 func Headless(s *corev1.Service) bool { return s.Spec.ClusterIP == corev1.ClusterIPNone }

@@ -112,9 +112,9 @@ func hinted(ctx context.Context, save string) bool {
 }
 
 func legacyInUse(save string) bool {
-	names := "/proc/net/ip_tables_names"
+	names := "/proc/thread-self/net/ip_tables_names" // /proc/net is that of the process's first thread
 	if strings.HasPrefix(save, "ip6") {
-		names = "/proc/net/ip6_tables_names"
+		names = "/proc/thread-self/net/ip6_tables_names"
 	}
 	b, err := os.ReadFile(names)
 	return err == nil && len(b) > 0

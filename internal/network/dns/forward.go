@@ -38,7 +38,7 @@ type forwarder struct {
 	log   *slog.Logger
 	cache *cache
 	// own tells which addresses are this server's: a node that uses its own cluster's DNS would ask itself forever.
-	own func(netip.Addr) bool
+	own func(netip.AddrPort) bool
 
 	upstreams atomic.Pointer[[]*upstream]
 	flights   singleflight.Group
@@ -67,7 +67,7 @@ func (u *upstream) note(failed bool) {
 	}
 }
 
-func newForwarder(size int, own func(netip.Addr) bool, log *slog.Logger) *forwarder {
+func newForwarder(size int, own func(netip.AddrPort) bool, log *slog.Logger) *forwarder {
 	f := &forwarder{log: log, cache: newCache(size), own: own, slots: make(chan struct{}, maxForwards)}
 	f.upstreams.Store(&[]*upstream{})
 	return f
@@ -77,7 +77,7 @@ func newForwarder(size int, own func(netip.Addr) bool, log *slog.Logger) *forwar
 func (f *forwarder) use(addresses []string) {
 	var list []*upstream
 	for _, a := range addresses {
-		if host, err := netip.ParseAddrPort(a); err == nil && f.own(host.Addr()) {
+		if host, err := netip.ParseAddrPort(a); err == nil && f.own(host) {
 			f.log.Warn("a resolver of this node is the cluster's own DNS, leaving it out", "address", a)
 			continue
 		}

@@ -167,7 +167,7 @@ func (p *publisher) slice(node *corev1.Node, ready bool) *discoveryv1.EndpointSl
 		s.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID}}
 	}
 	for _, ip := range p.cfg.BindAddresses {
-		if ip.Is4() != p.cfg.ClusterIP.Is4() {
+		if ip.Is4() != p.cfg.ClusterIP.Is4() || ip.IsLoopback() { // nobody else could reach it
 			continue
 		}
 		if ip.Is6() {

@@ -46,8 +46,8 @@ func newServer(c client.Interface, cfg Config) *Server {
 		}
 		return cfg.BindAddresses
 	}}
-	s.forward = newForwarder(cfg.CacheSize, func(ip netip.Addr) bool {
-		return ip == cfg.ClusterIP || slices.Contains(cfg.BindAddresses, ip)
+	s.forward = newForwarder(cfg.CacheSize, func(a netip.AddrPort) bool {
+		return a.Addr() == cfg.ClusterIP || a.Port() == cfg.Port && slices.Contains(cfg.BindAddresses, a.Addr())
 	}, cfg.Log)
 	return s
 }

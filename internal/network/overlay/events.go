@@ -22,6 +22,7 @@ type kernelEvents struct {
 // loss is one thing that was taken away from an interface.
 type loss struct {
 	link  int
+	down  bool       // the interface itself was down, maybe only while it was being made
 	route *net.IPNet // the destination, of a route
 	neigh net.IP     // the address, of a neighbour or forwarding entry
 }
@@ -59,7 +60,7 @@ func (e *kernelEvents) read(ctx context.Context, links chan netlink.LinkUpdate, 
 			if !ok {
 				links = nil
 			} else if u.Header.Type == unix.RTM_DELLINK || u.Attrs().Flags&net.FlagUp == 0 {
-				e.note(loss{link: int(u.Index)}, false)
+				e.note(loss{link: int(u.Index), down: u.Header.Type != unix.RTM_DELLINK}, false)
 			}
 		case u, ok := <-addrs:
 			if !ok {
@@ -112,7 +113,11 @@ func (e *kernelEvents) concern(k *kernel) bool {
 func (k *kernel) needs(l loss) bool {
 	tunnel := k.backend.Type == BackendVXLAN && l.link == k.dev
 	if l.route == nil && l.neigh == nil {
-		return tunnel || l.link == k.uplink.index
+		if !tunnel && l.link != k.uplink.index {
+			return false
+		}
+		link, err := netlink.LinkByIndex(l.link)
+		return !l.down || err != nil || link.Attrs().Flags&net.FlagUp == 0
 	}
 	for _, p := range k.peers {
 		if k.tunnelled(p) != tunnel || !tunnel && l.link != k.uplink.index {

@@ -25,9 +25,9 @@ const RulesCheck = 5 * time.Minute
 type Config struct {
 	NodeName string
 	NetConf  NetConf
-	// Iface names the interface to the other nodes, by name or address; that of PublicIP or of the default route by default.
-	// IfaceRegex selects it by a pattern.
-	Iface, IfaceRegex string
+	// Ifaces name the interface to the other nodes, by name or address, and IfaceRegexes by patterns; the first
+	// that exists is used. Without, it is that of PublicIP or of the default route.
+	Ifaces, IfaceRegexes []string
 	// PublicIP is the address at which other nodes reach this one; the interface's by default.
 	PublicIP netip.Addr
 	// NoMasq leaves out the masquerade rules, NoForward those that let pods' packets be forwarded.
@@ -144,7 +144,7 @@ func (o *Overlay) Run(ctx context.Context) error {
 	if err := o.factory.WaitForSync(ctx); err != nil {
 		return ended(ctx, err)
 	}
-	up, err := findUplink(o.cfg.Iface, o.cfg.IfaceRegex, o.cfg.PublicIP)
+	up, err := findUplink(o.cfg.Ifaces, o.cfg.IfaceRegexes, o.cfg.PublicIP)
 	if err != nil {
 		return err
 	}

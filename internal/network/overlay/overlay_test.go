@@ -113,7 +113,7 @@ func start(t *testing.T, ns *nettest.NS, i int, b Backend) *kernel {
 	t.Helper()
 	var k *kernel
 	require.NoError(t, ns.Do(func() error {
-		up, err := findUplink("", "", netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", i+1)))
+		up, err := findUplink(nil, nil, netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", i+1)))
 		if err != nil {
 			return err
 		}

@@ -22,53 +22,76 @@ type uplink struct {
 // ErrNoUplink tells that no interface fits: --iface and --public-ip name one.
 var ErrNoUplink = errors.New("no interface for traffic between nodes")
 
-// findUplink picks the interface: the one named (by name or address), else the one that has the public address, else the one of the
-// default route.
-func findUplink(iface, ifaceRegex string, public netip.Addr) (uplink, error) {
+// findUplink picks the interface: the first one named (by name or address) or matched by a pattern, else the one that has the
+// public address, else the one of the default route.
+func findUplink(names, patterns []string, public netip.Addr) (uplink, error) {
+	all, err := interfaces()
+	if err != nil {
+		return uplink{}, err
+	}
+	fits, err := choices(names, patterns, public)
+	if err != nil {
+		return uplink{}, err
+	}
+	for _, fit := range fits {
+		for _, u := range all {
+			if !fit(&u) {
+				continue
+			}
+			if public.IsValid() && u.has(public) {
+				u.address = public
+			}
+			return u, nil
+		}
+	}
+	return uplink{}, fmt.Errorf("%w: interfaces %q, patterns %q, public address %v", ErrNoUplink, names, patterns, public)
+}
+
+// choices are the conditions to try one after another.
+func choices(names, patterns []string, public netip.Addr) ([]func(*uplink) bool, error) {
+	var out []func(*uplink) bool
+	for _, name := range names {
+		ip, err := netip.ParseAddr(name)
+		out = append(out, func(u *uplink) bool { return u.name == name || err == nil && u.has(ip) })
+	}
+	for _, p := range patterns {
+		form, err := regexp.Compile(p)
+		if err != nil {
+			return nil, fmt.Errorf("--iface-regex: %w", err)
+		}
+		out = append(out, func(u *uplink) bool { return form.MatchString(u.name) || form.MatchString(u.address.String()) })
+	}
+	switch {
+	case len(out) > 0:
+	case public.IsValid():
+		out = append(out, func(u *uplink) bool { return u.has(public) })
+	default:
+		routed, err := defaultRoute()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, func(u *uplink) bool { return u.index == routed })
+	}
+	return out, nil
+}
+
+// interfaces are those with an IPv4 address.
+func interfaces() ([]uplink, error) {
 	links, err := netlink.LinkList()
 	if err != nil {
-		return uplink{}, fmt.Errorf("interfaces: %w", err)
+		return nil, fmt.Errorf("interfaces: %w", err)
 	}
-	var form *regexp.Regexp
-	if ifaceRegex != "" {
-		if form, err = regexp.Compile(ifaceRegex); err != nil {
-			return uplink{}, fmt.Errorf("--iface-regex: %w", err)
-		}
-	}
-	routed := -1
-	if iface == "" && form == nil && !public.IsValid() {
-		if routed, err = defaultRoute(); err != nil {
-			return uplink{}, err
-		}
-	}
+	var out []uplink
 	for _, l := range links {
 		u, err := describe(l)
 		if err != nil {
-			return uplink{}, err
+			return nil, err
 		}
-		if len(u.networks) == 0 || !u.fits(iface, form, public, routed) {
-			continue
+		if len(u.networks) > 0 {
+			out = append(out, u)
 		}
-		if public.IsValid() && u.has(public) {
-			u.address = public
-		}
-		return u, nil
 	}
-	return uplink{}, fmt.Errorf("%w: iface %q, public address %v", ErrNoUplink, iface, public)
-}
-
-func (u *uplink) fits(iface string, form *regexp.Regexp, public netip.Addr, routed int) bool {
-	if iface != "" {
-		ip, err := netip.ParseAddr(iface)
-		return u.name == iface || err == nil && u.has(ip)
-	}
-	if form != nil {
-		return form.MatchString(u.name) || form.MatchString(u.address.String())
-	}
-	if public.IsValid() {
-		return u.has(public)
-	}
-	return u.index == routed
+	return out, nil
 }
 
 func (u *uplink) has(ip netip.Addr) bool {

@@ -60,6 +60,7 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: net.ParseIP(clientIP)}))
 	require.NoError(t, apply.Sysctl("net/ipv4/ip_forward", "1"))
 	require.NoError(t, apply.Sysctl("net/ipv4/conf/all/route_localnet", "1"))
+	require.NoError(t, apply.Sysctl("net/ipv4/icmp_ratelimit", "0")) // refusals are messages of ICMP
 	tools, err := apply.Detect(context.Background(), apply.IPv4)
 	require.NoError(t, err)
 	w.tables = newTable(tools, slog.Default())
@@ -377,4 +378,34 @@ func TestFlushesAreSeen(t *testing.T) {
 			w.full()
 		}
 	}
+}
+
+// TestLegacyTables runs where the kubelet's hint says that the node's rules are in the legacy tables.
+func TestLegacyTables(t *testing.T) {
+	nettest.Need(t)
+	if _, err := exec.LookPath("iptables-legacy"); err != nil {
+		t.Skip("no legacy tools")
+	}
+	require.NoError(t, exec.Command("iptables-legacy", "-t", "mangle", "-N", "KUBE-IPTABLES-HINT").Run())
+	defer func() {
+		require.NoError(t, exec.Command("iptables-legacy", "-t", "mangle", "-X", "KUBE-IPTABLES-HINT").Run())
+	}()
+	w := newWorld(t)
+	require.False(t, w.tables.tools.NFT)
+	sticky := func(s *corev1.Service) { s.Spec.SessionAffinity = corev1.ServiceAffinityClientIP }
+	w.update(service([]int{0, 1}, sticky))
+	w.expect(w.client, "tcp", nodeIP+":30080", "", "10.244.1.1")
+	w.update(service([]int{1}, nil))
+	w.expect(w.pods[0], "udp", clusterIP+":80", "pod1", podIP(0))
+	w.full(service([]int{1}, nil))
+	out, err := exec.Command("iptables-legacy-save", "-t", "nat").Output()
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(string(out), "-A PREROUTING "), "the jumps were not recognised")
+	w.update(state{key: serviceKey{"default", "web"}})
+	_, err = w.pods[0].Ask(net.Dialer{Timeout: 200 * time.Millisecond}, "tcp", clusterIP+":80")
+	require.Error(t, err)
+	require.NoError(t, Cleanup(context.Background()))
+	out, err = exec.Command("iptables-legacy-save").Output()
+	require.NoError(t, err)
+	require.NotContains(t, string(out), "KUBE-SERVICES")
 }

@@ -84,6 +84,7 @@ func dial(endpoint string) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithAuthority("localhost"),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: 5 * time.Second}),
+		grpc.WithChainUnaryInterceptor(bounded),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 			var d net.Dialer
@@ -93,4 +94,28 @@ func dial(endpoint string) (*grpc.ClientConn, error) {
 		return nil, fmt.Errorf("container runtime endpoint %q: %w", endpoint, err)
 	}
 	return conn, nil
+}
+
+// callTimeout bounds calls that need no longer than the runtime takes to think; making a sandbox includes its network.
+const (
+	callTimeout    = 2 * time.Minute
+	sandboxTimeout = 4 * time.Minute
+)
+
+// bounded gives calls without a deadline one, so that a runtime that hangs does not hold a pod for ever. Pulls, commands and stopping
+// containers take as long as they take.
+func bounded(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	limit := callTimeout
+	switch method[strings.LastIndexByte(method, '/')+1:] {
+	case "PullImage", "ExecSync", "StopContainer":
+		return call(ctx, method, req, reply, cc, opts...)
+	case "RunPodSandbox", "StopPodSandbox":
+		limit = sandboxTimeout
+	}
+	if _, has := ctx.Deadline(); has {
+		return call(ctx, method, req, reply, cc, opts...)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return call(ctx, method, req, reply, cc, opts...)
 }

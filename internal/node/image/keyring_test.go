@@ -64,20 +64,23 @@ func TestBadSecrets(t *testing.T) {
 	}
 }
 
-func TestNormalize(t *testing.T) {
-	for in, want := range map[string]string{
-		"busybox":             "docker.io/library/busybox:latest",
-		"foo:non-existent":    "docker.io/library/foo:non-existent",
-		"localhost:5000/a/b":  "localhost:5000/a/b:latest",
-		"registry.k8s.io/p:1": "registry.k8s.io/p:1",
-		"a@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855": "docker.io/library/a@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+func TestNames(t *testing.T) {
+	const digest = "@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	for in, want := range map[string][2]string{
+		"busybox":             {"busybox:latest", "docker.io/library/busybox:latest"},
+		"foo:non-existent":    {"foo:non-existent", "docker.io/library/foo:non-existent"},
+		"localhost:5000/a/b":  {"localhost:5000/a/b:latest", "localhost:5000/a/b:latest"},
+		"registry.k8s.io/p:1": {"registry.k8s.io/p:1", "registry.k8s.io/p:1"},
+		"a" + digest:          {"a" + digest, "docker.io/library/a" + digest},
 	} {
-		if got, err := Normalize(in); err != nil || got != want {
-			t.Errorf("%s: %s, %v; want %s", in, got, err, want)
+		tagged, err := WithTag(in)
+		full, err2 := FullName(in)
+		if err != nil || err2 != nil || tagged != want[0] || full != want[1] {
+			t.Errorf("%s: %s, %s, %v, %v; want %v", in, tagged, full, err, err2, want)
 		}
 	}
 	for _, bad := range []string{"", "example.test/UPPER", "a b", "http://x/y:z:z"} {
-		if got, err := Normalize(bad); err == nil {
+		if got, err := WithTag(bad); err == nil {
 			t.Errorf("%q became %s", bad, got)
 		}
 	}

@@ -101,7 +101,7 @@ type request struct {
 // EnsureImage makes an image present and gives the reference to run it by. container names who the events are about, handler
 // is the runtime handler of the pod (its RuntimeClass's, or empty).
 func (m *Manager) EnsureImage(ctx context.Context, pod *corev1.Pod, container, image string, policy corev1.PullPolicy, handler string) (string, error) {
-	name, err := Normalize(image)
+	name, err := WithTag(image)
 	if err != nil {
 		return "", m.fail(&request{pod: pod, container: container, image: image}, "InspectFailed", "InvalidImageName",
 			fmt.Sprintf("Failed to apply default image tag %q: %v", image, err))
@@ -134,14 +134,35 @@ func (m *Manager) EnsureImage(ctx context.Context, pod *corev1.Pod, container, i
 	}
 }
 
-// Normalize gives an image's full name: docker.io and library where the registry or the path are left
-// out, and the tag latest where there is neither tag nor digest.
-func Normalize(image string) (string, error) {
-	named, err := reference.ParseNormalizedNamed(image)
+// WithTag adds the tag latest to an image's name where it has neither tag nor digest. The rest is left as the user
+// wrote it, since runtimes also know images by their identity ("sha256:…").
+func WithTag(image string) (string, error) {
+	named, err := parse(image)
 	if err != nil {
-		return "", fmt.Errorf("couldn't parse image name %q: %w", image, err)
+		return "", err
+	}
+	if reference.IsNameOnly(named) {
+		return image + ":latest", nil
+	}
+	return image, nil
+}
+
+// FullName completes an image's name as registries know it: docker.io and library where the registry or the path are left
+// out, and the tag latest.
+func FullName(image string) (string, error) {
+	named, err := parse(image)
+	if err != nil {
+		return "", err
 	}
 	return reference.TagNameOnly(named).String(), nil
+}
+
+func parse(image string) (reference.Named, error) {
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't parse image name %q: %w", image, err)
+	}
+	return named, nil
 }
 
 // present ends a call for which nothing has to be pulled.
@@ -238,7 +259,11 @@ func (m *Manager) size(ctx context.Context, ref string) uint64 {
 
 // tryCredentials pulls with each of the fitting credentials until one does, or without any when there are none.
 func (m *Manager) tryCredentials(ctx context.Context, r *request) (string, error) {
-	creds := m.keyring(ctx, r).Lookup(r.spec.Image)
+	full, err := FullName(r.spec.Image)
+	if err != nil {
+		return "", err
+	}
+	creds := m.keyring(ctx, r).Lookup(full)
 	if len(creds) == 0 {
 		creds = []*rt.AuthConfig{nil}
 	}

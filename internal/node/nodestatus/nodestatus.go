@@ -71,6 +71,9 @@ type Manager struct {
 	runtime    string
 	onReady    func()
 
+	seen *corev1.Node // the newest that the server told; nil when nothing new was
+	lost bool         // the server told that it was deleted
+
 	node     *corev1.Node // as last written or read; only the run loop uses it
 	reported time.Time
 }
@@ -108,6 +111,42 @@ func (m *Manager) Kick() {
 	case m.kick <- struct{}{}:
 	default:
 	}
+}
+
+// Seen tells the server's version of the node, nil when it was deleted: what others changed of the status is set right, and
+// a node that was deleted registers again.
+func (m *Manager) Seen(n *corev1.Node) {
+	m.mu.Lock()
+	healthy := m.runtimeErr == nil && m.networkErr == nil
+	m.seen, m.lost = n, n == nil
+	m.mu.Unlock()
+	if n == nil || isReady(n) != healthy {
+		m.Kick()
+	}
+}
+
+// takeSeen takes over what the server told.
+func (m *Manager) takeSeen() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.lost:
+		m.node = nil
+	case m.seen != nil && m.node != nil && newer(m.seen, m.node):
+		m.node = m.seen
+	}
+	m.seen, m.lost = nil, false
+}
+
+// newer compares two versions of the node by resourceVersion, which is comparable (KEP-5504).
+func newer(a, b *corev1.Node) bool {
+	if a.UID != b.UID {
+		return true
+	}
+	if len(a.ResourceVersion) != len(b.ResourceVersion) {
+		return len(a.ResourceVersion) > len(b.ResourceVersion)
+	}
+	return a.ResourceVersion > b.ResourceVersion
 }
 
 // NetworkReady says why pods cannot have a network; nil when they can.
@@ -241,6 +280,7 @@ func (m *Manager) report(ctx context.Context) error {
 		}
 		return nil
 	}
+	m.takeSeen()
 	if m.node == nil {
 		if err := m.register(ctx); err != nil {
 			return err

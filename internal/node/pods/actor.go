@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/node/cri"
 	"hyperkube/internal/node/plan"
 )
@@ -166,10 +167,15 @@ func (m *Manager) refresh(p *pod) {
 	p.late = false
 	busy := p.active
 	p.mu.Unlock()
-	if busy && m.ctx.Err() == nil {
-		if _, err := m.look(m.ctx, p); err != nil {
-			m.log.Debug("status not refreshed", "pod", name(p.object()), "error", err)
-		}
+	if !busy || m.ctx.Err() != nil {
+		return
+	}
+	err := lifecycle.Guard(func() error {
+		_, err := m.look(m.ctx, p)
+		return err
+	})
+	if err != nil {
+		m.log.Debug("status not refreshed", "pod", name(p.object()), "error", err)
 	}
 }
 
@@ -202,7 +208,11 @@ func (m *Manager) work(p *pod) {
 
 // step does what the pod needs now, and says after which time it wants to be looked at again; 0 is not before something happens.
 func (m *Manager) step(ctx context.Context, p *pod) time.Duration {
-	again, err := m.stageStep(ctx, p)
+	var again time.Duration
+	err := lifecycle.Guard(func() (err error) {
+		again, err = m.stageStep(ctx, p)
+		return err
+	})
 	if err == nil {
 		p.retry = 0
 		return again

@@ -88,6 +88,7 @@ func (m *Manager) clean(ctx context.Context, p *pod) error {
 	if err := m.cfg.Volumes.Teardown(ctx, p.uid); err != nil {
 		return fmt.Errorf("unmount volumes: %w", err)
 	}
+	m.cfg.Users.Release(p.uid)
 	if m.cfg.Cgroups != nil {
 		if err := m.cfg.Cgroups.Remove(p.uid); err != nil {
 			return fmt.Errorf("remove cgroup: %w", err)

@@ -35,6 +35,7 @@ func (m *Manager) Orphans(ctx context.Context) error {
 	for _, uid := range dirs {
 		if !m.known(uid) {
 			errs = append(errs, m.cfg.Volumes.Teardown(ctx, uid))
+			m.cfg.Users.Release(uid)
 		}
 	}
 	if m.cfg.Cgroups != nil {

@@ -53,6 +53,12 @@ type Cgroups interface {
 	Pods() ([]types.UID, error)
 }
 
+// Users gives pods user IDs of their own.
+type Users interface {
+	Get(uid types.UID) (*rt.UserNamespace, error)
+	Release(uid types.UID)
+}
+
 // Events records what happens to pods.
 type Events interface {
 	Event(pod *corev1.Pod, container, eventType, reason, message string)
@@ -66,6 +72,7 @@ type Config struct {
 	Objects *objects.Cache
 	Images  Images
 	Cgroups Cgroups
+	Users   Users
 	Events  Events
 	Writer  *status.Writer
 	Node    *spec.Node

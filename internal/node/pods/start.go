@@ -34,18 +34,15 @@ func (m *Manager) createSandbox(ctx context.Context, obj *corev1.Pod, attempt ui
 }
 
 func (m *Manager) tryCreateSandbox(ctx context.Context, obj *corev1.Pod, attempt uint32) error {
-	parent := ""
-	if m.cfg.Cgroups != nil {
-		var err error
-		if parent, err = m.cfg.Cgroups.Ensure(obj); err != nil {
-			return fmt.Errorf("cgroup of the pod: %w", err)
-		}
+	at, err := m.place(obj)
+	if err != nil {
+		return err
 	}
 	handler, err := m.handler(ctx, obj)
 	if err != nil {
 		return err
 	}
-	cfg, warnings, err := spec.Sandbox(obj, attempt, m.cfg.Node, m.cfg.LogDir, parent)
+	cfg, warnings, err := spec.Sandbox(obj, attempt, m.cfg.Node, at)
 	if err != nil {
 		return err
 	}
@@ -118,12 +115,16 @@ func (m *Manager) tryStart(ctx context.Context, p *pod, obj *corev1.Pod, seen *c
 	}
 	restarts := nextRestart(seen, obj, c.Name)
 	last := seen.Newest(c.Name)
-	cfg, err := m.containerConfig(ctx, obj, seen, c, image, restarts)
+	at, err := m.place(obj)
+	if err != nil {
+		return fail("CreateContainerConfigError", err)
+	}
+	cfg, err := m.containerConfig(ctx, obj, seen, c, image, restarts, at.Users)
 	if err != nil {
 		return fail("CreateContainerConfigError", err)
 	}
 	sandbox := seen.ReadySandbox()
-	sandboxCfg, _, err := spec.Sandbox(obj, sandbox.GetMetadata().GetAttempt(), m.cfg.Node, m.cfg.LogDir, m.parent(obj))
+	sandboxCfg, _, err := spec.Sandbox(obj, sandbox.GetMetadata().GetAttempt(), m.cfg.Node, at)
 	if err != nil {
 		return fail("CreateContainerConfigError", err)
 	}
@@ -170,15 +171,19 @@ func (m *Manager) makeAndStart(ctx context.Context, p *pod, obj *corev1.Pod, c *
 	return made.ContainerId, nil
 }
 
-func (m *Manager) parent(obj *corev1.Pod) string {
-	if m.cfg.Cgroups == nil {
-		return ""
+// place makes the pod's cgroup and finds its users.
+func (m *Manager) place(obj *corev1.Pod) (spec.Place, error) {
+	at := spec.Place{LogRoot: m.cfg.LogDir}
+	var err error
+	if m.cfg.Cgroups != nil {
+		if at.CgroupParent, err = m.cfg.Cgroups.Ensure(obj); err != nil {
+			return at, fmt.Errorf("cgroup of the pod: %w", err)
+		}
 	}
-	parent, err := m.cfg.Cgroups.Ensure(obj)
-	if err != nil {
-		m.log.Warn("cgroup of the pod", "pod", name(obj), "error", err)
+	if h := obj.Spec.HostUsers; h != nil && !*h {
+		at.Users, err = m.cfg.Users.Get(obj.UID)
 	}
-	return parent
+	return at, err
 }
 
 func (m *Manager) image(ctx context.Context, obj *corev1.Pod, c *corev1.Container) (string, error) {
@@ -219,7 +224,7 @@ func (m *Manager) imageUser(ctx context.Context, image string) (uid *int64, user
 	return nil, resp.Image.Username, nil
 }
 
-func (m *Manager) containerConfig(ctx context.Context, obj *corev1.Pod, seen *cri.Pod, c *corev1.Container, image string, restarts int) (*rt.ContainerConfig, error) {
+func (m *Manager) containerConfig(ctx context.Context, obj *corev1.Pod, seen *cri.Pod, c *corev1.Container, image string, restarts int, users *rt.UserNamespace) (*rt.ContainerConfig, error) {
 	uid, username, err := m.imageUser(ctx, image)
 	if err != nil {
 		return nil, err
@@ -247,7 +252,7 @@ func (m *Manager) containerConfig(ctx context.Context, obj *corev1.Pod, seen *cr
 		return nil, err
 	}
 	in := spec.Container{Pod: obj, Container: c, Restarts: restarts, Env: vars, Mounts: mounts, Username: username,
-		Image: &rt.ImageSpec{Image: image, UserSpecifiedImage: c.Image}, Target: target(obj, seen, c.Name)}
+		Image: &rt.ImageSpec{Image: image, UserSpecifiedImage: c.Image}, Target: target(obj, seen, c.Name), Users: users}
 	return spec.ContainerConfig(in, m.cfg.Node)
 }
 

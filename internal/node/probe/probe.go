@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/node/cri"
 	"hyperkube/internal/node/spec"
 )
@@ -290,7 +291,12 @@ func (m *Manager) run(ctx context.Context, p *prober) {
 	pod, ip := t.pod, t.ip
 	m.mu.Unlock()
 	began := m.cfg.Now()
-	ok, text, err := check(ctx, p.spec, t.c, t.id, ip, m.cfg.Exec)
+	var ok bool
+	var text string
+	err := lifecycle.Guard(func() (err error) {
+		ok, text, err = check(ctx, p.spec, t.c, t.id, ip, m.cfg.Exec)
+		return err
+	})
 	if ctx.Err() != nil {
 		return
 	}
@@ -371,27 +377,4 @@ func (m *Manager) unschedule(p *prober) {
 	if p != nil && p.index >= 0 {
 		heap.Remove(&m.due, p.index)
 	}
-}
-
-// timers is a heap of probes by the time at which they are due.
-type timers []*prober
-
-func (t timers) Len() int           { return len(t) }
-func (t timers) Less(i, j int) bool { return t[i].when.Before(t[j].when) }
-func (t timers) Swap(i, j int) {
-	t[i], t[j] = t[j], t[i]
-	t[i].index, t[j].index = i, j
-}
-func (t *timers) Push(x any) {
-	p := x.(*prober)
-	p.index = len(*t)
-	*t = append(*t, p)
-}
-func (t *timers) Pop() any {
-	old := *t
-	p := old[len(old)-1]
-	p.index = -1
-	old[len(old)-1] = nil
-	*t = old[:len(old)-1]
-	return p
 }

@@ -28,7 +28,9 @@ func (t TLS) config() *tls.Config {
 
 // Serve answers on a listener until ctx ends. A TLS certificate makes it HTTPS.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, t *TLS) error {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 90 * time.Second}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 90 * time.Second,
+		// Requests end with ctx: streams and followed logs do not end by themselves.
+		BaseContext: func(net.Listener) context.Context { return ctx }}
 	if t != nil {
 		srv.TLSConfig = t.config()
 	}
@@ -39,7 +41,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, t *TLS) error {
 		grace, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if srv.Shutdown(grace) != nil {
-			_ = srv.Close() // streams do not end by themselves
+			_ = srv.Close()
 		}
 	}()
 	var err error

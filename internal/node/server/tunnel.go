@@ -67,7 +67,10 @@ func (s *server) tunnel(w http.ResponseWriter, r *http.Request, to string) {
 			}
 		}
 	}()
-	<-done
+	select {
+	case <-done:
+	case <-r.Context().Done():
+	}
 }
 
 // dialSPDY upgrades a connection to the runtime's streaming server. What it sent behind its answer is in the reader.

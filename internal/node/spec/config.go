@@ -11,8 +11,15 @@ import (
 	"hyperkube/internal/node/env"
 )
 
+// Place is where on the node a pod goes.
+type Place struct {
+	LogRoot      string
+	CgroupParent string
+	Users        *rt.UserNamespace // nil: the host's
+}
+
 // Sandbox gives the configuration of a pod's sandbox. attempt counts the sandboxes of the pod from 0.
-func Sandbox(pod *corev1.Pod, attempt uint32, n *Node, logRoot, cgroupParent string) (*rt.PodSandboxConfig, []Warning, error) {
+func Sandbox(pod *corev1.Pod, attempt uint32, n *Node, at Place) (*rt.PodSandboxConfig, []Warning, error) {
 	dns, warnings := DNS(pod, n)
 	cfg := &rt.PodSandboxConfig{
 		Metadata:    &rt.PodSandboxMetadata{Name: pod.Name, Namespace: pod.Namespace, Uid: string(pod.UID), Attempt: attempt},
@@ -27,9 +34,9 @@ func Sandbox(pod *corev1.Pod, attempt uint32, n *Node, logRoot, cgroupParent str
 		}
 		cfg.Hostname = hostname
 	}
-	cfg.LogDirectory = LogDir(logRoot, pod)
+	cfg.LogDirectory = LogDir(at.LogRoot, pod)
 	cfg.PortMappings = ports(pod)
-	linux, err := sandboxLinux(pod, n, cgroupParent)
+	linux, err := sandboxLinux(pod, n, at)
 	cfg.Linux = linux
 	return cfg, warnings, err
 }
@@ -64,8 +71,8 @@ func ports(pod *corev1.Pod) []*rt.PortMapping {
 	return out
 }
 
-func sandboxLinux(pod *corev1.Pod, n *Node, cgroupParent string) (*rt.LinuxPodSandboxConfig, error) {
-	sec := &rt.LinuxSandboxSecurityContext{NamespaceOptions: namespaces(pod), Privileged: anyPrivileged(pod),
+func sandboxLinux(pod *corev1.Pod, n *Node, at Place) (*rt.LinuxPodSandboxConfig, error) {
+	sec := &rt.LinuxSandboxSecurityContext{NamespaceOptions: namespaces(pod, at.Users), Privileged: anyPrivileged(pod),
 		Seccomp: &rt.SecurityProfile{ProfileType: rt.SecurityProfile_RuntimeDefault}}
 	sec.SupplementalGroups, sec.SupplementalGroupsPolicy = supplementalGroups(pod)
 	sysctls := map[string]string{}
@@ -77,7 +84,7 @@ func sandboxLinux(pod *corev1.Pod, n *Node, cgroupParent string) (*rt.LinuxPodSa
 		}
 	}
 	resources, overhead := podResources(pod, n)
-	return &rt.LinuxPodSandboxConfig{CgroupParent: cgroupParent, SecurityContext: sec, Sysctls: sysctls, Resources: resources, Overhead: overhead}, nil
+	return &rt.LinuxPodSandboxConfig{CgroupParent: at.CgroupParent, SecurityContext: sec, Sysctls: sysctls, Resources: resources, Overhead: overhead}, nil
 }
 
 func anyPrivileged(pod *corev1.Pod) bool {
@@ -100,6 +107,7 @@ type Container struct {
 	Env       []env.Var
 	Mounts    []*rt.Mount
 	Target    string // the container whose processes an ephemeral container sees
+	Users     *rt.UserNamespace
 }
 
 // ContainerConfig gives the configuration of a container.
@@ -136,13 +144,26 @@ func ContainerConfig(in Container, n *Node) (*rt.ContainerConfig, error) {
 		}
 		cfg.StopSignal = rt.Signal(sig)
 	}
-	sec, err := containerSecurity(in.Pod, c, n, in.Username)
+	sec, err := containerSecurity(in, n)
 	if err != nil {
 		return nil, err
 	}
 	if in.Target != "" {
 		sec.NamespaceOptions.Pid, sec.NamespaceOptions.TargetId = rt.NamespaceMode_TARGET, in.Target
 	}
+	mapUsers(cfg.Mounts, in.Users)
 	cfg.Linux = &rt.LinuxContainerConfig{Resources: Resources(in.Pod, c, n), SecurityContext: sec}
 	return cfg, nil
+}
+
+// mapUsers makes the owners of mounted files appear in the container's user namespace as they are on the host.
+func mapUsers(mounts []*rt.Mount, u *rt.UserNamespace) {
+	if u == nil {
+		return
+	}
+	for _, m := range mounts {
+		if m.Image == nil {
+			m.UidMappings, m.GidMappings = u.Uids, u.Gids
+		}
+	}
 }

@@ -60,8 +60,8 @@ func CheckNonRoot(pod *corev1.Pod, c *corev1.Container, uid *int64, name string)
 }
 
 // namespaces of a pod. A container without a pod-wide process namespace has its own.
-func namespaces(pod *corev1.Pod) *rt.NamespaceOption {
-	o := &rt.NamespaceOption{Network: rt.NamespaceMode_POD, Ipc: rt.NamespaceMode_POD, Pid: rt.NamespaceMode_CONTAINER}
+func namespaces(pod *corev1.Pod, users *rt.UserNamespace) *rt.NamespaceOption {
+	o := &rt.NamespaceOption{Network: rt.NamespaceMode_POD, Ipc: rt.NamespaceMode_POD, Pid: rt.NamespaceMode_CONTAINER, UsernsOptions: users}
 	if pod.Spec.HostNetwork {
 		o.Network = rt.NamespaceMode_NODE
 	}
@@ -171,12 +171,13 @@ func noNewPrivs(sc *corev1.SecurityContext) bool {
 	return sc.AllowPrivilegeEscalation != nil && !*sc.AllowPrivilegeEscalation
 }
 
-func containerSecurity(pod *corev1.Pod, c *corev1.Container, n *Node, username string) (*rt.LinuxContainerSecurityContext, error) {
-	sc := Effective(pod, c)
+func containerSecurity(in Container, n *Node) (*rt.LinuxContainerSecurityContext, error) {
+	pod := in.Pod
+	sc := Effective(pod, in.Container)
 	out := &rt.LinuxContainerSecurityContext{
 		Capabilities:     capabilities(sc.Capabilities),
 		Privileged:       sc.Privileged != nil && *sc.Privileged,
-		NamespaceOptions: namespaces(pod),
+		NamespaceOptions: namespaces(pod, in.Users),
 		SelinuxOptions:   selinux(sc.SELinuxOptions),
 		RunAsUser:        int64Value(sc.RunAsUser),
 		RunAsGroup:       int64Value(sc.RunAsGroup),
@@ -184,7 +185,7 @@ func containerSecurity(pod *corev1.Pod, c *corev1.Container, n *Node, username s
 		NoNewPrivs:       noNewPrivs(sc),
 	}
 	if out.RunAsUser == nil {
-		out.RunAsUsername = username
+		out.RunAsUsername = in.Username
 	}
 	out.SupplementalGroups, out.SupplementalGroupsPolicy = supplementalGroups(pod)
 	out.MaskedPaths, out.ReadonlyPaths = procPaths(sc)

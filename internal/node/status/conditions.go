@@ -2,6 +2,7 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -10,17 +11,31 @@ import (
 	"hyperkube/internal/node/spec"
 )
 
-// conditions sets those that the kubelet owns; those of others (readiness gates, DisruptionTarget) stay.
+// conditions sets those that the kubelet owns; those of others (readiness gates, DisruptionTarget) stay as the server has
+// them. PodScheduled is the scheduler's; of pods that no scheduler placed it is ours.
 func (g *generator) conditions(s *corev1.PodStatus) {
 	done := s.Phase == corev1.PodSucceeded
+	s.Conditions = slices.DeleteFunc(s.Conditions, func(c corev1.PodCondition) bool { return !ours(c.Type) })
 	g.set(s, g.sandboxCondition())
 	g.set(s, g.initialized(s, done))
 	ready := g.containersReady(s)
 	g.set(s, g.ready(s, ready))
 	g.set(s, ready)
-	if condition(s, corev1.PodScheduled) == nil {
+	if have := condition(&g.Pod.Status, corev1.PodScheduled); have != nil && have.Status == corev1.ConditionTrue {
+		s.Conditions = slices.DeleteFunc(s.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodScheduled })
+	} else {
 		g.set(s, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue})
 	}
+}
+
+// ours says whether the kubelet writes a condition. Those of others are not even repeated, lest a later change of
+// theirs be undone.
+func ours(t corev1.PodConditionType) bool {
+	switch t {
+	case corev1.PodReadyToStartContainers, corev1.PodInitialized, corev1.ContainersReady, corev1.PodReady, corev1.PodScheduled:
+		return true
+	}
+	return false
 }
 
 func (g *generator) sandboxCondition() corev1.PodCondition {

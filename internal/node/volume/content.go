@@ -214,25 +214,33 @@ func (c *collector) freshToken(k tokenKey) (Token, error) {
 	t, ok := c.st.tokens[k]
 	c.m.mu.Unlock()
 	now := c.m.cfg.Now()
-	if ok && now.Before(rotateAt(t)) {
-		return t, nil
+	if ok && now.Before(t.due()) {
+		return t.Token, nil
 	}
 	fresh, err := c.m.cfg.Tokens.Token(c.ctx, c.pod, k.audience, k.seconds)
 	if err != nil {
 		if ok && now.Before(t.Expires) {
-			return t, nil // still good; the next refresh tries again
+			t.retry = now.Add(tokenRetry) // still good
+			c.m.mu.Lock()
+			c.st.tokens[k] = t
+			c.m.mu.Unlock()
+			return t.Token, nil
 		}
 		return Token{}, fmt.Errorf("failed to fetch token: %w", err)
 	}
 	c.m.mu.Lock()
-	c.st.tokens[k] = fresh
+	c.st.tokens[k] = keptToken{Token: fresh}
 	c.m.mu.Unlock()
 	return fresh, nil
 }
 
+// tokenRetry is how long a token that could not be replaced goes on being used, and the least time between two tokens, whatever
+// the clocks of this node and of the server say.
+const tokenRetry = time.Minute
+
 // rotateAt is when 80 % of the token's life are over, or 24 hours.
 func rotateAt(t Token) time.Time {
-	life := t.Expires.Sub(t.Issued)
+	life := max(t.Expires.Sub(t.Issued), tokenRetry*10/8)
 	at := t.Issued.Add(life * 8 / 10)
 	if day := t.Issued.Add(24 * time.Hour); day.Before(at) {
 		return day

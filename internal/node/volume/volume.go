@@ -74,7 +74,21 @@ type Manager struct {
 type podVolumes struct {
 	paths  map[string]string // by volume
 	owned  map[string]bool   // emptyDirs whose ownership was set
-	tokens map[tokenKey]Token
+	tokens map[tokenKey]keptToken
+}
+
+// keptToken is a token and, when it could not be replaced, when to try again.
+type keptToken struct {
+	Token
+	retry time.Time
+}
+
+// due is when to replace it.
+func (t keptToken) due() time.Time {
+	if at := rotateAt(t.Token); at.After(t.retry) {
+		return at
+	}
+	return t.retry
 }
 
 type tokenKey struct {
@@ -100,7 +114,7 @@ func (m *Manager) state(uid types.UID) *podVolumes {
 	defer m.mu.Unlock()
 	p := m.pods[uid]
 	if p == nil {
-		p = &podVolumes{paths: map[string]string{}, owned: map[string]bool{}, tokens: map[tokenKey]Token{}}
+		p = &podVolumes{paths: map[string]string{}, owned: map[string]bool{}, tokens: map[tokenKey]keptToken{}}
 		m.pods[uid] = p
 	}
 	return p
@@ -212,7 +226,7 @@ func (m *Manager) NextRefresh(uid types.UID) time.Time {
 	var next time.Time
 	if p := m.pods[uid]; p != nil {
 		for _, t := range p.tokens {
-			if at := rotateAt(t); next.IsZero() || at.Before(next) {
+			if at := t.due(); next.IsZero() || at.Before(next) {
 				next = at
 			}
 		}

@@ -150,7 +150,7 @@ func (m *Managers) make(k *object.Kind, v *object.Version, sub string) (*managed
 		return managedfields.NewDefaultCRDFieldManager(types, c, c, c, gvk, k.Hub().GroupVersion, sub, reset)
 	}
 	types := m.builtin()
-	if _, err := types.ObjectToTyped(v.New()); err != nil {
+	if _, err := types.ObjectToTyped(empty(v)); err != nil {
 		types = managedfields.NewDeducedTypeConverter()
 	}
 	return managedfields.NewDefaultFieldManager(types, c, c, c, gvk, k.Hub().GroupVersion, sub, reset)

@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,6 +42,13 @@ func (a *API) Admin() client.Interface {
 // Start runs a server until the test ends. change may alter its configuration; without, everybody may do everything.
 func Start(t testing.TB, change func(*server.Config)) *API {
 	t.Helper()
+	api, _ := StartStoppable(t, change)
+	return api
+}
+
+// StartStoppable is Start with a function that stops the server early and waits for its end.
+func StartStoppable(t testing.TB, change func(*server.Config)) (*API, func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	member, err := etcd.Start(ctx, etcd.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -68,12 +76,13 @@ func Start(t testing.TB, change func(*server.Config)) *API {
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("the server ended with: %v", err)
 		}
 	})
+	t.Cleanup(stop)
 	select {
 	case <-s.Ready():
 	case err := <-done:
@@ -86,7 +95,7 @@ func Start(t testing.TB, change func(*server.Config)) *API {
 		Host:            "https://" + s.Addr().String(),
 		TLSClientConfig: rest.TLSClientConfig{CAData: pool},
 		QPS:             -1,
-	}}
+	}}, stop
 }
 
 // Certificate makes a certificate for 127.0.0.1 that vouches for itself, and its PEM.

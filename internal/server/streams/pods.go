@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"hyperkube/internal/client"
-	"hyperkube/internal/object"
 	"hyperkube/internal/server/request"
 )
 
@@ -52,8 +51,7 @@ func streamQuery(in, out, err, tty bool, command []string) url.Values {
 
 // options reads the options of a stream from the query.
 func (s *Streams) options(w http.ResponseWriter, r *http.Request, into runtime.Object) bool {
-	c := runtime.NewParameterCodec(object.Scheme())
-	if err := c.DecodeParameters(r.URL.Query(), corev1.SchemeGroupVersion, into); err != nil {
+	if err := readOptions(r.URL.Query(), into); err != nil {
 		s.Fail(w, r, apierrors.NewBadRequest(err.Error()))
 		return false
 	}

@@ -1,0 +1,138 @@
+package object
+
+import (
+	"strings"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// What the four kinds of RBAC share.
+
+func validateRules(list []rbacv1.PolicyRule, namespaced bool, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i, r := range list {
+		p := at.Index(i)
+		if len(r.Verbs) == 0 {
+			errs = append(errs, field.Required(p.Child("verbs"), "verbs must contain at least one value"))
+		}
+		if len(r.NonResourceURLs) > 0 {
+			if namespaced {
+				errs = append(errs, field.Invalid(p.Child("nonResourceURLs"), r.NonResourceURLs, "namespaced rules cannot apply to non-resource URLs"))
+			}
+			if len(r.APIGroups)+len(r.Resources)+len(r.ResourceNames) > 0 {
+				errs = append(errs, field.Invalid(p.Child("nonResourceURLs"), r.NonResourceURLs, "rules cannot apply to both regular resources and non-resource URLs"))
+			}
+			continue
+		}
+		if len(r.APIGroups) == 0 {
+			errs = append(errs, field.Required(p.Child("apiGroups"), "resource rules must supply at least one api group"))
+		}
+		if len(r.Resources) == 0 {
+			errs = append(errs, field.Required(p.Child("resources"), "resource rules must supply at least one resource"))
+		}
+	}
+	return errs
+}
+
+func defaultSubjects(list []rbacv1.Subject) {
+	for i := range list {
+		if s := &list[i]; s.APIGroup == "" && (s.Kind == rbacv1.UserKind || s.Kind == rbacv1.GroupKind) {
+			s.APIGroup = rbacv1.GroupName
+		}
+	}
+}
+
+func validateSubjects(list []rbacv1.Subject, namespaced bool, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i, s := range list {
+		p := at.Index(i)
+		if s.Name == "" {
+			errs = append(errs, field.Required(p.Child("name"), ""))
+		}
+		group := ""
+		switch s.Kind {
+		case rbacv1.ServiceAccountKind:
+			if s.Name != "" {
+				errs = append(errs, check(p.Child("name"), s.Name, nameIsSubdomain(s.Name, false))...)
+			}
+			if !namespaced && s.Namespace == "" {
+				errs = append(errs, field.Required(p.Child("namespace"), ""))
+			}
+		case rbacv1.UserKind, rbacv1.GroupKind:
+			group = rbacv1.GroupName
+		default:
+			errs = append(errs, field.NotSupported(p.Child("kind"), s.Kind, []string{rbacv1.ServiceAccountKind, rbacv1.UserKind, rbacv1.GroupKind}))
+			continue
+		}
+		if s.APIGroup != group {
+			errs = append(errs, field.NotSupported(p.Child("apiGroup"), s.APIGroup, []string{group}))
+		}
+	}
+	return errs
+}
+
+func validateRoleRef(r rbacv1.RoleRef, kinds ...string) field.ErrorList {
+	at := field.NewPath("roleRef")
+	var errs field.ErrorList
+	if r.APIGroup != rbacv1.GroupName {
+		errs = append(errs, field.NotSupported(at.Child("apiGroup"), r.APIGroup, []string{rbacv1.GroupName}))
+	}
+	errs = append(errs, oneOf(at.Child("kind"), r.Kind, kinds...)...)
+	if r.Name == "" {
+		return append(errs, field.Required(at.Child("name"), ""))
+	}
+	return append(errs, check(at.Child("name"), r.Name, nameIsSegment(r.Name, false))...)
+}
+
+func immutableRoleRef(ref, old rbacv1.RoleRef) field.ErrorList {
+	if ref == old {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(field.NewPath("roleRef"), ref, "cannot change roleRef")}
+}
+
+func validateAggregation(a *rbacv1.AggregationRule) field.ErrorList {
+	if a == nil {
+		return nil
+	}
+	at := field.NewPath("aggregationRule", "clusterRoleSelectors")
+	if len(a.ClusterRoleSelectors) == 0 {
+		return field.ErrorList{field.Required(at, "at least one clusterRoleSelector required if aggregationRule is non-nil")}
+	}
+	var errs field.ErrorList
+	for i := range a.ClusterRoleSelectors {
+		errs = append(errs, metavalidation.ValidateLabelSelector(&a.ClusterRoleSelectors[i], metavalidation.LabelSelectorValidationOptions{}, at.Index(i))...)
+	}
+	return errs
+}
+
+func bindingColumns(subjects string) []metav1.TableColumnDefinition {
+	return []metav1.TableColumnDefinition{
+		nameColumn(),
+		column("Role", "string", doc(rbacv1.RoleBinding{}.SwaggerDoc())["roleRef"]),
+		ageColumn(),
+		wide("Users", "string", subjects),
+		wide("Groups", "string", subjects),
+		wide("ServiceAccounts", "string", subjects),
+	}
+}
+
+func bindingCells(obj Object, ref rbacv1.RoleRef, subjects []rbacv1.Subject, now time.Time) []any {
+	var users, groups, accounts []string
+	for _, s := range subjects {
+		switch s.Kind {
+		case rbacv1.UserKind:
+			users = append(users, s.Name)
+		case rbacv1.GroupKind:
+			groups = append(groups, s.Name)
+		case rbacv1.ServiceAccountKind:
+			accounts = append(accounts, s.Namespace+"/"+s.Name)
+		}
+	}
+	return []any{obj.GetName(), ref.Kind + "/" + ref.Name, age(obj, now),
+		strings.Join(users, ", "), strings.Join(groups, ", "), strings.Join(accounts, ", ")}
+}

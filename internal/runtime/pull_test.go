@@ -1,0 +1,156 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"hyperkube/internal/node/image"
+	"hyperkube/internal/testenv"
+)
+
+// startRegistry serves a registry whose team/ needs a login.
+func startRegistry(t *testing.T) string {
+	t.Helper()
+	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		if strings.HasPrefix(r.URL.Path, "/v2/team/") && r.Method != http.MethodPost && r.Method != http.MethodPut && r.Method != http.MethodPatch && (user != "u" || password != "p") {
+			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+			http.Error(w, `{"errors":[{"code":"UNAUTHORIZED"}]}`, http.StatusUnauthorized)
+			return
+		}
+		inner.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return strings.TrimPrefix(s.URL, "http://")
+}
+
+// push uploads an image under the tag 1.
+func push(t *testing.T, host, repo string, img v1.Image) {
+	t.Helper()
+	send := func(method, path, mediaType string, body []byte, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+host+"/v2/"+repo+path, bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", mediaType)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusCreated {
+			t.Fatalf("%s %s: %s", method, path, resp.Status)
+		}
+	}
+	blob := func(data []byte, err error) {
+		t.Helper()
+		send(http.MethodPost, fmt.Sprintf("/blobs/uploads/?digest=sha256:%x", sha256.Sum256(data)), "application/octet-stream", data, err)
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range layers {
+		r, err := l.Compressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		blob(io.ReadAll(r))
+	}
+	blob(img.RawConfigFile())
+	manifest, err := img.RawManifest()
+	send(http.MethodPut, "/manifests/1", string(types.DockerManifestSchema2), manifest, err)
+}
+
+func TestPullsFromRegistries(t *testing.T) {
+	testenv.NeedRoot(t)
+	host := startRegistry(t)
+	img := ownImage(t)
+	for _, repo := range []string{"open/own", "team/own"} {
+		push(t, host, repo, img)
+	}
+	dir := shortDir(t)
+	// Another name leads to the same registry by its hosts.toml.
+	mirror := filepath.Join(dir, "certs.d", "mirror.test")
+	if err := os.MkdirAll(mirror, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(mirror, "hosts.toml"), fmt.Appendf(nil, "[host.'http://%s']\n", host), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	startDaemon(t, dir)
+	rs, is, closer := dial(t, testConfig(dir).Socket)
+	defer closer.Close()
+	right := &corev1.Secret{Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{
+		corev1.DockerConfigJsonKey: fmt.Appendf(nil, `{"auths": {%q: {"username": "u", "password": "p"}}}`, host)}}
+	m := image.New(image.Config{Images: is, Secrets: func(_ context.Context, p *corev1.Pod) ([]*corev1.Secret, error) {
+		return []*corev1.Secret{right}, nil
+	}})
+	pod := func(uid string, secrets ...corev1.LocalObjectReference) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: uid, UID: "uid"}, Spec: corev1.PodSpec{ImagePullSecrets: secrets}}
+	}
+	secret := corev1.LocalObjectReference{Name: "s"}
+	for _, c := range []struct {
+		pod    *corev1.Pod
+		image  string
+		reason string
+	}{
+		{pod("a"), host + "/open/own:1", ""},
+		{pod("b"), host + "/team/own:1", "ErrImagePull"},
+		{pod("c"), host + "/open/own:none", "ErrImagePull"},
+		{pod("d"), "mirror.test/open/own:1", ""},
+	} {
+		ref, err := m.EnsureImage(t.Context(), c.pod, "c", c.image, corev1.PullAlways, "")
+		var w *image.Waiting
+		errors.As(err, &w)
+		if (c.reason == "") != (err == nil) || w != nil && w.Reason != c.reason {
+			t.Errorf("%s: %q, %v; want reason %q", c.image, ref, err, c.reason)
+		}
+	}
+	// The login is there: the back-off is that of a pod, and this is another one.
+	p := pod("e", secret)
+	p.UID = "other"
+	ref, err := m.EnsureImage(t.Context(), p, "c", host+"/team/own:1", corev1.PullAlways, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := m.EnsureImage(t.Context(), p, "c", ref, corev1.PullNever, ""); err != nil || again != ref {
+		t.Errorf("by its identity %s: %s, %v", ref, again, err)
+	}
+	c, err := image.NewCollector(image.CollectorConfig{Runtime: rs, Images: is})
+	if err != nil {
+		t.Fatal(err)
+	}
+	freed, err := c.RemoveUnused(t.Context())
+	if err != nil || freed == 0 {
+		t.Errorf("removed %d bytes, %v", freed, err)
+	}
+	if _, err := m.EnsureImage(t.Context(), p, "c", DefaultPauseImage, corev1.PullNever, ""); err != nil {
+		t.Errorf("the pinned image was removed: %v", err)
+	}
+	if _, err := m.EnsureImage(t.Context(), p, "c", host+"/open/own:1", corev1.PullNever, ""); err == nil {
+		t.Error("an unused image is still there")
+	}
+}

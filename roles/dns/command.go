@@ -1,0 +1,166 @@
+// Package dns is the cluster's name server as a role of its own.
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"k8s.io/client-go/rest"
+
+	"hyperkube/internal/client"
+	"hyperkube/internal/health"
+	"hyperkube/internal/logging"
+	"hyperkube/internal/network/dns"
+)
+
+// Config of the role.
+type Config struct {
+	// REST reaches the API server.
+	REST *rest.Config
+	// DNS is the work.
+	DNS dns.Config
+	// HealthzAddress is where /healthz is served; empty serves nothing.
+	HealthzAddress string
+}
+
+// Role is a name server that runs by itself.
+type Role struct {
+	cfg Config
+	s   *dns.Server
+}
+
+// New makes the role.
+func New(cfg Config) (*Role, error) {
+	if cfg.REST == nil {
+		return nil, errors.New("dns: no API server: give --kubeconfig or --master")
+	}
+	c, err := client.NewREST(cfg.REST)
+	if err != nil {
+		return nil, err
+	}
+	s, err := dns.New(c, cfg.DNS)
+	return &Role{cfg, s}, err
+}
+
+// Run answers until ctx ends.
+func (r *Role) Run(ctx context.Context) error {
+	if r.cfg.HealthzAddress != "" {
+		l, err := net.Listen("tcp", r.cfg.HealthzAddress)
+		if err != nil {
+			return fmt.Errorf("healthz address: %w", err)
+		}
+		s := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: health.NewMux(nil, health.Check{Name: "dns", Func: r.check})}
+		defer s.Close()
+		go func() { _ = s.Serve(l) }() // it ends with the role
+	}
+	return r.s.Run(ctx)
+}
+
+func (r *Role) check(context.Context) error {
+	select {
+	case <-r.s.Ready():
+		return nil
+	default:
+		return errors.New("the objects of the cluster are not known yet")
+	}
+}
+
+// Command is the role's entry on the command line.
+func Command() *cli.Command {
+	return &cli.Command{
+		Name:     "dns",
+		Category: "Node",
+		Usage:    "answer for the names of Services and pods",
+		Flags:    append(flags(), logging.Flags()...),
+		Action: func(c *cli.Context) error {
+			logging.Setup(c.App.ErrWriter, c.Int("v"))
+			cfg, err := fromFlags(c)
+			if err != nil {
+				return err
+			}
+			r, err := New(cfg)
+			if err != nil {
+				return err
+			}
+			return r.Run(c.Context)
+		},
+	}
+}
+
+func flags() []cli.Flag {
+	const api, names, serving = "API server", "Names", "Serving"
+	str := func(category, name, value, usage string) cli.Flag {
+		return &cli.StringFlag{Category: category, Name: name, Value: value, Usage: usage}
+	}
+	return []cli.Flag{
+		str(api, "kubeconfig", "", "`FILE` that tells how to reach the API server and under which identity"),
+		str(api, "master", "", "`URL` of the API server, in place of the kubeconfig's"),
+		&cli.StringSliceFlag{Category: serving, Name: "bind-address", Required: true, Usage: "`ADDRESS` to answer at, UDP and TCP: the pod bridge's"},
+		&cli.IntFlag{Category: serving, Name: "port", Value: 53, Usage: "`PORT` to answer at"},
+		str(serving, "healthz-bind-address", "", "`ADDRESS` and port of the health check; empty serves none"),
+		str(names, "cluster-domain", "cluster.local", "`DOMAIN` of the cluster"),
+		str(names, "cluster-dns", "", "`ADDRESS` of the Service kube-system/kube-dns, under which this server is published; empty publishes nothing"),
+		str(names, "hostname-override", "", "`NAME` of the node; the machine's host name without"),
+		str(names, "resolv-conf", "/etc/resolv.conf", "`FILE` that names the resolvers of other names"),
+		&cli.StringSliceFlag{Category: names, Name: "upstream", Usage: "resolver `ADDRESS` in place of those of --resolv-conf"},
+	}
+}
+
+func fromFlags(c *cli.Context) (Config, error) {
+	port := c.Int("port")
+	if port < 1 || port > 65535 {
+		return Config{}, fmt.Errorf("--port: %d is not a port", port)
+	}
+	d := dns.Config{
+		Port: uint16(port), Domain: c.String("cluster-domain"), ResolvConf: c.String("resolv-conf"), Upstreams: c.StringSlice("upstream"),
+	}
+	for _, a := range c.StringSlice("bind-address") {
+		ip, err := netip.ParseAddr(a)
+		if err != nil {
+			return Config{}, fmt.Errorf("--bind-address: %w", err)
+		}
+		d.BindAddresses = append(d.BindAddresses, ip)
+	}
+	if a := c.String("cluster-dns"); a != "" {
+		ip, err := netip.ParseAddr(a)
+		if err != nil {
+			return Config{}, fmt.Errorf("--cluster-dns: %w", err)
+		}
+		d.ClusterIP, d.NodeName = ip, c.String("hostname-override")
+		if d.NodeName == "" {
+			if d.NodeName, err = os.Hostname(); err != nil {
+				return Config{}, fmt.Errorf("the machine's host name: %w", err)
+			}
+		}
+		d.NodeName = strings.ToLower(d.NodeName)
+	}
+	r, err := apiServer(c.String("kubeconfig"), c.String("master"))
+	return Config{REST: r, DNS: d, HealthzAddress: c.String("healthz-bind-address")}, err
+}
+
+// apiServer finds the API server: by kubeconfig, by its URL, or as a pod does.
+func apiServer(kubeconfig, master string) (*rest.Config, error) {
+	if kubeconfig != "" {
+		r, err := client.FromKubeconfig(kubeconfig)
+		if err == nil && master != "" {
+			r.Host = master
+		}
+		return r, err
+	}
+	if master != "" {
+		return &rest.Config{Host: master}, nil
+	}
+	r, err := rest.InClusterConfig()
+	if errors.Is(err, rest.ErrNotInCluster) {
+		return nil, errors.New("no API server: give --kubeconfig or --master")
+	}
+	return r, err
+}

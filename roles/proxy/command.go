@@ -1,0 +1,72 @@
+// Package proxy is the service proxy as a role of its own, under kube-proxy's flags and configuration file
+// (KubeProxyConfiguration, kubeproxy.config.k8s.io/v1alpha1). A flag that is given goes before what the file says of the same.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+	"k8s.io/client-go/rest"
+
+	"hyperkube/internal/client"
+	"hyperkube/internal/logging"
+	"hyperkube/internal/network/proxy"
+)
+
+// Config of the role.
+type Config struct {
+	// REST reaches the API server.
+	REST *rest.Config
+	// Proxy is the work.
+	Proxy proxy.Config
+}
+
+// Role is a proxy that runs by itself.
+type Role struct{ p *proxy.Proxy }
+
+// New makes the role. It changes nothing in the kernel.
+func New(cfg Config) (*Role, error) {
+	if cfg.REST == nil {
+		return nil, errors.New("kube-proxy: no API server: give --kubeconfig or --master")
+	}
+	c, err := client.NewREST(cfg.REST)
+	if err != nil {
+		return nil, err
+	}
+	p, err := proxy.New(c, cfg.Proxy)
+	return &Role{p}, err
+}
+
+// Run serves until ctx ends.
+func (r *Role) Run(ctx context.Context) error { return r.p.Run(ctx) }
+
+// Command is the role's entry on the command line.
+func Command() *cli.Command {
+	return &cli.Command{
+		Name:     "proxy",
+		Aliases:  []string{"kube-proxy"},
+		Category: "Node",
+		Usage:    "make Services work on this node",
+		Flags:    append(flags(), logging.Flags()...),
+		Action: func(c *cli.Context) error {
+			logging.Setup(c.App.ErrWriter, c.Int("v"))
+			if c.Bool("cleanup") {
+				if err := proxy.Cleanup(c.Context); err != nil {
+					return fmt.Errorf("cleanup: %w", err)
+				}
+				return nil
+			}
+			cfg, err := fromFlags(c)
+			if err != nil {
+				return err
+			}
+			r, err := New(cfg)
+			if err != nil {
+				return err
+			}
+			return r.Run(c.Context)
+		},
+	}
+}
