@@ -12,12 +12,22 @@ LDFLAGS := -s -w -X $(V).gitVersion=$(VERSION) -X $(V).gitMajor=1 -X $(V).gitMin
 
 export CGO_ENABLED := 0
 
-.PHONY: all build helpers setup test lint fix clean
+.PHONY: all build helpers setup up down image test lint fix clean
 
 all: build
 
 build: helpers
 	go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN) .
+
+up: build
+	$(BIN) up --detach
+	$(BIN) kubectl get cs,nodes
+
+down:
+	$(BIN) down
+
+image: build
+	go run ./scripts/image $(BIN) build/hyperkube-image.tar docker.io/library/hyperkube:$(VERSION)
 
 setup:
 	scripts/setup
@@ -28,7 +38,6 @@ helpers: setup
 lint:
 	scripts/verify-format
 	go vet ./...
-	go tool staticcheck ./...
 
 fix:
 	scripts/fix-format

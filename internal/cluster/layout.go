@@ -88,10 +88,11 @@ func (l Layout) lock() string            { return filepath.Join(l.Run, "lock") }
 // CgroupParent is the cgroup below which all pods of the node run.
 func (l Layout) CgroupParent() string { return "/hyperkube" + l.suffix() }
 
-// Create makes both directories, for root alone.
+// Create makes both directories, which only root can list.
 func (l Layout) Create() error {
 	for _, d := range []string{l.Data, l.Run} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
+		// Others may pass through but not look: pods with a user namespace of their own reach their volumes.
+		if err := os.MkdirAll(d, 0o711); err != nil {
 			return fmt.Errorf("making the directories of the node: %w", err)
 		}
 	}

@@ -1,16 +1,83 @@
 package object
 
 import (
+	"strings"
+	"time"
+
 	admissionregv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func mutatingAdmissionPolicyKind() *Kind {
+	type policy = admissionregv1.MutatingAdmissionPolicy
+	spec := doc(admissionregv1.MutatingAdmissionPolicySpec{}.SwaggerDoc())
 	return &Kind{
-		Versions:      []Version{version[admissionregv1.MutatingAdmissionPolicy, admissionregv1.MutatingAdmissionPolicyList](admissionregv1.SchemeGroupVersion, "MutatingAdmissionPolicy")},
+		Versions: []Version{version[policy, admissionregv1.MutatingAdmissionPolicyList](
+			admissionregv1.SchemeGroupVersion, "MutatingAdmissionPolicy")},
 		Resource:      "mutatingadmissionpolicies",
 		Singular:      "mutatingadmissionpolicy",
 		Categories:    []string{"api-extensions"},
 		Scope:         Cluster,
 		StoragePrefix: "mutatingadmissionpolicies",
+		Strategy: rules[*policy]{
+			Default: func(p *policy) {
+				setDefaultPtr(&p.Spec.FailurePolicy, admissionregv1.Fail)
+				defaultMatch(p.Spec.MatchConstraints)
+			},
+			PrepareCreate: func(p *policy) { firstGeneration(p) },
+			PrepareUpdate: func(p, old *policy) { nextGeneration(p, old, p.Spec, old.Spec) },
+			Validate:      func(p *policy) field.ErrorList { return validateMutatingPolicy(&p.Spec) },
+		}.full(Cluster, nameIsSubdomain),
+		Columns: []metav1.TableColumnDefinition{
+			nameColumn(),
+			column("Mutations", "integer", spec["mutations"]),
+			column("ParamKind", "string", spec["paramKind"]),
+			ageColumn(),
+		},
+		Cells: cells(func(p *policy, now time.Time) []any {
+			return []any{p.Name, int64(len(p.Spec.Mutations)), paramKindText(p.Spec.ParamKind), age(p, now)}
+		}),
 	}
+}
+
+func validateMutatingPolicy(s *admissionregv1.MutatingAdmissionPolicySpec) field.ErrorList {
+	errs := requiredOneOf(specPath.Child("failurePolicy"), deref(s.FailurePolicy, ""), admissionregv1.Fail, admissionregv1.Ignore)
+	errs = append(errs, requiredOneOf(specPath.Child("reinvocationPolicy"), s.ReinvocationPolicy,
+		admissionregv1.IfNeededReinvocationPolicy, admissionregv1.NeverReinvocationPolicy)...)
+	errs = append(errs, validateParamKind(s.ParamKind, specPath.Child("paramKind"))...)
+	errs = append(errs, validateConstraints(s.MatchConstraints, specPath.Child("matchConstraints"))...)
+	errs = append(errs, validateMatchConditions(s.MatchConditions, specPath.Child("matchConditions"))...)
+	errs = append(errs, validateVariables(s.Variables, specPath.Child("variables"))...)
+	if len(s.Mutations) == 0 {
+		errs = append(errs, field.Required(specPath.Child("mutations"), "mutations must contain at least one item"))
+	}
+	for i := range s.Mutations {
+		errs = append(errs, validateMutation(&s.Mutations[i], specPath.Child("mutations").Index(i))...)
+	}
+	return errs
+}
+
+func validateMutation(m *admissionregv1.Mutation, at *field.Path) field.ErrorList {
+	errs := requiredOneOf(at.Child("patchType"), m.PatchType, admissionregv1.PatchTypeApplyConfiguration, admissionregv1.PatchTypeJSONPatch)
+	needs := func(name string, wanted, given bool, expression string) {
+		switch {
+		case wanted && !given:
+			errs = append(errs, field.Required(at.Child(name), "must be specified when patchType is "+string(m.PatchType)))
+		case !wanted && given:
+			errs = append(errs, field.Invalid(at.Child(name), expression, "must not be specified when patchType is "+string(m.PatchType)))
+		case wanted && strings.TrimSpace(expression) == "":
+			errs = append(errs, field.Required(at.Child(name, "expression"), "expression is not specified"))
+		}
+	}
+	apply, patch := "", ""
+	if m.ApplyConfiguration != nil {
+		apply = m.ApplyConfiguration.Expression
+	}
+	if m.JSONPatch != nil {
+		patch = m.JSONPatch.Expression
+	}
+	needs("applyConfiguration", m.PatchType == admissionregv1.PatchTypeApplyConfiguration, m.ApplyConfiguration != nil, apply)
+	needs("jsonPatch", m.PatchType == admissionregv1.PatchTypeJSONPatch, m.JSONPatch != nil, patch)
+	return errs
 }

@@ -107,7 +107,6 @@ func TestSlowStart(t *testing.T) {
 
 func TestNamePrefix(t *testing.T) {
 	require.Equal(t, "web-", namePrefix("web"))
-	require.Equal(t, strings.Repeat("a", 253)+"", namePrefix(strings.Repeat("a", 253)))
 }
 
 func TestWatcher(t *testing.T) {
