@@ -1,20 +1,62 @@
 package object
 
 import (
+	"slices"
+
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
+
+type crd = apiextensionsv1.CustomResourceDefinition
 
 func customResourceDefinitionKind() *Kind {
 	return &Kind{
-		Versions:      []Version{version[apiextensionsv1.CustomResourceDefinition, apiextensionsv1.CustomResourceDefinitionList](apiextensionsv1.SchemeGroupVersion, "CustomResourceDefinition")},
+		Versions: []Version{version[crd, apiextensionsv1.CustomResourceDefinitionList](
+			apiextensionsv1.SchemeGroupVersion, "CustomResourceDefinition")},
 		Resource:      "customresourcedefinitions",
 		Singular:      "customresourcedefinition",
 		ShortNames:    []string{"crd", "crds"},
 		Categories:    []string{"api-extensions"},
 		Scope:         Cluster,
 		StoragePrefix: "apiextensions.k8s.io/customresourcedefinitions",
-		Subresources: []Subresource{
-			writes("status", rules[*apiextensionsv1.CustomResourceDefinition]{}),
-		},
+		Strategy: rules[*crd]{
+			Default: func(c *crd) {
+				apiextensionsv1.SetDefaults_CustomResourceDefinition(c)
+				apiextensionsv1.SetDefaults_CustomResourceDefinitionSpec(&c.Spec)
+				if w := c.Spec.Conversion; w != nil && w.Webhook != nil && w.Webhook.ClientConfig != nil && w.Webhook.ClientConfig.Service != nil {
+					apiextensionsv1.SetDefaults_ServiceReference(w.Webhook.ClientConfig.Service)
+				}
+			},
+			PrepareCreate: func(c *crd) {
+				c.Status = apiextensionsv1.CustomResourceDefinitionStatus{}
+				firstGeneration(c)
+				noteStorageVersion(c)
+			},
+			PrepareUpdate: func(c, old *crd) {
+				c.Status = *old.Status.DeepCopy()
+				nextGeneration(c, old, c.Spec, old.Spec)
+				noteStorageVersion(c)
+			},
+			Validate:       validateCRD,
+			ValidateUpdate: validateCRDUpdate,
+		}.full(Cluster, nameIsSubdomain),
+		Subresources: []Subresource{writes("status", rules[*crd]{
+			PrepareUpdate: func(c, old *crd) {
+				metav1.ResetObjectMetaForStatus(c, old)
+				c.Spec = *old.Spec.DeepCopy()
+			},
+			ValidateUpdate: func(c, _ *crd) field.ErrorList { return validateStoredVersions(c) },
+		})},
+	}
+}
+
+// noteStorageVersion remembers every version in which objects have ever been stored: such a version may only
+// leave the definition after its objects were stored anew.
+func noteStorageVersion(c *crd) {
+	for _, v := range c.Spec.Versions {
+		if v.Storage && !slices.Contains(c.Status.StoredVersions, v.Name) {
+			c.Status.StoredVersions = append(c.Status.StoredVersions, v.Name)
+		}
 	}
 }

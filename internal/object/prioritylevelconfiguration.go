@@ -1,18 +1,148 @@
 package object
 
 import (
+	"fmt"
+	"time"
+
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func priorityLevelConfigurationKind() *Kind {
+	type level = flowcontrolv1.PriorityLevelConfiguration
 	return &Kind{
-		Versions:      []Version{version[flowcontrolv1.PriorityLevelConfiguration, flowcontrolv1.PriorityLevelConfigurationList](flowcontrolv1.SchemeGroupVersion, "PriorityLevelConfiguration")},
+		Versions: []Version{version[level, flowcontrolv1.PriorityLevelConfigurationList](
+			flowcontrolv1.SchemeGroupVersion, "PriorityLevelConfiguration")},
 		Resource:      "prioritylevelconfigurations",
 		Singular:      "prioritylevelconfiguration",
 		Scope:         Cluster,
 		StoragePrefix: "prioritylevelconfigurations",
-		Subresources: []Subresource{
-			writes("status", rules[*flowcontrolv1.PriorityLevelConfiguration]{}),
+		Strategy: rules[*level]{
+			Default: defaultPriorityLevel,
+			PrepareCreate: func(p *level) {
+				p.Status = flowcontrolv1.PriorityLevelConfigurationStatus{}
+				firstGeneration(p)
+			},
+			PrepareUpdate: func(p, old *level) {
+				p.Status = *old.Status.DeepCopy()
+				nextGeneration(p, old, p.Spec, old.Spec)
+			},
+			Validate: validatePriorityLevel,
+		}.full(Cluster, nameIsSubdomain),
+		Subresources: []Subresource{writes("status", rules[*level]{
+			PrepareUpdate: func(p, old *level) {
+				p.Spec = *old.Spec.DeepCopy()
+				metav1.ResetObjectMetaForStatus(p, old)
+			},
+		})},
+		Columns: []metav1.TableColumnDefinition{
+			nameColumn(),
+			column("Type", "string", doc(flowcontrolv1.PriorityLevelConfigurationSpec{}.SwaggerDoc())["type"]),
+			column("NominalConcurrencyShares", "string", doc(flowcontrolv1.LimitedPriorityLevelConfiguration{}.SwaggerDoc())["nominalConcurrencyShares"]),
+			column("Queues", "string", doc(flowcontrolv1.QueuingConfiguration{}.SwaggerDoc())["queues"]),
+			column("HandSize", "string", doc(flowcontrolv1.QueuingConfiguration{}.SwaggerDoc())["handSize"]),
+			column("QueueLengthLimit", "string", doc(flowcontrolv1.QueuingConfiguration{}.SwaggerDoc())["queueLengthLimit"]),
+			ageColumn(),
 		},
+		Cells: cells(func(p *level, now time.Time) []any {
+			var shares, queues, hand, length any = none, none, none, none
+			if l := p.Spec.Limited; l != nil {
+				shares = int64(deref(l.NominalConcurrencyShares, 0))
+				if q := l.LimitResponse.Queuing; q != nil {
+					queues, hand, length = int64(q.Queues), int64(q.HandSize), int64(q.QueueLengthLimit)
+				}
+			}
+			return []any{p.Name, string(p.Spec.Type), shares, queues, hand, length, age(p, now)}
+		}),
 	}
+}
+
+func defaultPriorityLevel(p *flowcontrolv1.PriorityLevelConfiguration) {
+	if p.Spec.Type == flowcontrolv1.PriorityLevelEnablementExempt {
+		setDefaultPtr(&p.Spec.Exempt, flowcontrolv1.ExemptPriorityLevelConfiguration{})
+	}
+	if e := p.Spec.Exempt; e != nil {
+		setDefaultPtr(&e.NominalConcurrencyShares, 0)
+		setDefaultPtr(&e.LendablePercent, 0)
+	}
+	l := p.Spec.Limited
+	if l == nil {
+		return
+	}
+	setDefaultPtr(&l.NominalConcurrencyShares, 30)
+	setDefaultPtr(&l.LendablePercent, 0)
+	if q := l.LimitResponse.Queuing; q != nil {
+		setDefault(&q.Queues, 64)
+		setDefault(&q.HandSize, 8)
+		setDefault(&q.QueueLengthLimit, 50)
+	}
+}
+
+func validatePriorityLevel(p *flowcontrolv1.PriorityLevelConfiguration) field.ErrorList {
+	s := &p.Spec
+	errs := oneOf(specPath.Child("type"), s.Type, flowcontrolv1.PriorityLevelEnablementExempt, flowcontrolv1.PriorityLevelEnablementLimited)
+	exempt := p.Name == flowcontrolv1.PriorityLevelConfigurationNameExempt
+	if exempt != (s.Type == flowcontrolv1.PriorityLevelEnablementExempt) {
+		errs = append(errs, field.Invalid(specPath.Child("type"), s.Type, "type must be 'Exempt' if and only if `name` is 'exempt'"))
+	}
+	switch s.Type {
+	case flowcontrolv1.PriorityLevelEnablementExempt:
+		if s.Limited != nil {
+			errs = append(errs, field.Forbidden(specPath.Child("limited"), "must be nil if the type is not Limited"))
+		}
+	case flowcontrolv1.PriorityLevelEnablementLimited:
+		if s.Limited == nil {
+			return append(errs, field.Required(specPath.Child("limited"), "must not be empty when type is Limited"))
+		}
+		errs = append(errs, validateLimited(s.Limited, specPath.Child("limited"))...)
+	}
+	return errs
+}
+
+func validateLimited(l *flowcontrolv1.LimitedPriorityLevelConfiguration, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if n := deref(l.NominalConcurrencyShares, 0); n < 0 {
+		errs = append(errs, field.Invalid(at.Child("nominalConcurrencyShares"), n, "must be a non-negative integer"))
+	}
+	if n := deref(l.LendablePercent, 0); n < 0 || n > 100 {
+		errs = append(errs, field.Invalid(at.Child("lendablePercent"), n, "must be between 0 and 100, inclusive"))
+	}
+	if n := l.BorrowingLimitPercent; n != nil && *n < 0 {
+		errs = append(errs, field.Invalid(at.Child("borrowingLimitPercent"), *n, "if specified, must be a non-negative integer"))
+	}
+	p, r := at.Child("limitResponse"), &l.LimitResponse
+	switch r.Type {
+	case flowcontrolv1.LimitResponseTypeReject:
+		if r.Queuing != nil {
+			errs = append(errs, field.Forbidden(p.Child("queuing"), "must be nil if limited.limitResponse.type is not Limited"))
+		}
+	case flowcontrolv1.LimitResponseTypeQueue:
+		if r.Queuing == nil {
+			return append(errs, field.Required(p.Child("queuing"), "must not be empty if limited.limitResponse.type is Limited"))
+		}
+		errs = append(errs, validateQueuing(r.Queuing, p.Child("queuing"))...)
+	default:
+		errs = append(errs, field.NotSupported(p.Child("type"), r.Type,
+			[]flowcontrolv1.LimitResponseType{flowcontrolv1.LimitResponseTypeQueue, flowcontrolv1.LimitResponseTypeReject}))
+	}
+	return errs
+}
+
+func validateQueuing(q *flowcontrolv1.QueuingConfiguration, at *field.Path) field.ErrorList {
+	const maxQueues = 10 * 1000 * 1000
+	var errs field.ErrorList
+	for name, n := range map[string]int32{"queues": q.Queues, "handSize": q.HandSize, "queueLengthLimit": q.QueueLengthLimit} {
+		if n <= 0 {
+			errs = append(errs, field.Invalid(at.Child(name), n, "must be positive"))
+		}
+	}
+	if q.Queues > maxQueues {
+		errs = append(errs, field.Invalid(at.Child("queues"), q.Queues, fmt.Sprintf("must not be greater than %d", maxQueues)))
+	}
+	if q.HandSize > q.Queues {
+		errs = append(errs, field.Invalid(at.Child("handSize"), q.HandSize,
+			fmt.Sprintf("should not be greater than queues (%d)", q.Queues)))
+	}
+	return errs
 }

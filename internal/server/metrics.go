@@ -147,6 +147,9 @@ func (m *metrics) longRunning(ctx context.Context, req *request.Request) (contex
 	m.long.next++
 	id := m.long.next
 	m.long.open[id] = openRequest{keyOf(req), cancel}
+	if m.s.stopping.Load() {
+		cancel()
+	}
 	return ctx, func() {
 		cancel()
 		m.long.mu.Lock()

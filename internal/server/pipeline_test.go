@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -193,31 +194,38 @@ func TestShutdownAnswersWhatIsInFlight(t *testing.T) {
 		})}
 	})
 	w := newWeb(t, api.REST)
-	watching := make(chan []byte, 1)
-	go func() {
-		_, body := w.do("GET", cmPath+"?watch=1", "")
-		watching <- body
-	}()
+	open := func(path string) *http.Response {
+		res, err := w.h.Get(w.host + path)
+		if err != nil {
+			t.Error(err)
+			return &http.Response{Body: http.NoBody}
+		}
+		return res
+	}
+	watching := open(cmPath + "?watch=1")
 	type answer struct {
 		code int
-		body []byte
+		body string
 	}
 	slow := make(chan answer, 1)
 	go func() {
-		res, body := w.do("GET", "/slow", "")
-		slow <- answer{res.StatusCode, body}
+		res := open("/slow")
+		body, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		slow <- answer{res.StatusCode, string(body)}
 	}()
 	<-enter
 	stopped := make(chan struct{})
 	go func() { stop(); close(stopped) }()
-	<-watching // a watch ends at once
+	_, _ = io.Copy(io.Discard, watching.Body) // a watch ends at once
+	watching.Body.Close()
 	select {
 	case <-stopped:
 		t.Error("the server did not wait")
 	default:
 	}
 	close(leave)
-	if a := <-slow; a.code != 200 || string(a.body) != "done" {
+	if a := <-slow; a.code != 200 || a.body != "done" {
 		t.Errorf("%d %s", a.code, a.body)
 	}
 	<-stopped

@@ -19,7 +19,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	certv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 
@@ -105,21 +104,6 @@ func request(t *testing.T, subject pkix.Name, ips ...net.IP) []byte {
 }
 
 func certificates(t *testing.T, c *cluster) {
-	// What upstream leaves to people has to be allowed first.
-	grant := func(name string, subject rbacv1.Subject, rule rbacv1.PolicyRule) {
-		_, err := client.ClusterRoles.Create(c.ctx, c.admin, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{rule}})
-		require.NoError(t, err)
-		_, err = client.ClusterRoleBindings.Create(c.ctx, c.admin, &rbacv1.ClusterRoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: name}, Subjects: []rbacv1.Subject{subject},
-			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
-		})
-		require.NoError(t, err)
-	}
-	grant("self-server", rbacv1.Subject{Kind: "Group", APIGroup: rbacv1.GroupName, Name: user.NodesGroup},
-		rbacv1.PolicyRule{APIGroups: []string{certv1.GroupName}, Resources: []string{"certificatesigningrequests/selfnodeserver"}, Verbs: []string{"create"}})
-	grant("approve-serving", rbacv1.Subject{Kind: "ServiceAccount", Namespace: metav1.NamespaceSystem, Name: "certificate-controller"},
-		rbacv1.PolicyRule{APIGroups: []string{certv1.GroupName}, Resources: []string{"signers"}, ResourceNames: []string{certv1.KubeletServingSignerName}, Verbs: []string{"approve"}})
-
 	c.node(t, "n1", nil)
 	_, err := client.Nodes.Modify(c.ctx, c.admin, "", "n1", func(n *corev1.Node) bool {
 		n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.7"}, {Type: corev1.NodeHostName, Address: "n1"}}

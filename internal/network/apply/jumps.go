@@ -77,3 +77,26 @@ func Chains(saved []byte) []string {
 	}
 	return out
 }
+
+// Rules gives the rules of each user-defined chain in saved, the output of iptables-save for one table, without "-A" and the chain's
+// name. Chains without rules are there too.
+func Rules(saved []byte) map[string][]string {
+	out := map[string][]string{}
+	for _, line := range strings.Split(string(saved), "\n") {
+		if name, ok := strings.CutPrefix(line, ":"); ok {
+			if fields := strings.Fields(name); len(fields) > 1 && fields[1] == "-" {
+				out[fields[0]] = nil
+			}
+			continue
+		}
+		rule, ok := strings.CutPrefix(line, "-A ")
+		if !ok {
+			continue
+		}
+		chain, rule, _ := strings.Cut(rule, " ")
+		if rules, ok := out[chain]; ok {
+			out[chain] = append(rules, rule)
+		}
+	}
+	return out
+}

@@ -151,11 +151,11 @@ func (c *Config) Static() map[Chain][]string {
 		masquerade += " --random-fully"
 	}
 	rules := map[Chain][]string{
-		natMark: {"-j MARK --or-mark " + c.mark()},
+		natMark: {"-j MARK --set-xmark " + mark},
 		natPostrouting: {
 			"-m mark ! --mark " + mark + " -j RETURN",
 			// Or the packet would be masqueraded again if it came by here a second time, out of a tunnel.
-			"-j MARK --xor-mark " + c.mark(),
+			"-j MARK --set-xmark " + c.mark() + "/0x0",
 			masquerade,
 		},
 		filterForward: {
@@ -172,7 +172,7 @@ func (c *Config) Static() map[Chain][]string {
 		rules[filterForward] = append([]string{"-m conntrack --ctstate INVALID -j DROP"}, rules[filterForward]...)
 	}
 	if !c.IPv6 {
-		rules[filterLocalnet] = []string{`-m comment --comment "block incoming localnet connections" -d 127.0.0.0/8 ! -s 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP`}
+		rules[filterLocalnet] = []string{`! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "block incoming localnet connections" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP`}
 	}
 	return rules
 }
@@ -187,14 +187,14 @@ func (c *Config) nodePortJumps() []string {
 		if c.IPv6 || !c.LocalhostNodePorts {
 			except = "! -d " + c.loopback() + " "
 		}
-		return []string{note + "-m addrtype --dst-type LOCAL " + except + "-j " + NatNodePorts.Name}
+		return []string{except + note + "-m addrtype --dst-type LOCAL -j " + NatNodePorts.Name}
 	}
 	var out []string
 	for _, ip := range c.NodePortIPs {
 		if ip.IsLoopback() && (c.IPv6 || !c.LocalhostNodePorts) {
 			continue
 		}
-		out = append(out, note+"-d "+single(ip)+" -j "+NatNodePorts.Name)
+		out = append(out, "-d "+single(ip)+" "+note+"-j "+NatNodePorts.Name)
 	}
 	return out
 }

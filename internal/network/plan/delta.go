@@ -73,46 +73,67 @@ func (d *Delta) Change(old, new *Rules) {
 }
 
 // Full makes the tables hold exactly the static rules and those of the ports. saved is the output of iptables-save for each
-// table: jumps that are there already are kept, and chains of ports that are not wanted any more are removed.
+// table: what is there already is not written, and chains of ports that are not wanted any more are removed.
 func (d *Delta) Full(c *Config, ports []*Rules, saved map[string][]byte) {
-	static := c.Static()
+	have := map[string]map[string][]string{}
 	for _, table := range Tables() {
-		s := d.section(table)
-		s.declare = append(s.declare, SharedChains(table)...)
-		for _, name := range SharedChains(table) {
-			for _, r := range static[Chain{table, name}] {
-				if (Chain{table, name}) != NatServices {
-					s.lines = append(s.lines, "-A "+name+" "+r)
-				}
-			}
-		}
+		have[table] = apply.Rules(saved[table])
 	}
 	wanted := make(map[string]bool)
-	var shared []SharedRule
+	shared := map[Chain][]string{}
 	for _, p := range ports {
 		for _, own := range p.Own {
 			wanted[own.Name] = true
+			if rules, ok := have["nat"][own.Name]; !ok || !slices.Equal(rules, own.Rules) {
+				d.own = append(d.own, own)
+			}
 		}
-		d.own = append(d.own, p.Own...)
-		shared = append(shared, p.Shared...)
+		for _, r := range p.Shared {
+			shared[r.Chain] = append(shared[r.Chain], r.Rule)
+		}
 	}
-	slices.SortFunc(shared, byTarget)
-	for _, r := range shared {
-		s := d.section(r.Chain.Table)
-		s.lines = append(s.lines, "-A "+r.Chain.Name+" "+r.Rule)
-	}
-	for _, r := range static[NatServices] {
-		d.nat.lines = append(d.nat.lines, "-A "+NatServices.Name+" "+r)
-	}
+	static := c.Static()
 	for _, table := range Tables() {
 		s := d.section(table)
+		for _, name := range SharedChains(table) {
+			chain := Chain{table, name}
+			s.replace(name, shared[chain], static[chain], have[table])
+		}
 		s.lines = append(s.lines, apply.MissingJumps(saved[table], Jumps(table))...)
 	}
-	for _, chain := range apply.Chains(saved["nat"]) {
+	for chain := range have["nat"] {
 		if Owned(chain) && !wanted[chain] {
 			d.gone = append(d.gone, chain)
 		}
 	}
+}
+
+// replace writes a shared chain anew, unless it holds the rules already. The order of those of ports means nothing; last come after them.
+func (s *section) replace(name string, rules, last []string, have map[string][]string) {
+	if old, ok := have[name]; ok && len(old) == len(rules)+len(last) && slices.Equal(old[len(rules):], last) && sameSet(old[:len(rules)], rules) {
+		return
+	}
+	s.declare = append(s.declare, name)
+	slices.SortFunc(rules, byTarget)
+	for _, r := range rules {
+		s.lines = append(s.lines, "-A "+name+" "+r)
+	}
+	for _, r := range last {
+		s.lines = append(s.lines, "-A "+name+" "+r)
+	}
+}
+
+func sameSet(a, b []string) bool {
+	in := make(map[string]bool, len(a))
+	for _, x := range a {
+		in[x] = true
+	}
+	for _, x := range b {
+		if !in[x] {
+			return false
+		}
+	}
+	return len(in) == len(b)
 }
 
 // Clean removes everything of the proxy that saved, the output of iptables-save for each table, has.

@@ -2,12 +2,14 @@ package plan
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
 )
 
-// OwnChain is a chain of one port with its rules, which are written without "-A" and the chain's name.
+// OwnChain is a chain of one port with its rules. Rules are written without "-A" and the chain's name, and in all else
+// exactly as iptables-save prints them, so that a rule that is in the kernel already is recognised.
 type OwnChain struct {
 	Name  string
 	Rules []string
@@ -61,14 +63,25 @@ func comment(parts ...string) string {
 	return `-m comment --comment "` + strings.Join(parts, " ") + `" `
 }
 
-// to matches packets for an address and port.
-func (r *renderer) to(ip netip.Addr, port uint16) string {
-	return "-m " + r.proto + " -p " + r.proto + " -d " + single(ip) + " --dport " + strconv.Itoa(int(port)) + " "
+// to matches packets for an address and port; from is put before, for a condition on the source.
+func (r *renderer) to(from string, ip netip.Addr, port uint16, note ...string) string {
+	in := ""
+	if strings.Contains(from, "-i ") { // the kernel's order is source, destination, interface
+		from, in = "", from
+	}
+	return from + "-d " + single(ip) + " " + in + r.toNode(port, "", note...)
 }
 
-// toNode matches packets for a port of the node.
-func (r *renderer) toNode(port uint16) string {
-	return "-m " + r.proto + " -p " + r.proto + " --dport " + strconv.Itoa(int(port)) + " "
+// toNode matches packets for a port of the node, and module another condition.
+func (r *renderer) toNode(port uint16, module string, note ...string) string {
+	return "-p " + r.proto + " " + comment(note...) + module + "-m " + r.proto + " --dport " + strconv.Itoa(int(port)) + " "
+}
+
+func (r *renderer) reject() string {
+	if r.IPv6 {
+		return "-j REJECT --reject-with icmp6-port-unreachable"
+	}
+	return "-j REJECT --reject-with icmp-port-unreachable"
 }
 
 // policy picks by traffic policy the endpoints and the chain with them.
@@ -85,18 +98,18 @@ func (r *renderer) refusal() (why, target string) {
 	if r.sel.Any {
 		return "has no local endpoints", "-j DROP"
 	}
-	return "has no endpoints", "-j REJECT"
+	return "has no endpoints", r.reject()
 }
 
 func (r *renderer) internal() {
 	chain, endpoints := r.policy(r.p.InternalLocal)
-	name, match := r.p.Name.String(), r.to(r.p.ClusterIP, r.p.Number)
+	name := r.p.Name.String()
 	if len(endpoints) == 0 {
 		why, target := r.refusal()
-		r.shared(filterServices, comment(name, why)+match+target)
+		r.shared(filterServices, r.to("", r.p.ClusterIP, r.p.Number, name, why)+target)
 		return
 	}
-	r.shared(NatServices, comment(name, "cluster IP")+match+"-j "+chain)
+	r.shared(NatServices, r.to("", r.p.ClusterIP, r.p.Number, name, "cluster IP")+"-j "+chain)
 }
 
 func (r *renderer) external() {
@@ -106,13 +119,12 @@ func (r *renderer) external() {
 	_, endpoints := r.policy(r.p.ExternalLocal)
 	name, ext := r.p.Name.String(), r.chain("EXT")
 	reach := func(ip netip.Addr, what, chain string) {
-		match := r.to(ip, r.p.Number)
 		if r.sel.Any {
-			r.shared(NatServices, comment(name, what)+match+"-j "+chain)
+			r.shared(NatServices, r.to("", ip, r.p.Number, name, what)+"-j "+chain)
 		}
 		if len(endpoints) == 0 {
 			why, target := r.refusal()
-			r.shared(filterExternal, comment(name, why)+match+target)
+			r.shared(filterExternal, r.to("", ip, r.p.Number, name, why)+target)
 		}
 	}
 	for _, ip := range r.p.ExternalIPs {
@@ -122,21 +134,21 @@ func (r *renderer) external() {
 		chain := ext
 		if r.p.Restricted {
 			chain = r.chain("FW")
-			r.shared(filterFirewall, comment(name, "traffic not accepted by", chain)+r.to(ip, r.p.Number)+"-j DROP")
+			r.shared(filterFirewall, r.to("", ip, r.p.Number, name, "traffic not accepted by", chain)+"-j DROP")
 		}
 		reach(ip, "loadbalancer IP", chain)
 	}
 	if r.p.NodePort != 0 && !r.NoNodePorts {
 		if r.sel.Any {
-			r.shared(NatNodePorts, comment(name)+r.toNode(r.p.NodePort)+"-j "+ext)
+			r.shared(NatNodePorts, r.toNode(r.p.NodePort, "", name)+"-j "+ext)
 		}
 		if len(endpoints) == 0 {
 			why, target := r.refusal()
-			r.shared(filterExternal, comment(name, why)+"-m addrtype --dst-type LOCAL "+r.toNode(r.p.NodePort)+target)
+			r.shared(filterExternal, r.toNode(r.p.NodePort, "-m addrtype --dst-type LOCAL ", name, why)+target)
 		}
 	}
 	if r.p.HealthCheckNodePort != 0 {
-		r.shared(filterNodePorts, comment(name, "health check node port")+"-m tcp -p tcp --dport "+strconv.Itoa(int(r.p.HealthCheckNodePort))+" -j ACCEPT")
+		r.shared(filterNodePorts, "-p tcp "+comment(name, "health check node port")+"-m tcp --dport "+strconv.Itoa(int(r.p.HealthCheckNodePort))+" -j ACCEPT")
 	}
 	if r.sel.Any {
 		r.externalChain(ext)
@@ -162,7 +174,7 @@ func (r *renderer) externalChain(ext string) {
 	if len(r.sel.Cluster) > 0 {
 		svc := "-j " + r.chain("SVC")
 		if r.Local.known() {
-			rules = append(rules, comment("pod traffic for", name, "external destinations")+r.Local.match("")+" "+svc)
+			rules = append(rules, r.Local.match("")+" "+comment("pod traffic for", name, "external destinations")+svc)
 		}
 		local := "-m addrtype --src-type LOCAL "
 		rules = append(rules, comment("masquerade LOCAL traffic for", name, "external destinations")+local+"-j KUBE-MARK-MASQ")
@@ -183,7 +195,7 @@ func (r *renderer) firewallChain(ext string) {
 	var rules []string
 	nodeAllowed := false
 	for _, s := range r.p.SourceRanges {
-		rules = append(rules, comment(name, "loadbalancer IP")+"-s "+s.String()+" -j "+ext)
+		rules = append(rules, "-s "+s.String()+" "+comment(name, "loadbalancer IP")+"-j "+ext)
 		for _, ip := range r.NodeIPs {
 			nodeAllowed = nodeAllowed || s.Contains(ip)
 		}
@@ -191,7 +203,7 @@ func (r *renderer) firewallChain(ext string) {
 	if nodeAllowed {
 		// A node that has the balancer's address itself talks to it from that address.
 		for _, ip := range r.p.LoadBalancerIPs {
-			rules = append(rules, comment(name, "loadbalancer IP")+"-s "+single(ip)+" -j "+ext)
+			rules = append(rules, "-s "+single(ip)+" "+comment(name, "loadbalancer IP")+"-j "+ext)
 		}
 	}
 	rules = append(rules, strings.TrimSpace(comment("other traffic to", name, "will be dropped by KUBE-PROXY-FIREWALL")))
@@ -217,25 +229,25 @@ func (r *renderer) policyChain(chain string, endpoints []Endpoint, internal bool
 	name := r.p.Name.String()
 	rules := make([]string, 0, len(endpoints)+1)
 	if internal {
-		match := comment(name, "cluster IP") + r.to(r.p.ClusterIP, r.p.Number)
+		match := func(from string) string { return r.to(from, r.p.ClusterIP, r.p.Number, name, "cluster IP") }
 		if r.MasqueradeAll {
-			rules = append(rules, match+"-j KUBE-MARK-MASQ")
+			rules = append(rules, match("")+"-j KUBE-MARK-MASQ")
 		} else if r.Local.known() {
 			// From outside of the cluster: the answer must come back through this node.
-			rules = append(rules, match+r.Local.match("! ")+" -j KUBE-MARK-MASQ")
+			rules = append(rules, match(r.Local.match("! ")+" ")+"-j KUBE-MARK-MASQ")
 		}
 	}
 	if r.p.AffinitySeconds > 0 {
 		for _, e := range endpoints {
 			sep := r.endpointChain(e)
 			rules = append(rules, comment(name, "->", e.Addr.String())+
-				fmt.Sprintf("-m recent --name %s --rcheck --seconds %d --reap -j %s", sep, r.p.AffinitySeconds, sep))
+				fmt.Sprintf("-m recent --rcheck --seconds %d --reap --name %s %s -j %s", r.p.AffinitySeconds, sep, r.wholeSource(), sep))
 		}
 	}
 	for i, e := range endpoints {
 		rule := comment(name, "->", e.Addr.String())
 		if left := len(endpoints) - i; left > 1 {
-			rule += fmt.Sprintf("-m statistic --mode random --probability %.10f ", 1/float64(left))
+			rule += "-m statistic --mode random --probability " + probability(left) + " "
 		}
 		rules = append(rules, rule+"-j "+r.endpointChain(e))
 	}
@@ -255,12 +267,26 @@ func (r *renderer) endpointChains(endpoints []Endpoint, seen map[netip.AddrPort]
 		note, sep := comment(r.p.Name.String()), r.endpointChain(e)
 		affinity := ""
 		if r.p.AffinitySeconds > 0 {
-			affinity = "-m recent --name " + sep + " --set "
+			affinity = "-m recent --set --name " + sep + " " + r.wholeSource() + " "
 		}
 		r.own(sep, []string{
 			// A pod that reaches itself would otherwise see an answer that never left it.
-			note + "-s " + single(e.Addr.Addr()) + " -j KUBE-MARK-MASQ",
-			note + affinity + "-m " + r.proto + " -p " + r.proto + " -j DNAT --to-destination " + e.Addr.String(),
+			"-s " + single(e.Addr.Addr()) + " " + note + "-j KUBE-MARK-MASQ",
+			"-p " + r.proto + " " + note + affinity + "-m " + r.proto + " -j DNAT --to-destination " + e.Addr.String(),
 		})
 	}
+}
+
+// wholeSource makes the recent module tell clients apart by their whole address.
+func (r *renderer) wholeSource() string {
+	if r.IPv6 {
+		return "--mask ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff --rsource"
+	}
+	return "--mask 255.255.255.255 --rsource"
+}
+
+// probability is one in n as the kernel keeps it, in 31 bits.
+func probability(n int) string {
+	const whole = 0x80000000
+	return strconv.FormatFloat(math.Round(whole/float64(n))/whole, 'f', 11, 64)
 }

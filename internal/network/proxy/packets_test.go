@@ -327,11 +327,40 @@ func TestAFullWriteRepairsAndRemovesWhatIsStale(t *testing.T) {
 	w.tables = newTable(w.tables.tools, slog.Default()) // another process
 	w.full(service([]int{1}, nil), other)
 	require.Equal(t, before, rules(t))
+	requireNothingToWrite(t, w, service([]int{1}, nil), other)
 	w.tables = newTable(w.tables.tools, slog.Default())
 	w.full(service([]int{1}, nil))
 	require.NotContains(t, rules(t), "default/other")
 	w.expect(w.pods[0], "tcp", clusterIP+":80", "pod1", "")
 	w.expect(w.client, "tcp", nodeIP+":30080", "pod1", "")
+}
+
+// requireNothingToWrite checks that a full write recognises every rule that is there.
+func requireNothingToWrite(t *testing.T, w *world, states ...state) {
+	t.Helper()
+	fresh := newTable(w.tables.tools, slog.Default())
+	d, _, err := fresh.plan(context.Background(), w.config(), states)
+	require.NoError(t, err)
+	require.Empty(t, string(d.Text(plan.OneBlock)))
+}
+
+// everyKind is a Service with rules of every kind.
+func everyKind(s *corev1.Service) {
+	s.Spec.Type = corev1.ServiceTypeLoadBalancer
+	s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+	s.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+	s.Spec.HealthCheckNodePort = 30999
+	s.Spec.ExternalIPs = []string{"198.51.100.8"}
+	s.Spec.LoadBalancerSourceRanges = []string{"192.0.2.0/24"}
+	s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "198.51.100.7"}}
+}
+
+func TestRulesInTheKernelAreRecognised(t *testing.T) {
+	w := newWorld(t)
+	for _, pods := range [][]int{{0, 1, 2}, {1, 2}, nil} {
+		w.full(service(pods, everyKind))
+		requireNothingToWrite(t, w, service(pods, everyKind))
+	}
 }
 
 // rules gives all rules in an order that does not depend on how they came to be.
@@ -397,6 +426,8 @@ func TestLegacyTables(t *testing.T) {
 	w.expect(w.client, "tcp", nodeIP+":30080", "", "10.244.1.1")
 	w.update(service([]int{1}, nil))
 	w.expect(w.pods[0], "udp", clusterIP+":80", "pod1", podIP(0))
+	w.full(service([]int{0, 1, 2}, everyKind))
+	requireNothingToWrite(t, w, service([]int{0, 1, 2}, everyKind))
 	w.full(service([]int{1}, nil))
 	out, err := exec.Command("iptables-legacy-save", "-t", "nat").Output()
 	require.NoError(t, err)

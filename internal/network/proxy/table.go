@@ -98,8 +98,23 @@ func (t *table) remember(k serviceKey, rules []portRules) {
 	t.written[k] = rules
 }
 
-// full writes everything. states must be of all Services.
+// full makes the kernel hold the rules of all Services and no others; states must be of all. What is there already is not written.
 func (t *table) full(ctx context.Context, cfg plan.Config, states []state) ([]replaced, error) {
+	t.whole = false
+	d, done, err := t.plan(ctx, cfg, states)
+	if err != nil {
+		return done, err
+	}
+	if !d.Empty() {
+		if err := t.tools.Restore(ctx, d.Text(block(t.tools))); err != nil {
+			return done, err
+		}
+	}
+	t.whole = true
+	return done, nil
+}
+
+func (t *table) plan(ctx context.Context, cfg plan.Config, states []state) (*plan.Delta, []replaced, error) {
 	t.cfg = cfg
 	var done []replaced
 	old := t.written
@@ -113,21 +128,16 @@ func (t *table) full(ctx context.Context, cfg plan.Config, states []state) ([]re
 			ports = append(ports, &rules[i].rules)
 		}
 	}
-	t.whole = false
 	saved := map[string][]byte{}
 	for _, name := range plan.Tables() {
 		var err error
 		if saved[name], err = t.tools.Save(ctx, name); err != nil {
-			return done, err
+			return nil, done, err
 		}
 	}
-	var d plan.Delta
+	d := &plan.Delta{}
 	d.Full(&t.cfg, ports, saved)
-	if err := t.tools.Restore(ctx, d.Text(block(t.tools))); err != nil {
-		return done, err
-	}
-	t.whole = true
-	return done, nil
+	return d, done, nil
 }
 
 // Cleanup removes every rule and chain of the proxy from this network namespace. No proxy may run meanwhile.

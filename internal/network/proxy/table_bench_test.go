@@ -53,9 +53,27 @@ func benchConfig() plan.Config {
 		Local: plan.LocalDetector{CIDR: netip.MustParsePrefix("10.244.0.0/16")}}
 }
 
-// BenchmarkFullSync writes all rules over those of an earlier process.
-func BenchmarkFullSync(b *testing.B) {
+// BenchmarkFirstSync writes all rules into empty tables.
+func BenchmarkFirstSync(b *testing.B) {
 	t, states := benchTable(b, 10000)
+	for b.Loop() {
+		b.StopTimer()
+		if err := Cleanup(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		if _, err := t.full(context.Background(), benchConfig(), states); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkResync finds all rules as an earlier process left them.
+func BenchmarkResync(b *testing.B) {
+	t, states := benchTable(b, 10000)
+	if _, err := t.full(context.Background(), benchConfig(), states); err != nil {
+		b.Fatal(err)
+	}
 	for b.Loop() {
 		if _, err := t.full(context.Background(), benchConfig(), states); err != nil {
 			b.Fatal(err)

@@ -147,13 +147,12 @@ func (u *updating) attempt(cur *store.Entry) (object.Object, error) {
 	if err != nil || obj == cur.Object {
 		return obj, err
 	}
-	if u.commit, u.rollback, err = u.r.hook(u.ctx, u.t.Kind, obj, cur.Object, u.o.DryRun); err != nil {
-		return nil, err
-	}
 	if releasable(u.t.Kind, obj, cur.Object) {
-		u.rollback()
-		u.commit, u.rollback = nothing, nothing
 		return nil, &lastFinalizer{obj, cur.Revision}
+	}
+	if u.commit, u.rollback, err = u.r.hook(u.ctx, u.t.Kind, obj, cur.Object, u.o.DryRun); err != nil {
+		u.commit, u.rollback = nothing, nothing
+		return nil, err
 	}
 	if u.o.DryRun {
 		u.dry = obj
