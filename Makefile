@@ -43,7 +43,7 @@ fix:
 	scripts/fix-format
 
 test: build lint
-	go test ./...
+	go test -timeout 8m ./...
 
 clean:
 	rm -rf build

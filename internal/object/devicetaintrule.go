@@ -1,18 +1,68 @@
 package object
 
 import (
+	"time"
+
 	resourcev1 "k8s.io/api/resource/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"hyperkube/internal/object/podspec"
 )
 
 func deviceTaintRuleKind() *Kind {
+	type rule = resourcev1.DeviceTaintRule
 	return &Kind{
-		Versions:      []Version{version[resourcev1.DeviceTaintRule, resourcev1.DeviceTaintRuleList](resourcev1.SchemeGroupVersion, "DeviceTaintRule")},
+		Versions: []Version{version[rule, resourcev1.DeviceTaintRuleList](
+			resourcev1.SchemeGroupVersion, "DeviceTaintRule")},
 		Resource:      "devicetaintrules",
 		Singular:      "devicetaintrule",
 		Scope:         Cluster,
 		StoragePrefix: "devicetaintrules",
-		Subresources: []Subresource{
-			writes("status", rules[*resourcev1.DeviceTaintRule]{}),
-		},
+		Strategy: rules[*rule]{
+			PrepareCreate: func(r *rule) {
+				r.Status = resourcev1.DeviceTaintRuleStatus{}
+				firstGeneration(r)
+				stampTaint(&r.Spec.Taint)
+			},
+			PrepareUpdate: func(r, old *rule) {
+				r.Status = *old.Status.DeepCopy()
+				stampTaint(&r.Spec.Taint)
+				nextGeneration(r, old, r.Spec, old.Spec)
+			},
+			Validate: validateDeviceTaintRule,
+		}.full(Cluster, nameIsSubdomain),
+		Subresources: []Subresource{writes("status", rules[*rule]{
+			PrepareUpdate: func(r, old *rule) {
+				metav1.ResetObjectMetaForStatus(r, old)
+				r.Spec = *old.Spec.DeepCopy()
+			},
+			ValidateUpdate: func(r, _ *rule) field.ErrorList {
+				return metavalidation.ValidateConditions(r.Status.Conditions, statusPath.Child("conditions"))
+			},
+		})},
+		Columns: []metav1.TableColumnDefinition{nameColumn(), ageColumn()},
+		Cells: cells(func(r *rule, now time.Time) []any {
+			return []any{r.Name, age(r, now)}
+		}),
 	}
+}
+
+func validateDeviceTaintRule(r *resourcev1.DeviceTaintRule) field.ErrorList {
+	errs := validateDeviceTaint(&r.Spec.Taint, specPath.Child("taint"))
+	s, at := r.Spec.DeviceSelector, specPath.Child("deviceSelector")
+	if s == nil {
+		return errs
+	}
+	if s.Driver != nil {
+		errs = append(errs, podspec.ValidateDriverName(*s.Driver, at.Child("driver"))...)
+	}
+	if s.Pool != nil {
+		errs = append(errs, validatePoolName(*s.Pool, at.Child("pool"))...)
+	}
+	if s.Device != nil {
+		errs = append(errs, check(at.Child("device"), *s.Device, nameIsLabel(*s.Device, false))...)
+	}
+	return errs
 }

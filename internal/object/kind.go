@@ -6,8 +6,8 @@
 // tables, RBAC, garbage collection, namespace deletion) is derived from the rows, so
 // a new kind is one new file with one function that returns its row.
 //
-// The package is pure: no random numbers, no I/O, and no clock but for the times of a certificate request's
-// conditions. Objects that come out of a
+// The package is pure: no random numbers, no I/O, and no clock but for the few times that the
+// API leaves to the server (conditions of certificate requests, device taints). Objects that come out of a
 // cache are shared by every reader in the process and must not be changed; whoever
 // wants to change one calls DeepCopyObject first.
 package object

@@ -1,6 +1,7 @@
 package object
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -190,7 +191,7 @@ func validateIssued(p *podCert) field.ErrorList {
 		return field.ErrorList{field.Invalid(chain, "<certificate chain>", err.Error())}
 	}
 	request, err := x509.ParseCertificateRequest(p.Spec.StubPKCS10Request)
-	if key, ok := leaf.PublicKey.(interface{ Equal(any) bool }); err == nil && ok && !key.Equal(request.PublicKey) {
+	if key, ok := leaf.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); err == nil && ok && !key.Equal(request.PublicKey) {
 		errs = append(errs, field.Invalid(chain, "<certificate chain>", "leaf certificate was not issued to the requested public key"))
 	}
 	for name, pair := range map[string][2]*metav1.Time{

@@ -1,18 +1,165 @@
 package object
 
 import (
+	"strings"
+	"time"
+
 	resourcev1 "k8s.io/api/resource/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"hyperkube/internal/object/podspec"
 )
+
+type claim = resourcev1.ResourceClaim
 
 func resourceClaimKind() *Kind {
 	return &Kind{
-		Versions:      []Version{version[resourcev1.ResourceClaim, resourcev1.ResourceClaimList](resourcev1.SchemeGroupVersion, "ResourceClaim")},
+		Versions:      []Version{version[claim, resourcev1.ResourceClaimList](resourcev1.SchemeGroupVersion, "ResourceClaim")},
 		Resource:      "resourceclaims",
 		Singular:      "resourceclaim",
 		Scope:         Namespaced,
 		StoragePrefix: "resourceclaims",
-		Subresources: []Subresource{
-			writes("status", rules[*resourcev1.ResourceClaim]{}),
+		Strategy: rules[*claim]{
+			Default:       func(c *claim) { defaultClaim(&c.Spec) },
+			PrepareCreate: func(c *claim) { c.Status = resourcev1.ResourceClaimStatus{} },
+			PrepareUpdate: func(c, old *claim) { c.Status = *old.Status.DeepCopy() },
+			Validate:      func(c *claim) field.ErrorList { return validateClaimSpec(&c.Spec, specPath) },
+			ValidateUpdate: func(c, old *claim) field.ErrorList {
+				return immutable(c.Spec, old.Spec, specPath)
+			},
+		}.full(Namespaced, nameIsSubdomain),
+		Subresources: []Subresource{writes("status", rules[*claim]{
+			PrepareUpdate: func(c, old *claim) {
+				c.Spec = *old.Spec.DeepCopy()
+				metav1.ResetObjectMetaForStatus(c, old)
+				// Finalizers come with the allocation: the claim has to outlive it.
+				if c.Status.Allocation == nil {
+					c.Status.Devices = nil
+				}
+			},
+			ValidateUpdate: validateClaimStatus,
+		})},
+		Columns: []metav1.TableColumnDefinition{
+			nameColumn(),
+			column("State", "string", "A summary of the current state (allocated, pending, reserved, etc.)."),
+			ageColumn(),
 		},
+		Cells: cells(func(c *claim, now time.Time) []any {
+			return []any{c.Name, claimState(c), age(c, now)}
+		}),
 	}
+}
+
+func claimState(c *claim) string {
+	var states []string
+	if c.DeletionTimestamp != nil {
+		states = append(states, "deleted")
+	}
+	switch {
+	case c.Status.Allocation == nil && c.DeletionTimestamp == nil:
+		states = append(states, "pending")
+	case c.Status.Allocation != nil:
+		states = append(states, "allocated")
+		if len(c.Status.ReservedFor) > 0 {
+			states = append(states, "reserved")
+		}
+	}
+	return strings.Join(states, ",")
+}
+
+func validateClaimStatus(c, old *claim) field.ErrorList {
+	const maxConsumers = 256
+	s, at := &c.Status, statusPath
+	var errs field.ErrorList
+	if n := len(s.ReservedFor); n > maxConsumers {
+		errs = append(errs, field.TooMany(at.Child("reservedFor"), n, maxConsumers))
+	}
+	uids := sets.Set[string]{}
+	for i, r := range s.ReservedFor {
+		p := at.Child("reservedFor").Index(i)
+		for name, value := range map[string]string{"resource": r.Resource, "name": r.Name, "uid": string(r.UID)} {
+			if value == "" {
+				errs = append(errs, field.Required(p.Child(name), ""))
+			}
+		}
+		if uids.Has(string(r.UID)) {
+			errs = append(errs, field.Duplicate(p.Child("uid"), r.UID))
+		}
+		uids.Insert(string(r.UID))
+	}
+	if len(s.ReservedFor) > 0 && s.Allocation == nil {
+		errs = append(errs, field.Forbidden(at.Child("reservedFor"), "may not be specified when `allocated` is not set"))
+	}
+	if len(s.ReservedFor) > len(old.Status.ReservedFor) && c.DeletionTimestamp != nil {
+		errs = append(errs, field.Forbidden(at.Child("reservedFor"), "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set"))
+	}
+	if old.Status.Allocation != nil && s.Allocation != nil && !apiequality.Semantic.DeepEqual(s.Allocation, old.Status.Allocation) {
+		errs = append(errs, field.Invalid(at.Child("allocation"), s.Allocation, "field is immutable"))
+	}
+	if s.Allocation != nil {
+		errs = append(errs, validateAllocation(c, at.Child("allocation"))...)
+	}
+	for i := range s.Devices {
+		p := at.Child("devices").Index(i)
+		errs = append(errs, podspec.ValidateDriverName(s.Devices[i].Driver, p.Child("driver"))...)
+		errs = append(errs, metavalidation.ValidateConditions(s.Devices[i].Conditions, p.Child("conditions"))...)
+		if !allocated(s.Allocation, &s.Devices[i]) {
+			errs = append(errs, field.Invalid(p, s.Devices[i].Device, "must be an allocated device in the claim"))
+		}
+	}
+	return errs
+}
+
+func allocated(a *resourcev1.AllocationResult, d *resourcev1.AllocatedDeviceStatus) bool {
+	if a == nil {
+		return false
+	}
+	for _, r := range a.Devices.Results {
+		if r.Driver == d.Driver && r.Pool == d.Pool && r.Device == d.Device {
+			return true
+		}
+	}
+	return false
+}
+
+func validateAllocation(c *claim, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	names := sets.Set[string]{}
+	for _, r := range c.Spec.Devices.Requests {
+		names.Insert(r.Name)
+		for _, f := range r.FirstAvailable {
+			names.Insert(r.Name + "/" + f.Name)
+		}
+	}
+	for i, r := range c.Status.Allocation.Devices.Results {
+		p := at.Child("devices", "results").Index(i)
+		errs = append(errs, knownRequests([]string{r.Request}, names, p.Child("request"))...)
+		errs = append(errs, podspec.ValidateDriverName(r.Driver, p.Child("driver"))...)
+		errs = append(errs, validatePoolName(r.Pool, p.Child("pool"))...)
+		errs = append(errs, check(p.Child("device"), r.Device, nameIsLabel(r.Device, false))...)
+	}
+	if n := c.Status.Allocation.NodeSelector; n != nil {
+		errs = append(errs, podspec.ValidateNodeSelector(n, at.Child("nodeSelector"))...)
+	}
+	return errs
+}
+
+// validatePoolName wants subdomains joined by slashes.
+func validatePoolName(name string, at *field.Path) field.ErrorList {
+	const longest = 253
+	if name == "" {
+		return field.ErrorList{field.Required(at, "")}
+	}
+	var errs field.ErrorList
+	if len(name) > longest {
+		errs = append(errs, field.TooLong(at, "", longest))
+	}
+	for _, part := range strings.Split(name, "/") {
+		errs = append(errs, check(at, part, nameIsSubdomain(part, false))...)
+	}
+	return errs
 }

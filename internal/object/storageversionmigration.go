@@ -2,17 +2,57 @@ package object
 
 import (
 	storagemigrationv1 "k8s.io/api/storagemigration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func storageVersionMigrationKind() *Kind {
+	type migration = storagemigrationv1.StorageVersionMigration
 	return &Kind{
-		Versions:      []Version{version[storagemigrationv1.StorageVersionMigration, storagemigrationv1.StorageVersionMigrationList](storagemigrationv1.SchemeGroupVersion, "StorageVersionMigration")},
+		Versions: []Version{version[migration, storagemigrationv1.StorageVersionMigrationList](
+			storagemigrationv1.SchemeGroupVersion, "StorageVersionMigration")},
 		Resource:      "storageversionmigrations",
 		Singular:      "storageversionmigration",
 		Scope:         Cluster,
 		StoragePrefix: "storageversionmigrations",
-		Subresources: []Subresource{
-			writes("status", rules[*storagemigrationv1.StorageVersionMigration]{}),
-		},
+		Strategy: rules[*migration]{
+			PrepareCreate: func(m *migration) {
+				m.Status = storagemigrationv1.StorageVersionMigrationStatus{}
+				firstGeneration(m)
+			},
+			PrepareUpdate: func(m, old *migration) {
+				m.Status = *old.Status.DeepCopy()
+				nextGeneration(m, old, m.Spec, old.Spec)
+			},
+			Validate: func(m *migration) field.ErrorList { return validateMigratedResource(m.Spec.Resource) },
+			ValidateUpdate: func(m, old *migration) field.ErrorList {
+				return immutable(m.Spec, old.Spec, specPath)
+			},
+		}.full(Cluster, nameIsSubdomain),
+		Subresources: []Subresource{writes("status", rules[*migration]{
+			PrepareUpdate: func(m, old *migration) {
+				metav1.ResetObjectMetaForStatus(m, old)
+				m.Spec = *old.Spec.DeepCopy()
+			},
+			ValidateUpdate: func(m, _ *migration) field.ErrorList {
+				return metavalidation.ValidateConditions(m.Status.Conditions, statusPath.Child("conditions"))
+			},
+		})},
 	}
+}
+
+func validateMigratedResource(r metav1.GroupResource) field.ErrorList {
+	at := specPath.Child("resource")
+	var errs field.ErrorList
+	if r.Resource == "" {
+		errs = append(errs, field.Required(at.Child("resource"), "resource is required"))
+	} else {
+		errs = append(errs, check(at.Child("resource"), r.Resource, validation.IsDNS1123Label(r.Resource))...)
+	}
+	if r.Group != "" {
+		errs = append(errs, check(at.Child("group"), r.Group, validation.IsDNS1123Subdomain(r.Group))...)
+	}
+	return errs
 }

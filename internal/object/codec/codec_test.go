@@ -35,6 +35,9 @@ func TestStorageRoundTrip(t *testing.T) {
 				}
 				fuzz.Fill(obj)
 				obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+				if k.Default != nil {
+					k.Default(obj)
+				}
 				data, err := EncodeStorage(k, obj)
 				if err != nil {
 					t.Fatal(err)

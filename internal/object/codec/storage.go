@@ -29,15 +29,25 @@ func EncodeStorage(k *object.Kind, obj object.Object) ([]byte, error) {
 }
 
 // DecodeStorage reads a value of etcd, protobuf or JSON whatever the kind, and brings it to the hub version.
-// The result says its kind. A value of another kind or of a version that the row does not know is an error.
+// The result says its kind and is defaulted. A value of another kind or of a version that the row does not know is an error.
 func DecodeStorage(k *object.Kind, data []byte) (object.Object, error) {
 	obj, err := decodeStored(k, data)
 	if err != nil {
 		return nil, fmt.Errorf("decode stored %s: %w", k.GroupResource(), err)
 	}
+	if obj, err = toHub(k, obj); err != nil {
+		return nil, fmt.Errorf("decode stored %s: %w", k.GroupResource(), err)
+	}
+	if k.Default != nil {
+		// Fields that are newer than the object get their defaults, and what protobuf cannot carry is restored.
+		k.Default(obj)
+	}
+	return obj, nil
+}
+
+func toHub(k *object.Kind, obj object.Object) (object.Object, error) {
 	gvk := obj.GetObjectKind().GroupVersionKind()
-	hub := k.GroupVersionKind()
-	if gvk == hub {
+	if gvk == k.GroupVersionKind() {
 		return obj, nil
 	}
 	for i := range k.Versions {
@@ -46,7 +56,7 @@ func DecodeStorage(k *object.Kind, data []byte) (object.Object, error) {
 			return v.ToHub(obj)
 		}
 	}
-	return nil, fmt.Errorf("decode stored %s: value is a %s", k.GroupResource(), gvk)
+	return nil, fmt.Errorf("value is a %s", gvk)
 }
 
 func decodeStored(k *object.Kind, data []byte) (object.Object, error) {
