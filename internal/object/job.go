@@ -2,6 +2,7 @@ package object
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"strconv"
 	"time"
@@ -30,6 +31,7 @@ func jobKind() *Kind {
 				j.Status = batchv1.JobStatus{}
 				firstGeneration(j)
 				generateJobSelector(j)
+				labelsFromTemplate(j)
 			},
 			PrepareUpdate: func(j, old *batchv1.Job) {
 				j.Status = *old.Status.DeepCopy()
@@ -84,11 +86,13 @@ func defaultJob(j *batchv1.Job) {
 			}
 		}
 	}
-	if len(j.Labels) == 0 && len(s.Template.Labels) > 0 {
-		j.Labels = make(map[string]string, len(s.Template.Labels))
-		for k, v := range s.Template.Labels {
-			j.Labels[k] = v
-		}
+	labelsFromTemplate(j)
+}
+
+// labelsFromTemplate: a job without labels has those of its pods.
+func labelsFromTemplate(j *batchv1.Job) {
+	if len(j.Labels) == 0 && len(j.Spec.Template.Labels) > 0 {
+		j.Labels = maps.Clone(j.Spec.Template.Labels)
 	}
 }
 

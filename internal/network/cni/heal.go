@@ -111,13 +111,11 @@ func Cleanup(ctx context.Context, cfg Config) error {
 	for _, f := range []apply.Family{apply.IPv4, apply.IPv6} {
 		errs = append(errs, cleanHostPorts(ctx, f, s.cfg.NetworkName, s.records.all()))
 	}
-	// libcni keeps its results here.
-	if cached, err := filepath.Glob("/var/lib/cni/results/" + s.cfg.NetworkName + "-*"); err == nil {
-		for _, p := range cached {
-			errs = append(errs, os.Remove(p))
-		}
+	files := []string{filepath.Join(s.cfg.ConfDir, s.cfg.ConfFile), s.cfg.Socket}
+	for _, a := range s.records.all() { // the runtime's library keeps the results of ADD, other clusters' among them
+		files = append(files, filepath.Join("/var/lib/cni/results", s.cfg.NetworkName+"-"+a.key()))
 	}
-	for _, p := range []string{filepath.Join(s.cfg.ConfDir, s.cfg.ConfFile), s.cfg.Socket} {
+	for _, p := range files {
 		if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}

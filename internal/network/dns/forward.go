@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -20,8 +21,9 @@ import (
 )
 
 const (
-	// upstreamTimeout is how long one resolver is waited for.
+	// upstreamTimeout is how long one resolver is waited for, askTimeout all of them: clients give up after five seconds.
 	upstreamTimeout = 2 * time.Second
+	askTimeout      = 4 * time.Second
 	// restTime is how long a resolver that did not answer is asked last.
 	restTime = 5 * time.Second
 	// maxForwards is how many questions may wait for upstream resolvers at a time.
@@ -31,6 +33,7 @@ const (
 var (
 	errNoUpstream = errors.New("this node has no other resolvers")
 	errBusy       = errors.New("too many questions wait for other resolvers")
+	errAllDown    = errors.New("no other resolver answers just now")
 )
 
 // forwarder asks the node's own resolvers.
@@ -43,6 +46,7 @@ type forwarder struct {
 	upstreams atomic.Pointer[[]*upstream]
 	flights   singleflight.Group
 	slots     chan struct{}
+	probe     sync.Mutex // held while a resolver is asked although none answered lately
 }
 
 // upstream is one resolver.
@@ -194,8 +198,15 @@ func (f *forwarder) exchange(ctx context.Context, q dns.Question, dnssec bool) (
 		}
 	}
 	if len(awake) == 0 {
-		awake = resting[:1] // one is asked again; the asker does not wait for all of them in turn
+		// One question finds out whether a resolver is back. The others need not wait for it.
+		if !f.probe.TryLock() {
+			return nil, errAllDown
+		}
+		defer f.probe.Unlock()
+		awake = []*upstream{resting[rand.IntN(len(resting))]}
 	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	var errs []error
 	for _, u := range awake {
 		m, err := u.ask(ctx, q, dnssec)

@@ -67,7 +67,6 @@ type cluster struct {
 	c       client.Interface
 	address string
 	asked   *atomic.Int32
-	stop    func()
 }
 
 func startCluster(t *testing.T) *cluster {
