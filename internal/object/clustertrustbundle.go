@@ -43,7 +43,11 @@ func clusterTrustBundleKind() *Kind {
 
 // nameIsTrustBundle: the name is a subdomain, with the signer before it and colons between.
 func nameIsTrustBundle(name string, prefix bool) []string {
-	return nameIsSubdomain(name[strings.LastIndex(name, ":")+1:], prefix)
+	last := name[strings.LastIndex(name, ":")+1:]
+	if prefix && last == "" {
+		return nil // the rest is still to be generated
+	}
+	return nameIsSubdomain(last, prefix)
 }
 
 func validateTrustBundle(b *certificatesv1.ClusterTrustBundle) field.ErrorList {

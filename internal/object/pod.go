@@ -109,12 +109,12 @@ func preparePod(p *corev1.Pod) {
 }
 
 func preparePodUpdate(p, old *corev1.Pod) {
-	p.Status = *old.Status.DeepCopy()
+	p.Status = old.Status // shared: nobody changes a status behind its own subresource
 	nextGeneration(p, old, p.Spec, old.Spec)
 }
 
 func preparePodStatus(p, old *corev1.Pod) {
-	p.Spec = *old.Spec.DeepCopy()
+	p.Spec = old.Spec // shared with the old pod: updates of status are the most frequent writes of a cluster
 	p.Generation = old.Generation
 	p.DeletionTimestamp = old.DeletionTimestamp
 	p.OwnerReferences = old.OwnerReferences

@@ -122,8 +122,8 @@ func Selectable(k *Kind, obj Object) (labels.Set, fields.Set) {
 	return obj.GetLabels(), set
 }
 
-// SelectsField says whether a field selector may name a field of the kind. Custom resources and
-// built-in kinds both always have metadata.name and metadata.namespace.
+// SelectsField says whether a field selector may name a field of the kind. Every kind has
+// metadata.name and metadata.namespace.
 func (k *Kind) SelectsField(name string) bool {
 	if name == "metadata.name" || name == "metadata.namespace" {
 		return true

@@ -11,8 +11,8 @@ import (
 func prepareServiceUpdate(s, old *corev1.Service) {
 	s.Status = *old.Status.DeepCopy()
 	keepAllocated(s, old)
-	dropUnusedByType(s, old)
 	syncClusterIPs(s, old)
+	dropUnusedByType(s, old)
 }
 
 // keepAllocated copies allocated values that an update leaves empty, so that a manifest without them can be
@@ -123,14 +123,13 @@ func syncClusterIPs(s, old *corev1.Service) {
 		}
 		return
 	}
-	single := s.Spec.ClusterIP != old.Spec.ClusterIP
-	list := !slices.Equal(s.Spec.ClusterIPs, old.Spec.ClusterIPs)
 	switch {
-	case single && !list && s.Spec.ClusterIP == "":
+	case s.Spec.ClusterIP == old.Spec.ClusterIP && len(s.Spec.ClusterIPs) == 0:
+		s.Spec.ClusterIPs = slices.Clone(old.Spec.ClusterIPs)
+	case s.Spec.ClusterIP != old.Spec.ClusterIP && s.Spec.ClusterIP == "" && slices.Equal(s.Spec.ClusterIPs, old.Spec.ClusterIPs):
 		s.Spec.ClusterIPs = nil
-	case single && !list:
-		s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
-	case single && len(s.Spec.ClusterIPs) == 0 && s.Spec.ClusterIP != "":
+	case s.Spec.ClusterIP != old.Spec.ClusterIP && s.Spec.ClusterIP != "" &&
+		(len(s.Spec.ClusterIPs) == 0 || slices.Equal(s.Spec.ClusterIPs, old.Spec.ClusterIPs)):
 		s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
 	}
 }

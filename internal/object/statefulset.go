@@ -101,6 +101,9 @@ func validateStatefulSet(s *appsv1.StatefulSet) field.ErrorList {
 		errs = append(errs, check(specPath.Child("serviceName"), spec.ServiceName, validation.IsDNS1123Label(spec.ServiceName))...)
 	}
 	errs = append(errs, validateSelector(spec.Selector, &spec.Template, "statefulset")...)
+	for i := range spec.VolumeClaimTemplates {
+		errs = append(errs, podspec.ValidateClaimSpec(&spec.VolumeClaimTemplates[i].Spec, specPath.Child("volumeClaimTemplates").Index(i).Child("spec"))...)
+	}
 	return append(errs, validateRunningTemplate(withClaimVolumes(spec), "StatefulSet")...)
 }
 

@@ -1,9 +1,12 @@
 package object
 
 import (
+	"time"
+
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Kinds that are not stored: the server has a handler for each.
@@ -17,6 +20,26 @@ func componentStatusKind() *Kind {
 		"componentstatuses", "componentstatus", Cluster)
 	k.ShortNames = []string{"cs"}
 	k.Verbs = []string{"get", "list"}
+	k.Columns = []metav1.TableColumnDefinition{
+		nameColumn(),
+		column("Status", "string", "Status of the component conditions"),
+		column("Message", "string", "Message of the component conditions"),
+		column("Error", "string", "Error of the component conditions"),
+	}
+	k.Cells = cells(func(c *corev1.ComponentStatus, _ time.Time) []any {
+		status, message, errorText := "Unknown", "", ""
+		for _, cond := range c.Conditions {
+			if cond.Type != corev1.ComponentHealthy {
+				continue
+			}
+			status = "Unhealthy"
+			if cond.Status == corev1.ConditionTrue {
+				status = "Healthy"
+			}
+			message, errorText = cond.Message, cond.Error
+		}
+		return []any{c.Name, status, message, errorText}
+	})
 	return k
 }
 

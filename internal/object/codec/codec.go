@@ -127,8 +127,8 @@ func EncodeYAML(obj runtime.Object, gvk schema.GroupVersionKind) ([]byte, error)
 }
 
 // EncodeProto writes the protobuf envelope (the prefix "k8s\x00" and a runtime.Unknown with apiVersion,
-// kind and the raw message). The error of an object without a protobuf form (custom resources,
-// CustomResourceDefinition, APIService lists…) is protobuf.IsNotMarshalable.
+// kind and the raw message). The error of an object without a protobuf form (custom resources) is
+// protobuf.IsNotMarshalable.
 func EncodeProto(obj runtime.Object, gvk schema.GroupVersionKind) ([]byte, error) {
 	var b bytes.Buffer
 	if err := shared().proto.Encode(envelope{obj, gvk}.object(), &b); err != nil {

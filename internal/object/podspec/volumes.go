@@ -1,6 +1,7 @@
 package podspec
 
 import (
+	"fmt"
 	"math"
 	"strings"
 
@@ -12,6 +13,12 @@ import (
 
 // volumes are the sources of a pod's volumes by name.
 type volumes map[string]*corev1.VolumeSource
+
+// The bounds of a pod certificate's life in seconds: an hour and 91 days.
+const (
+	minCertificateLife = 60 * 60
+	maxCertificateLife = 91 * 24 * 60 * 60
+)
 
 const fileModeText = "must be a number between 0 and 0777 (octal), both inclusive"
 
@@ -252,8 +259,11 @@ func validateTrustBundle(c *corev1.ClusterTrustBundleProjection, at *field.Path)
 func validatePodCertificate(c *corev1.PodCertificateProjection, at *field.Path) errs {
 	out := required(at.Child("signerName"), c.SignerName, nil)
 	out = append(out, requiredOneOf(at.Child("keyType"), c.KeyType, "RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519")...)
-	if m := c.MaxExpirationSeconds; m != nil && (*m < 3600 || *m > 91*24*60*60) {
-		out = append(out, field.Invalid(at.Child("maxExpirationSeconds"), *m, "must be between 3600 and 7862400 seconds"))
+	switch m, p := ptr.Deref(c.MaxExpirationSeconds, minCertificateLife), at.Child("maxExpirationSeconds"); {
+	case m < minCertificateLife:
+		out = append(out, field.Invalid(p, m, fmt.Sprintf("if provided, maxExpirationSeconds must be >= %d", minCertificateLife)))
+	case m > maxCertificateLife:
+		out = append(out, field.Invalid(p, m, fmt.Sprintf("if provided, maxExpirationSeconds must be <= %d", maxCertificateLife)))
 	}
 	n := 0
 	for name, path := range map[string]string{
