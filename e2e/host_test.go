@@ -14,10 +14,9 @@ import (
 	"time"
 
 	"hyperkube/internal/ociarchive"
-	"hyperkube/internal/testenv"
 )
 
-// host is a machine of a test: a network namespace, joined to others by a bridge in a namespace of its own.
+// host is one machine of a [lab]: a network namespace with an address, a data directory and the built binary.
 type host struct {
 	t    *testing.T
 	ns   string
@@ -28,46 +27,17 @@ type host struct {
 
 const webImage = "example.test/webapp:1"
 
-// newHost makes a machine. Everything of it is gone after the test, however that ends; what a killed test
-// left is removed by the next, which uses the same names.
-func newHost(t *testing.T) *host {
-	t.Helper()
-	testenv.NeedRoot(t)
-	bin, err := filepath.Abs("../build/hyperkube")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(bin); err != nil {
-		t.Fatal("build/hyperkube is missing: run make first")
-	}
-	h := &host{t: t, ns: "hk-e2e-1", ip: "10.79.0.1", data: "/tmp/hyperkube-e2e-1", bin: bin}
-	h.clean()
-	t.Cleanup(h.clean)
-	hub := "hk-e2e-hub"
-	ip := func(args ...string) { h.must("ip", args...) }
-	ip("netns", "add", hub)
-	ip("-n", hub, "link", "add", "br0", "type", "bridge")
-	ip("-n", hub, "link", "set", "br0", "up")
-	ip("-n", hub, "addr", "add", "10.79.0.254/24", "dev", "br0")
-	ip("netns", "add", h.ns)
-	ip("-n", h.ns, "link", "set", "lo", "up")
-	ip("-n", h.ns, "link", "add", "eth0", "type", "veth", "peer", "name", "v1", "netns", hub)
-	ip("-n", hub, "link", "set", "v1", "master", "br0", "up")
-	ip("-n", h.ns, "addr", "add", h.ip+"/24", "dev", "eth0")
-	ip("-n", h.ns, "link", "set", "eth0", "up")
-	ip("-n", h.ns, "route", "add", "default", "via", "10.79.0.254")
-	return h
-}
+// newHost is a lab of one machine.
+func newHost(t *testing.T) *host { return newLab(t).host(1) }
 
+// clean removes the node and the machine. What is not there needs no removing.
 func (h *host) clean() {
-	// Each of these fails when there is nothing to remove, which is what is wanted.
 	if _, err := os.Stat(h.data); err == nil {
 		if out, err := h.in(h.bin, "reset", "--data-dir", h.data).CombinedOutput(); err != nil {
 			h.t.Logf("reset: %v: %s", err, out)
 		}
 	}
 	_ = exec.Command("ip", "netns", "del", h.ns).Run()
-	_ = exec.Command("ip", "netns", "del", "hk-e2e-hub").Run()
 	_ = os.RemoveAll(h.data)
 }
 
@@ -78,13 +48,6 @@ func (h *host) in(name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--net=/run/netns/" + h.ns, name}, args...)...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(h.data, "admin.kubeconfig"))
 	return cmd
-}
-
-func (h *host) must(name string, args ...string) {
-	h.t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		h.t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
-	}
 }
 
 // run gives what hyperkube prints, and fails the test when it fails.
