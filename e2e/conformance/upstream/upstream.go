@@ -1,0 +1,7 @@
+// Package upstream pins what this module builds of k8s.io/kubernetes, unmodified: the packages of its e2e test binary are
+// imported here so that go.mod and go.sum cover them. No program links it.
+package upstream
+
+import (
+	_ "k8s.io/kubernetes/test/e2e"
+)
