@@ -12,7 +12,7 @@ LDFLAGS := -s -w -X $(V).gitVersion=$(VERSION) -X $(V).gitMajor=1 -X $(V).gitMin
 
 export CGO_ENABLED := 0
 
-.PHONY: all build helpers setup up down image test lint fix clean
+.PHONY: all build helpers setup up down image test lint fix bench clean
 
 all: build
 
@@ -44,6 +44,12 @@ fix:
 
 test: build lint
 	go test -timeout 8m ./...
+
+# SCENARIO=regex picks (SCENARIO=list shows them), ROUNDS=n repeats, SYSTEMS=hyperkube leaves upstream out, SAVE=1 writes the
+# committed table.
+bench: build
+	cd e2e/bench && go build -trimpath -o ../../build/bench/bench .
+	build/bench/bench -root . -scenario '$(SCENARIO)' -rounds $(or $(ROUNDS),3) $(if $(SYSTEMS),-systems $(SYSTEMS)) $(if $(SAVE),-save)
 
 clean:
 	rm -rf build

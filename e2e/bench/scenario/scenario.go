@@ -1,0 +1,59 @@
+// Package scenario holds what is measured. A scenario is run in rounds, each on a new system in a new box, the systems
+// taking turns, so that what else the machine does falls on both alike.
+package scenario
+
+import (
+	"context"
+	"time"
+
+	"hyperkube/e2e/bench/machine"
+	"hyperkube/e2e/bench/system"
+)
+
+// Figure is one number that a scenario measures, a row of the table.
+type Figure struct {
+	Name   string
+	Unit   string
+	Higher bool // more is better
+	// Goal for hyperkube alone; 0 is none.
+	Goal float64
+	// Times is the goal against upstream: how many times better hyperkube is to be; 0 is none.
+	Times float64
+}
+
+// Scenario is one load and what is measured of it.
+type Scenario struct {
+	Name string
+	// Sentence says what was measured, for those who read the table.
+	Sentence string
+	Figures  []Figure
+	// Limit bounds one round on one system.
+	Limit time.Duration
+	// OwnDisk puts the data on a block device of its own, so that its writes can be told from others'.
+	OwnDisk bool
+	// Once is set where every round would give the same.
+	Once bool
+	// Alone is set where upstream has nothing to compare.
+	Alone bool
+	Run   func(ctx context.Context, r *Round) error
+}
+
+// Round is one run of a scenario on one system.
+type Round struct {
+	Box    *machine.Box
+	System system.System
+	Disk   *machine.Disk // with OwnDisk
+	Root   string
+	// Record takes the value of one of the scenario's figures.
+	Record func(figure string, value float64)
+}
+
+// All are the scenarios, in the order of the table.
+func All() []Scenario {
+	return []Scenario{
+		start(), restart(), firstPod(), idle(), size(),
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+func megabytes(bytes int64) float64        { return float64(bytes) / 1e6 }
