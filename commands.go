@@ -35,6 +35,7 @@ func commands() []*cli.Command {
 		kubectl.Command(),
 		kubectl.VersionCommand(),
 		up.Command(),
+		up.JoinCommand(),
 		down.Command(),
 		down.ResetCommand(),
 		status.Command(),

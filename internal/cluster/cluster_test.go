@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"testing"
 )
 
@@ -39,7 +40,7 @@ func TestNodeRoundTrip(t *testing.T) {
 	if err := l.SaveNode(want); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := l.LoadNode(); err != nil || got != want {
+	if got, err := l.LoadNode(); err != nil || !reflect.DeepEqual(got, want) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 }

@@ -4,6 +4,9 @@
 //	├── admin.kubeconfig           the administrator's, 0600
 //	├── node.json                  how this node was started; reset reads what to remove from it
 //	├── hyperkube.log              the log of a detached process
+//	├── kubelet.kubeconfig         how a node that joined reaches its cluster, with its own certificate in pki/
+//	├── kubelet-config.yaml        what the cluster told that node about kubelets
+//	├── net-conf.json              and about the overlay
 //	├── pki/                       certificates and keys
 //	├── etcd/                      the datastore of a master
 //	├── containerd/                images and snapshots
@@ -80,6 +83,9 @@ func (l Layout) CNIState() string        { return filepath.Join(l.Data, "cni") }
 func (l Layout) CNIConf() string         { return filepath.Join(l.Run, "cni", "net.d") }
 func (l Layout) CNISocket() string       { return filepath.Join(l.Run, "cni", "cni.sock") }
 func (l Layout) AdminKubeconfig() string { return filepath.Join(l.Data, "admin.kubeconfig") }
+func (l Layout) NodeKubeconfig() string  { return filepath.Join(l.Data, "kubelet.kubeconfig") }
+func (l Layout) KubeletConfig() string   { return filepath.Join(l.Data, "kubelet-config.yaml") }
+func (l Layout) NetConf() string         { return filepath.Join(l.Data, "net-conf.json") }
 func (l Layout) Log() string             { return filepath.Join(l.Data, "hyperkube.log") }
 func (l Layout) PodLogs() string         { return filepath.Join(l.Data, "logs", "pods") }
 func (l Layout) node() string            { return filepath.Join(l.Data, "node.json") }
@@ -103,15 +109,32 @@ func (l Layout) Create() error {
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
-// Node is how a node was started: what later commands must know to find it and to undo it.
+// Discard removes the directories of a node that was never started, if there is nothing in them.
+func (l Layout) Discard() {
+	if _, err := l.LoadNode(); err == nil {
+		return
+	}
+	for _, p := range []string{l.lock(), l.Run, l.Log(), l.Data} {
+		_ = os.Remove(p) // what is not empty stays
+	}
+}
+
+// Node is how a node was started: what later starts and commands must know to find it, to go on with it and to undo it.
 type Node struct {
-	Name        string `json:"name"`
-	Master      bool   `json:"master"`
-	Server      string `json:"server"`
-	PodCIDR     string `json:"podCIDR,omitempty"`
-	ServiceCIDR string `json:"serviceCIDR,omitempty"`
-	Bridge      string `json:"bridge"`
-	Overlay     string `json:"overlay"`
+	Name          string `json:"name"`
+	IP            string `json:"ip,omitempty"` // only when it was given
+	Master        bool   `json:"master"`
+	Server        string `json:"server"` // URL of the API server
+	PodCIDR       string `json:"podCIDR,omitempty"`
+	ServiceCIDR   string `json:"serviceCIDR,omitempty"`
+	ClusterDNS    string `json:"clusterDNS,omitempty"`
+	ClusterDomain string `json:"clusterDomain,omitempty"`
+	NodePorts     string `json:"nodePorts,omitempty"`
+	APIPort       int    `json:"apiPort,omitempty"`
+	// APINames are further names of a master's API server.
+	APINames []string `json:"apiNames,omitempty"`
+	Bridge   string   `json:"bridge"`
+	Overlay  string   `json:"overlay"`
 	// RuntimeEndpoint is the socket of a container runtime that is not ours; reset leaves it alone.
 	RuntimeEndpoint string `json:"runtimeEndpoint,omitempty"`
 }

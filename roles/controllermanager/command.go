@@ -17,6 +17,7 @@ import (
 	certv1 "k8s.io/api/certificates/v1"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/config"
 	"hyperkube/internal/controllers/daemonset"
 	"hyperkube/internal/controllers/deployment"
 	"hyperkube/internal/controllers/endpoints"
@@ -51,6 +52,20 @@ func Command() *cli.Command {
 			return r.Run(c.Context)
 		},
 	}
+}
+
+// FromArgs reads the role's flags from a list, for whoever runs the role in a process of its own. How to reach the API server
+// is left to the caller.
+func FromArgs(args []string) (Config, error) {
+	var cfg Config
+	err := config.ParseArgs("controller-manager", flags, args, func(c *cli.Context, others []string) (err error) {
+		if len(others) > 0 {
+			return fmt.Errorf("unexpected argument %q", others[0])
+		}
+		cfg, err = fromFlags(c)
+		return err
+	})
+	return cfg, err
 }
 
 func flags() []cli.Flag {

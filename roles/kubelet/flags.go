@@ -168,16 +168,38 @@ func api() []setting {
 	}
 }
 
-// Command is `kubelet`.
-func Command() *cli.Command {
-	all := settings()
+// FromArgs reads the role's flags from a list, for whoever runs it together with others.
+func FromArgs(args []string) (Config, error) {
+	var cfg Config
+	var all []setting
+	flags := func() []cli.Flag {
+		all = settings()
+		return flagsOf(all)
+	}
+	err := config.ParseArgs("kubelet", flags, args, func(c *cli.Context, others []string) (err error) {
+		if len(others) > 0 {
+			return fmt.Errorf("unexpected argument %q", others[0])
+		}
+		cfg, err = fromFlags(c, all)
+		return err
+	})
+	return cfg, err
+}
+
+func flagsOf(all []setting) []cli.Flag {
 	flags := []cli.Flag{&cli.StringFlag{Category: files, Name: "config", Usage: "`FILE` of kind KubeletConfiguration, kubelet.config.k8s.io/v1beta1; flags go over it"}}
 	for _, s := range all {
 		flags = append(flags, s.flag)
 	}
+	return flags
+}
+
+// Command is `kubelet`.
+func Command() *cli.Command {
+	all := settings()
 	return &cli.Command{
 		Name: "kubelet", Category: "Node", Usage: "run the pods of this node on a container runtime",
-		Flags: append(flags, logging.Flags()...),
+		Flags: append(flagsOf(all), logging.Flags()...),
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
 				return fmt.Errorf("kubelet: unexpected argument %q", c.Args().First())

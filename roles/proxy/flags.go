@@ -21,6 +21,23 @@ import (
 	"hyperkube/internal/network/proxy"
 )
 
+// FromArgs reads the work's flags from a list, for whoever runs it together with others: how to reach the API server is theirs
+// to know.
+func FromArgs(args []string) (proxy.Config, error) {
+	var cfg proxy.Config
+	err := config.ParseArgs("proxy", flags, args, func(c *cli.Context, others []string) error {
+		if len(others) > 0 {
+			return fmt.Errorf("unexpected argument %q", others[0])
+		}
+		file, err := configFile(c)
+		if err == nil {
+			cfg, err = work(c, file)
+		}
+		return err
+	})
+	return cfg, err
+}
+
 func flags() []cli.Flag {
 	const api, node, rules, tracking, serving, compat = "API server", "Node", "Rules", "Connection tracking", "Serving", "Compatibility"
 	str := func(category, name, value, usage string) cli.Flag {
@@ -79,12 +96,35 @@ func setting[T any](c *cli.Context, flag string, get func(string) T, file T, inF
 }
 
 func fromFlags(c *cli.Context) (Config, error) {
+	file, err := configFile(c)
+	if err != nil {
+		return Config{}, err
+	}
+	p, err := work(c, file)
+	if err != nil {
+		return Config{}, err
+	}
+	if score := setting(c, "oom-score-adj", c.Int, int(ptr.Deref(file.OOMScoreAdj, 0)), file.OOMScoreAdj != nil); c.IsSet("oom-score-adj") || file.OOMScoreAdj != nil {
+		if err := os.WriteFile("/proc/self/oom_score_adj", fmt.Appendf(nil, "%d", score), 0o644); err != nil {
+			return Config{}, fmt.Errorf("--oom-score-adj: %w", err)
+		}
+	}
+	r, err := apiServer(c.String("kubeconfig"), c.String("master"), file.ClientConnection.Kubeconfig)
+	return Config{REST: r, Proxy: p}, err
+}
+
+func configFile(c *cli.Context) (*v1alpha1.KubeProxyConfiguration, error) {
 	var file v1alpha1.KubeProxyConfiguration
 	if path := c.String("config"); path != "" {
 		if err := config.LoadKind(path, schema.GroupVersionKind{Group: v1alpha1.GroupName, Version: "v1alpha1", Kind: "KubeProxyConfiguration"}, &file); err != nil {
-			return Config{}, err
+			return nil, err
 		}
 	}
+	return &file, nil
+}
+
+// work is what to do, without the API server.
+func work(c *cli.Context, file *v1alpha1.KubeProxyConfiguration) (proxy.Config, error) {
 	text := func(flag, inFile string) string { return setting(c, flag, c.String, inFile, inFile != "") }
 	truth := func(flag string, inFile bool) bool { return setting(c, flag, c.Bool, inFile, inFile) }
 	duration := func(flag string, inFile *metav1.Duration) time.Duration {
@@ -100,11 +140,11 @@ func fromFlags(c *cli.Context) (Config, error) {
 		return setting(c, flag, c.Int, int(ptr.Deref(inFile, 0)), inFile != nil)
 	}
 	if mode := text("proxy-mode", string(file.Mode)); mode != "iptables" {
-		return Config{}, fmt.Errorf("--proxy-mode: %q is not supported; only iptables", mode)
+		return proxy.Config{}, fmt.Errorf("--proxy-mode: %q is not supported; only iptables", mode)
 	}
 	name, err := nodeName(text("hostname-override", file.HostnameOverride))
 	if err != nil {
-		return Config{}, err
+		return proxy.Config{}, err
 	}
 	bit := number("iptables-masquerade-bit", file.IPTables.MasqueradeBit)
 	p := proxy.Config{
@@ -132,16 +172,8 @@ func fromFlags(c *cli.Context) (Config, error) {
 		BindHardFail:   truth("bind-address-hard-fail", file.BindAddressHardFail),
 		Profiling:      truth("profiling", file.EnableProfiling),
 	}
-	if err := addresses(c, &file, &p); err != nil {
-		return Config{}, err
-	}
-	if score := number("oom-score-adj", file.OOMScoreAdj); c.IsSet("oom-score-adj") || file.OOMScoreAdj != nil {
-		if err := os.WriteFile("/proc/self/oom_score_adj", fmt.Appendf(nil, "%d", score), 0o644); err != nil {
-			return Config{}, fmt.Errorf("--oom-score-adj: %w", err)
-		}
-	}
-	r, err := apiServer(c.String("kubeconfig"), c.String("master"), file.ClientConnection.Kubeconfig)
-	return Config{REST: r, Proxy: p}, err
+	err = addresses(c, file, &p)
+	return p, err
 }
 
 // addresses reads the flags that are lists of addresses or ranges.

@@ -36,6 +36,19 @@ func Command() *cli.Command {
 	}
 }
 
+// FromArgs reads the role's flags from a list, for whoever runs it together with others.
+func FromArgs(args []string) (Config, error) {
+	var cfg Config
+	err := config.ParseArgs("scheduler", flags, args, func(c *cli.Context, others []string) (err error) {
+		if len(others) > 0 {
+			return fmt.Errorf("unexpected argument %q", others[0])
+		}
+		cfg, err = fromFlags(c)
+		return err
+	})
+	return cfg, err
+}
+
 func flags() []cli.Flag {
 	const api, election, serving, compat = "API server", "Leader election", "Serving", "Compatibility"
 	str := func(category, name, value, usage string) cli.Flag {

@@ -5,6 +5,9 @@
 //
 //	etcd → API server → controllers, scheduler → overlay → pod network, proxy → container runtime → kubelet
 //
+// A machine that joins a cluster elsewhere runs the same parts from the overlay on. They speak to the API server over HTTPS with
+// one certificate, the node's own: see admit.
+//
 // Nothing waits for more than it needs: the runtime starts beside the API server, and the node is Ready as soon as the
 // last of them is.
 package up
@@ -15,6 +18,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -22,14 +26,19 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"hyperkube/internal/cluster"
+	"hyperkube/internal/tokens"
 )
 
 // Config of a node.
 type Config struct {
 	Layout cluster.Layout
+	// Join is how to get into a cluster that runs elsewhere; nil: this machine is the master of its own.
+	Join *Join
 
 	NodeName string
 	NodeIP   net.IP
+	// GivenIP tells that NodeIP was asked for, not found.
+	GivenIP bool
 	// Bridge, Overlay names of the kernel's interfaces; backend is vxlan or host-gw.
 	Bridge, OverlayBackend string
 
@@ -48,11 +57,24 @@ type Config struct {
 	RuntimeEndpoint string
 	// Disabled roles do not run.
 	Disabled map[string]bool
-	Verbose  int
+	// Args are further flags of roles, in upstream's names, by the name of the role; they go over what is set here.
+	Args    map[string][]string
+	Verbose int
 }
 
-// roleNames are those that --disable takes.
-var roleNames = []string{"scheduler", "controller-manager", "kubelet", "proxy", "flannel", "dns"}
+// Join is the way into a cluster.
+type Join struct {
+	Server string // URL of the API server
+	// Token is needed once. Pins are the only CAs to trust, if there are any.
+	Token *tokens.Bootstrap
+	Pins  []string
+}
+
+// nodeRoles are those that --disable takes on every node, roleNames on a master.
+var (
+	nodeRoles = []string{"kubelet", "proxy", "flannel", "dns"}
+	roleNames = append([]string{"scheduler", "controller-manager"}, nodeRoles...)
+)
 
 func (c *Config) complete() error {
 	if c.NodeName == "" {
@@ -72,13 +94,16 @@ func (c *Config) complete() error {
 		}
 		c.NodeIP = ip
 	}
+	if err := c.checkArgs(); err != nil {
+		return err
+	}
+	roles := roleNames
+	if c.Join != nil {
+		roles = nodeRoles
+	}
 	for r := range c.Disabled {
-		known := false
-		for _, n := range roleNames {
-			known = known || n == r
-		}
-		if !known {
-			return fmt.Errorf("--disable: there is no role %q; those that can be left out: %s", r, strings.Join(roleNames, ", "))
+		if !slices.Contains(roles, r) {
+			return fmt.Errorf("--disable: there is no role %q; those that can be left out: %s", r, strings.Join(roles, ", "))
 		}
 	}
 	if c.ServiceCIDR != nil && c.DNSIP == nil {

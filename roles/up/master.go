@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/netip"
 	"path/filepath"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -129,23 +129,17 @@ func (m *master) startControllers(g *lifecycle.Group) error {
 		return nil
 	}
 	dir := m.cfg.Layout.PKI()
-	service, ok := netip.AddrFromSlice(m.cfg.ServiceCIDR.IP)
-	if !ok {
-		return fmt.Errorf("the service range %s is not understood", m.cfg.ServiceCIDR)
+	cfg, err := controllermanager.FromArgs(m.cfg.args("controller-manager",
+		"--controllers=*,bootstrap-signer-controller,token-cleaner-controller", "--leader-elect=false", "--bind-address=127.0.0.1",
+		"--allocate-node-cidrs", "--cluster-cidr="+m.cfg.PodCIDR.String(), "--service-cluster-ip-range="+m.cfg.ServiceCIDR.String(),
+		"--cluster-signing-cert-file="+filepath.Join(dir, "ca.crt"), "--cluster-signing-key-file="+filepath.Join(dir, "ca.key"),
+		"--kubelet-serving-auto-approve", "--root-ca-file="+filepath.Join(dir, "ca.crt"), "--service-account-private-key-file="+m.pki.ServiceAccountKey,
+	))
+	if err != nil {
+		return err
 	}
-	bits, _ := m.cfg.ServiceCIDR.Mask.Size()
-	r, err := controllermanager.New(controllermanager.Config{
-		As:                        m.api.Direct,
-		Controllers:               []string{"*", "bootstrap-signer-controller", "token-cleaner-controller"},
-		AllocateNodeCIDRs:         true,
-		ClusterCIDRs:              []netip.Prefix{m.cfg.PodCIDR},
-		ServiceCIDRs:              []netip.Prefix{netip.PrefixFrom(service.Unmap(), bits)},
-		Signing:                   map[string]controllermanager.Authority{"": {CertFile: filepath.Join(dir, "ca.crt"), KeyFile: filepath.Join(dir, "ca.key")}},
-		KubeletServingAutoApprove: true,
-		RootCAFile:                filepath.Join(dir, "ca.crt"),
-		ServiceAccountKeyFile:     m.pki.ServiceAccountKey,
-		Serving:                   controllermanager.Serving{BindAddress: "127.0.0.1"},
-	})
+	cfg.As = m.api.Direct
+	r, err := controllermanager.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -157,10 +151,12 @@ func (m *master) startScheduler(g *lifecycle.Group) error {
 	if m.cfg.Disabled["scheduler"] {
 		return nil
 	}
-	s, err := scheduler.New(scheduler.Config{
-		Client:  m.api.Direct(as(user.KubeScheduler)),
-		Serving: scheduler.Serving{BindAddress: "127.0.0.1"},
-	})
+	cfg, err := scheduler.FromArgs(m.cfg.args("scheduler", "--leader-elect=false", "--bind-address=127.0.0.1"))
+	if err != nil {
+		return err
+	}
+	cfg.Client = m.api.Direct(as(user.KubeScheduler))
+	s, err := scheduler.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -168,9 +164,20 @@ func (m *master) startScheduler(g *lifecycle.Group) error {
 	return nil
 }
 
-// publish tells machines with a bootstrap token where the cluster is and whom to trust.
+// publish tells machines with a bootstrap token where the cluster is and whom to trust, and nodes what they have in common.
 func (m *master) publish(ctx context.Context) error {
 	c := m.api.Direct(as("admin", user.SystemPrivilegedGroup))
+	settings, err := m.cfg.settings()
+	if err != nil {
+		return err
+	}
+	var g errgroup.Group
+	g.Go(func() error { return settings.Publish(ctx, c) })
+	g.Go(func() error { return m.publishInfo(ctx, c) })
+	return g.Wait()
+}
+
+func (m *master) publishInfo(ctx context.Context, c client.Interface) error {
 	text, err := join.Info(m.cfg.url(m.cfg.NodeIP.String()), m.pki.CA.Cert)
 	if err != nil {
 		return err

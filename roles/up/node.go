@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 
 	"hyperkube/internal/client"
 	"hyperkube/internal/lifecycle"
@@ -11,24 +12,22 @@ import (
 	"hyperkube/internal/network/dns"
 	"hyperkube/internal/network/overlay"
 	"hyperkube/internal/network/proxy"
-	"hyperkube/internal/node"
 	"hyperkube/internal/node/cri"
-	"hyperkube/internal/node/server"
 	"hyperkube/internal/runtime"
+	"hyperkube/roles/kubelet"
+	proxyrole "hyperkube/roles/proxy"
 )
-
-// access is how the parts of a node reach the API, each under its own identity.
-type access struct {
-	kubelet, flannel, proxy, dns client.Interface
-}
 
 // worker is the node's part of a machine.
 type worker struct {
-	cfg     Config
-	api     access
-	kubelet *node.Kubelet
-	serving *server.Config
-	engine  chan engine
+	cfg Config
+	// api is the API under the node's own identity, for all parts: see configs/rbac/joining.yaml for why.
+	api client.Interface
+	// kubeletArgs are the flags that differ between a master's kubelet and others.
+	kubeletArgs []string
+	// dns is for the name server that publishes itself; nil: it does not.
+	dns    client.Interface
+	engine chan engine
 }
 
 // engine is the container runtime once it is up.
@@ -66,10 +65,7 @@ func (w *worker) start(ctx context.Context, g *lifecycle.Group) error {
 		}
 	}
 	if !w.cfg.Disabled["proxy"] {
-		p, err := proxy.New(w.api.proxy, proxy.Config{
-			NodeName: w.cfg.NodeName, ClusterCIDRs: []netip.Prefix{w.cfg.PodCIDR},
-			HealthzAddress: w.cfg.NodeIP.String() + ":10256", MetricsAddress: "127.0.0.1:10249",
-		})
+		p, err := w.newProxy()
 		if err != nil {
 			return err
 		}
@@ -101,17 +97,29 @@ func (w *worker) start(ctx context.Context, g *lifecycle.Group) error {
 	return w.startKubelet(ctx, g, e.endpoint)
 }
 
+func (w *worker) newProxy() (*proxy.Proxy, error) {
+	cfg, err := proxyrole.FromArgs(w.cfg.args("proxy",
+		"--hostname-override="+w.cfg.NodeName, "--cluster-cidr="+w.cfg.PodCIDR.String(), "--healthz-bind-address="+w.cfg.NodeIP.String()+":10256",
+		// The kernel's limits are the whole machine's, and would stay when the node is gone.
+		"--conntrack-max-per-core=0", "--conntrack-min=0", "--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0",
+	))
+	if err != nil {
+		return nil, err
+	}
+	return proxy.New(w.api, cfg)
+}
+
 // startNetwork runs the overlay, and the pod network in the subnet that the overlay was given.
 func (w *worker) startNetwork(g *lifecycle.Group) error {
-	conf := overlay.DefaultNetConf(w.cfg.PodCIDR)
-	if w.cfg.OverlayBackend != "" {
-		conf.Backend.Type = w.cfg.OverlayBackend
+	conf, err := w.cfg.netConf()
+	if err != nil {
+		return err
 	}
 	ip, ok := netip.AddrFromSlice(w.cfg.NodeIP)
 	if !ok {
 		return fmt.Errorf("the node's address %s is not understood", w.cfg.NodeIP)
 	}
-	o, err := overlay.New(w.api.flannel, overlay.Config{NodeName: w.cfg.NodeName, NetConf: conf, PublicIP: ip.Unmap()})
+	o, err := overlay.New(w.api, overlay.Config{NodeName: w.cfg.NodeName, NetConf: conf, PublicIP: ip.Unmap()})
 	if err != nil {
 		return err
 	}
@@ -152,9 +160,12 @@ func (w *worker) runDNS(ctx context.Context, pods *cni.Server) error {
 	if !ok {
 		return lifecycle.Fatal(fmt.Errorf("the DNS address %s is not understood", w.cfg.DNSIP))
 	}
-	s, err := dns.New(w.api.dns, dns.Config{
-		BindAddresses: network.Gateways(), Domain: w.cfg.ClusterDomain, NodeName: w.cfg.NodeName, ClusterIP: ip.Unmap(),
-	})
+	cfg := dns.Config{BindAddresses: network.Gateways(), Domain: w.cfg.ClusterDomain, ClusterIP: ip.Unmap()}
+	api := w.api
+	if w.dns != nil {
+		cfg.NodeName, api = w.cfg.NodeName, w.dns
+	}
+	s, err := dns.New(api, cfg)
 	if err != nil {
 		return err
 	}
@@ -166,25 +177,41 @@ func (w *worker) startKubelet(ctx context.Context, g *lifecycle.Group, endpoint 
 	if err != nil {
 		return err
 	}
-	w.kubelet, err = node.New(node.Config{
-		Client: w.api.kubelet, CRI: c,
-		NodeName: w.cfg.NodeName, NodeIPs: []string{w.cfg.NodeIP.String()},
-		RootDir: w.cfg.Layout.Kubelet(), PodLogsDir: w.cfg.Layout.PodLogs(),
-		CgroupRoot: w.cfg.Layout.CgroupParent(),
-		ClusterDNS: []string{w.cfg.DNSIP.String()}, ClusterDomain: w.cfg.ClusterDomain,
-		Server:         w.serving,
-		HealthzAddress: "127.0.0.1:10248",
-	})
+	l := w.cfg.Layout
+	cfg, err := kubelet.FromArgs(w.cfg.args("kubelet", append(w.kubeletArgs,
+		"--hostname-override="+w.cfg.NodeName, "--node-ip="+w.cfg.NodeIP.String(), "--address="+w.cfg.NodeIP.String(),
+		"--root-dir="+l.Kubelet(), "--cert-dir="+l.PKI(), "--pod-logs-dir="+l.PodLogs(), "--cgroup-root="+l.CgroupParent(),
+	)...))
 	if err != nil {
 		return err
 	}
-	g.Start(lifecycle.Part{Name: "kubelet", Run: w.kubelet.Run})
+	// Links to the logs in /var/log would be outside of the node's directories.
+	cfg.Client, cfg.CRI, cfg.ContainerLogsDir = w.api, c, ""
+	k, err := kubelet.New(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	g.Start(lifecycle.Part{Name: "kubelet", Run: k.Run})
 	select {
-	case <-w.kubelet.Ready():
+	case <-k.Ready():
 		return nil
 	case <-g.Failed():
 		return g.Err()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// kubeletArgs are those of the kubelet beside the control plane: its certificate is the master's to make.
+func (m *master) kubeletArgs() []string {
+	return []string{
+		"--cluster-dns=" + m.cfg.DNSIP.String(), "--cluster-domain=" + m.cfg.ClusterDomain, "--fail-swap-on=false",
+		"--client-ca-file=" + filepath.Join(m.cfg.Layout.PKI(), "ca.crt"),
+		"--tls-cert-file=" + m.pki.KubeletServer.CertFile, "--tls-private-key-file=" + m.pki.KubeletServer.KeyFile,
+	}
+}
+
+// memberKubeletArgs are those of a kubelet elsewhere: the cluster's settings, and a certificate that the cluster issues.
+func (c *Config) memberKubeletArgs() []string {
+	return []string{"--config=" + c.Layout.KubeletConfig(), "--client-ca-file=" + c.clusterCA(), "--rotate-server-certificates"}
 }

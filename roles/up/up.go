@@ -2,61 +2,67 @@ package up
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"time"
 
-	"k8s.io/apiserver/pkg/authentication/user"
-
-	"hyperkube/internal/cluster"
 	"hyperkube/internal/lifecycle"
-	"hyperkube/internal/node/server"
 )
 
-// Run runs a master with a node until ctx ends. ready is called once, when the node is Ready or the start has failed.
+// Run runs a master with a node, or a node that joins a cluster elsewhere, until ctx ends. ready is called once, when the node
+// is Ready or the start has failed.
 func Run(ctx context.Context, cfg Config, ready func(error)) error {
 	began := time.Now()
-	err := cfg.complete()
-	if err == nil {
-		err = cfg.Layout.Create()
-	}
-	if err != nil {
+	told := false
+	err := cfg.holding(func() error {
+		var g lifecycle.Group
+		if err := cfg.start(ctx, &g); err != nil {
+			g.Stop()
+			return err
+		}
+		slog.Default().Info("the node is ready", "component", "up", "node", cfg.NodeName, "took", time.Since(began).Round(time.Millisecond))
+		told = true
+		ready(nil)
+		return g.Wait(ctx)
+	})
+	if !told {
 		ready(err)
+	}
+	return err
+}
+
+// holding completes the configuration and calls f as the one process that runs this node. When f leaves no node behind, its
+// directories go.
+func (c *Config) holding(f func() error) error {
+	if err := c.complete(); err != nil {
 		return err
 	}
-	release, err := cfg.Layout.Lock()
+	if err := c.Layout.Create(); err != nil {
+		return err
+	}
+	release, err := c.Layout.Lock()
 	if err != nil {
-		ready(err)
 		return err
 	}
 	defer release()
-	var g lifecycle.Group
-	if err := start(ctx, cfg, &g); err != nil {
-		g.Stop()
-		ready(err)
-		return err
+	if err = f(); err != nil {
+		c.Layout.Discard()
 	}
-	slog.Default().Info("the node is ready", "component", "up", "node", cfg.NodeName, "took", time.Since(began).Round(time.Millisecond))
-	ready(nil)
-	return g.Wait(ctx)
+	return err
 }
 
-func start(ctx context.Context, cfg Config, g *lifecycle.Group) error {
-	err := cfg.Layout.SaveNode(cluster.Node{
-		Name: cfg.NodeName, Master: true, Server: cfg.url(cfg.NodeIP.String()),
-		PodCIDR: cfg.PodCIDR.String(), ServiceCIDR: cfg.ServiceCIDR.String(),
-		Bridge: cfg.Bridge, Overlay: cfg.OverlayBackend, RuntimeEndpoint: cfg.RuntimeEndpoint,
-	})
-	if err != nil {
+func (c *Config) start(ctx context.Context, g *lifecycle.Group) error {
+	if c.Join != nil {
+		return c.startMember(ctx, g)
+	}
+	if err := c.save(); err != nil {
 		return err
 	}
 	var engines chan engine
-	if !cfg.Disabled["kubelet"] {
-		engines = startEngine(ctx, cfg)
+	if !c.Disabled["kubelet"] {
+		engines = startEngine(ctx, *c)
 	}
-	m, err := newMaster(ctx, cfg)
+	m, err := newMaster(ctx, *c)
 	if err != nil {
 		return err
 	}
@@ -66,35 +72,39 @@ func start(ctx context.Context, cfg Config, g *lifecycle.Group) error {
 	if engines == nil {
 		return nil
 	}
-	w := &worker{cfg: cfg, engine: engines, api: access{
-		kubelet: m.api.Direct(as("system:node:"+cfg.NodeName, "system:nodes")),
-		flannel: m.api.Direct(as("system:flannel")),
-		proxy:   m.api.Direct(as(user.KubeProxy)),
-		dns:     m.api.Direct(as("system:dns")),
-	}}
-	w.serving = w.kubeletServer(m)
+	w := &worker{cfg: *c, engine: engines, dns: m.api.Direct(as("system:dns")), api: m.api.Direct(as("system:node:"+c.NodeName, "system:nodes")), kubeletArgs: m.kubeletArgs()}
 	return w.start(ctx, g)
 }
 
-// kubeletServer is the kubelet's HTTPS API with a certificate of the cluster's own authority.
-func (w *worker) kubeletServer(m *master) *server.Config {
-	pool := m.pki.CA.Pool()
-	pair := m.pki.KubeletServer
-	return &server.Config{
-		Port: 10250, Address: w.cfg.NodeIP.String(),
-		TLS: server.TLS{Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.TLS() }},
-		Auth: &server.Auth{
-			NodeName: w.cfg.NodeName, Client: w.api.kubelet, Tokens: true,
-			ClientCAs: func() (*x509.CertPool, error) { return pool, nil },
-		},
-		SystemLogs: true,
+// startMember runs the node of a cluster elsewhere.
+func (c *Config) startMember(ctx context.Context, g *lifecycle.Group) error {
+	m, err := c.admit(ctx)
+	if err != nil {
+		return err
 	}
+	// From here on the machine is a node, whatever happens, and reset must find it.
+	if err := c.save(); err != nil {
+		return err
+	}
+	engines := startEngine(ctx, *c)
+	if err := c.learn(ctx, m.api); err != nil {
+		return err
+	}
+	if err := c.save(); err != nil {
+		return err
+	}
+	g.Start(lifecycle.Part{Name: "client certificate", Run: func(ctx context.Context) error { return m.id.Rotate(ctx, m.rest) }})
+	w := &worker{cfg: *c, engine: engines, api: m.api, kubeletArgs: c.memberKubeletArgs()}
+	return w.start(ctx, g)
 }
 
-// summary is what `up` prints when the node is Ready.
-func summary(cfg Config) string {
+// summary is what is printed when the node is Ready.
+func (c *Config) summary() string {
+	if c.Join != nil {
+		return fmt.Sprintf("Node %s is Ready, in the cluster at %s.\n", c.NodeName, c.Join.Server)
+	}
 	return fmt.Sprintf(`The cluster runs; node %s is Ready.
   hyperkube kubectl get cs,nodes
   kubeconfig: %s
-`, cfg.NodeName, cfg.Layout.AdminKubeconfig())
+`, c.NodeName, c.Layout.AdminKubeconfig())
 }

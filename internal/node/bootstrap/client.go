@@ -21,10 +21,15 @@ import (
 type Client struct {
 	Kubeconfig          string // read, and written after a bootstrap
 	BootstrapKubeconfig string // empty: Kubeconfig must be good
+	// Bootstrap are the credentials of a bootstrap in place of a file.
+	Bootstrap *rest.Config
 	CertDir             string
 	NodeName            string
 	Now                 func() time.Time
 }
+
+// ErrExpired says that a node's certificate has ended, so that it needs a token to be let in again.
+var ErrExpired = errors.New("its client certificate has expired")
 
 func (c *Client) store() store { return store{c.CertDir, "kubelet-client"} }
 
@@ -42,17 +47,19 @@ func (c *Client) Ensure(ctx context.Context) (*rest.Config, error) {
 	switch {
 	case err == nil && !c.expired(cfg):
 		return cfg, nil
-	case c.BootstrapKubeconfig == "":
+	case c.BootstrapKubeconfig == "" && c.Bootstrap == nil:
 		if err == nil {
-			err = fmt.Errorf("kubeconfig %s: its client certificate has expired", c.Kubeconfig)
+			err = fmt.Errorf("kubeconfig %s: %w", c.Kubeconfig, ErrExpired)
 		}
 		return nil, err
 	case err != nil && !errors.Is(err, fs.ErrNotExist) && exists(c.Kubeconfig):
 		return nil, err
 	}
-	boot, err := client.FromKubeconfig(c.BootstrapKubeconfig)
-	if err != nil {
-		return nil, err
+	boot := c.Bootstrap
+	if boot == nil {
+		if boot, err = client.FromKubeconfig(c.BootstrapKubeconfig); err != nil {
+			return nil, err
+		}
 	}
 	slog.Default().Info("asking for a client certificate", "component", "kubelet", "node", c.NodeName)
 	if err := c.request(ctx, boot); err != nil {
