@@ -1,10 +1,13 @@
-// Webapp is what the end-to-end tests run in their containers: webapp serve VERSION answers on :8080 with its version and
-// host name, webapp get URL prints an answer, webapp wait does nothing until it is told to end.
+// Webapp is what the end-to-end tests run in their containers and on their machines: webapp serve VERSION answers on :8080 with
+// its version and host name, and gives back what it is sent by POST and UDP; webapp get URL prints an answer; webapp reach
+// ADDRESS… sends much by every way; webapp lookup NAME SERVER asks a name server; webapp wait does nothing until it is told to end.
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -22,16 +25,7 @@ func main() {
 func run(args []string) error {
 	switch {
 	case len(args) == 2 && args[0] == "serve":
-		name, err := os.Hostname()
-		if err != nil {
-			return err
-		}
-		fmt.Println("serving", args[1])
-		// The first process of a container is not ended by a signal that it does not handle.
-		go func() { wait(); os.Exit(0) }()
-		return http.ListenAndServe(":8080", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprintf(w, "%s %s\n", args[1], name)
-		}))
+		return serve(args[1])
 	case len(args) == 2 && args[0] == "get":
 		c := http.Client{Timeout: 5 * time.Second}
 		res, err := c.Get(args[1])
@@ -41,6 +35,16 @@ func run(args []string) error {
 		defer res.Body.Close()
 		_, err = io.Copy(os.Stdout, res.Body)
 		return err
+	case len(args) > 1 && args[0] == "reach":
+		for _, a := range args[1:] {
+			if err := reach(a); err != nil {
+				return fmt.Errorf("reaching %s: %w", a, err)
+			}
+			fmt.Println("reached", a)
+		}
+		return nil
+	case len(args) == 3 && args[0] == "lookup":
+		return lookup(args[1], args[2])
 	case len(args) == 1 && args[0] == "wait":
 		wait()
 		return nil
@@ -49,6 +53,39 @@ func run(args []string) error {
 		return err
 	}
 	return fmt.Errorf("what is %q?", args)
+}
+
+func serve(version string) error {
+	name, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	packets, err := net.ListenPacket("udp", ":8080")
+	if err != nil {
+		return err
+	}
+	go echo(packets)
+	fmt.Println("serving", version)
+	// The first process of a container is not ended by a signal that it does not handle.
+	go func() { wait(); os.Exit(0) }()
+	return http.ListenAndServe(":8080", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			_, _ = io.Copy(w, r.Body)
+			return
+		}
+		fmt.Fprintf(w, "%s %s\n", version, name)
+	}))
+}
+
+func lookup(name, server string) error {
+	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, net.JoinHostPort(server, "53"))
+	}}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	all, err := r.LookupHost(ctx, name)
+	fmt.Println(all)
+	return err
 }
 
 func wait() {

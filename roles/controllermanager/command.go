@@ -113,6 +113,7 @@ func flags() []cli.Flag {
 	group("Nodes",
 		on("allocate-node-cidrs", false, "give each node its range of pod addresses"),
 		str("cluster-cidr", "", "`RANGE` of pod addresses, or one of each family, separated by a comma"),
+		str("cluster-dns", "", "`ADDRESS` of the service kube-system/kube-dns, as which the name servers of nodes are published"),
 		str("service-cluster-ip-range", "", "`RANGE` of service addresses; no node gets a part of it"),
 		num("node-cidr-mask-size", 0, "mask of a node's range in a cluster of one family"),
 		num("node-cidr-mask-size-ipv4", 0, "mask of a node's IPv4 range (24)"),
@@ -257,6 +258,11 @@ func complete(c *cli.Context, cfg *Config) error {
 	}
 	if cfg.ServiceCIDRs, err = prefixes("service-cluster-ip-range", c.String("service-cluster-ip-range")); err != nil {
 		return err
+	}
+	if a := c.String("cluster-dns"); a != "" {
+		if cfg.ClusterDNS, err = netip.ParseAddr(a); err != nil {
+			return fmt.Errorf("--cluster-dns: %w", err)
+		}
 	}
 	if n := c.Int("node-cidr-mask-size"); n != 0 {
 		switch {

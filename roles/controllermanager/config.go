@@ -41,8 +41,9 @@ type Config struct {
 	NodeMaskV4           int // 24
 	NodeMaskV6           int // 64
 	NodeLifecycle        nodelifecycle.Options
-	TerminatedPods       int // how many may stay; 12500, less than 0 for all
-	MaxEndpointsPerSlice int // 100
+	ClusterDNS           netip.Addr // of the Service kube-system/kube-dns; without, name servers of nodes are not published
+	TerminatedPods       int        // how many may stay; 12500, less than 0 for all
+	MaxEndpointsPerSlice int        // 100
 
 	// Signing are the authority's files for each signer (kubernetes.io/kubelet-serving, …); the one named "" is for
 	// all signers that have none of their own.

@@ -8,6 +8,7 @@ import (
 	"hyperkube/internal/controllers"
 	"hyperkube/internal/controllers/aggregation"
 	"hyperkube/internal/controllers/bootstrapsigner"
+	"hyperkube/internal/controllers/clusterdns"
 	"hyperkube/internal/controllers/csrapproving"
 	"hyperkube/internal/controllers/csrcleaner"
 	"hyperkube/internal/controllers/csrsigning"
@@ -88,6 +89,12 @@ func entries() []entry {
 		}},
 		{name: csrsigning.Name, alias: "csrsigning", workers: 1, make: makeSigning},
 		{name: csrcleaner.Name, alias: "csrcleaner", make: single(csrcleaner.New)},
+		{name: clusterdns.Name, make: func(d controllers.Deps, c *Config, _ *material, _ int) (controllers.Controller, error) {
+			if !c.ClusterDNS.IsValid() {
+				return nil, nil
+			}
+			return clusterdns.New(d, c.ClusterDNS), nil
+		}},
 		{name: aggregation.Name, alias: "clusterrole-aggregation", workers: 5, make: simple(aggregation.New)},
 		{name: bootstrapsigner.Name, alias: "bootstrapsigner", off: true, make: single(bootstrapsigner.New)},
 		{name: tokencleaner.Name, alias: "tokencleaner", off: true, make: single(tokencleaner.New)},

@@ -107,7 +107,7 @@ func flags() []cli.Flag {
 		&cli.IntFlag{Category: serving, Name: "port", Value: 53, Usage: "`PORT` to answer at"},
 		str(serving, "healthz-bind-address", "", "`ADDRESS` and port of the health check; empty serves none"),
 		str(names, "cluster-domain", "cluster.local", "`DOMAIN` of the cluster"),
-		str(names, "cluster-dns", "", "`ADDRESS` of the Service kube-system/kube-dns, under which this server is published; empty publishes nothing"),
+		str(names, "cluster-dns", "", "`ADDRESS` of the Service kube-system/kube-dns, behind which this server announces itself on its Node; empty announces nothing"),
 		str(names, "hostname-override", "", "`NAME` of the node; the machine's host name without"),
 		str(names, "resolv-conf", "/etc/resolv.conf", "`FILE` that names the resolvers of other names"),
 		&cli.StringSliceFlag{Category: names, Name: "upstream", Usage: "resolver `ADDRESS` in place of those of --resolv-conf"},

@@ -57,7 +57,7 @@ func show(ctx context.Context, w io.Writer, l cluster.Layout) error {
 	}
 	fmt.Fprintf(w, "node %s runs as process %d, data in %s, API server %s\n", n.Name, pid, l.Data, n.Server)
 	if !n.Master {
-		return nil // a plain node holds no credentials to ask the cluster with
+		return own(ctx, w, l, n.Name)
 	}
 	cfg, err := client.FromKubeconfig(l.AdminKubeconfig())
 	if err != nil {
@@ -79,6 +79,42 @@ func show(ctx context.Context, w io.Writer, l cluster.Layout) error {
 		return fmt.Errorf("%d of them not well", bad)
 	}
 	return nil
+}
+
+// own asks the cluster for the one node that a machine without an administrator's credentials may see.
+func own(ctx context.Context, w io.Writer, l cluster.Layout, name string) error {
+	cfg, err := client.FromKubeconfig(l.NodeKubeconfig())
+	if err != nil {
+		return err
+	}
+	api, err := client.NewREST(cfg)
+	if err != nil {
+		return err
+	}
+	n, err := client.Nodes.Get(ctx, api, "", name)
+	if err != nil {
+		return err
+	}
+	state, message := readiness(n)
+	fmt.Fprintf(w, "node   %s   %s   %s\n", name, state, message)
+	if state != "Ready" {
+		return fmt.Errorf("node %s is not well", name)
+	}
+	return nil
+}
+
+// readiness of a node, and what it says about it.
+func readiness(n *corev1.Node) (state, message string) {
+	state = "NotReady"
+	for _, c := range n.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			message = c.Message
+			if c.Status == corev1.ConditionTrue {
+				state = "Ready"
+			}
+		}
+	}
+	return state, message
 }
 
 func components(ctx context.Context, w io.Writer, api client.Interface) (bad int, err error) {
@@ -117,15 +153,7 @@ func nodes(ctx context.Context, w io.Writer, api client.Interface) (bad int, err
 	slices.SortFunc(all, func(a, b *corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	for _, n := range all {
-		state, message := "NotReady", ""
-		for _, c := range n.Status.Conditions {
-			if c.Type == corev1.NodeReady {
-				message = c.Message
-				if c.Status == corev1.ConditionTrue {
-					state = "Ready"
-				}
-			}
-		}
+		state, message := readiness(n)
 		if state != "Ready" {
 			bad++
 		}

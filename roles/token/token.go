@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
 
 	"hyperkube/internal/client"
@@ -78,7 +79,7 @@ func create(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	command, err := joinCommand(cfg, t)
+	command, err := joinCommand(cfg, address(c.Context, api, cfg.Host), t)
 	if err != nil {
 		return err
 	}
@@ -113,18 +114,34 @@ func Create(ctx context.Context, api client.Interface, ttl time.Duration, descri
 	return t, err
 }
 
+// address is the API server's as other machines see it: the one that the cluster publishes, where this one is the machine's
+// own.
+func address(ctx context.Context, api client.Interface, used string) string {
+	u, err := url.Parse(used)
+	if err != nil || u.Hostname() != "localhost" && !strings.HasPrefix(u.Hostname(), "127.") {
+		return used
+	}
+	m, err := client.ConfigMaps.Get(ctx, api, metav1.NamespacePublic, bootstrapapi.ConfigMapClusterInfo)
+	if err == nil {
+		if info, err := clientcmd.Load([]byte(m.Data[bootstrapapi.KubeConfigKey])); err == nil {
+			for _, c := range info.Clusters {
+				return c.Server
+			}
+		}
+	}
+	u.Host = strings.Replace(u.Host, u.Hostname(), "<ADDRESS OF THIS MACHINE>", 1)
+	return u.Scheme + "://" + u.Host
+}
+
 // joinCommand is what to type on the machine that is to join.
-func joinCommand(cfg *rest.Config, t tokens.Bootstrap) (string, error) {
-	text := fmt.Sprintf("hyperkube join %s --token %s", cfg.Host, t)
+func joinCommand(cfg *rest.Config, server string, t tokens.Bootstrap) (string, error) {
+	text := fmt.Sprintf("hyperkube join %s --token %s", server, t)
 	ca := cfg.CAData
 	if len(ca) == 0 && cfg.CAFile != "" {
 		var err error
 		if ca, err = os.ReadFile(cfg.CAFile); err != nil {
 			return "", err
 		}
-	}
-	if u, err := url.Parse(cfg.Host); err == nil && (u.Hostname() == "localhost" || strings.HasPrefix(u.Hostname(), "127.")) {
-		text = strings.Replace(text, u.Hostname(), "<ADDRESS OF THIS MACHINE>", 1)
 	}
 	certs, err := pki.ParseCerts(ca)
 	if err != nil || len(certs) == 0 {

@@ -129,7 +129,11 @@ func (m *master) startControllers(g *lifecycle.Group) error {
 		return nil
 	}
 	dir := m.cfg.Layout.PKI()
-	cfg, err := controllermanager.FromArgs(m.cfg.args("controller-manager",
+	publishDNS := ""
+	if !m.cfg.Disabled["dns"] {
+		publishDNS = m.cfg.DNSIP.String()
+	}
+	cfg, err := controllermanager.FromArgs(m.cfg.args("controller-manager", "--cluster-dns="+publishDNS,
 		"--controllers=*,bootstrap-signer-controller,token-cleaner-controller", "--leader-elect=false", "--bind-address=127.0.0.1",
 		"--allocate-node-cidrs", "--cluster-cidr="+m.cfg.PodCIDR.String(), "--service-cluster-ip-range="+m.cfg.ServiceCIDR.String(),
 		"--cluster-signing-cert-file="+filepath.Join(dir, "ca.crt"), "--cluster-signing-key-file="+filepath.Join(dir, "ca.key"),

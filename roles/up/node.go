@@ -25,8 +25,6 @@ type worker struct {
 	api client.Interface
 	// kubeletArgs are the flags that differ between a master's kubelet and others.
 	kubeletArgs []string
-	// dns is for the name server that publishes itself; nil: it does not.
-	dns    client.Interface
 	engine chan engine
 }
 
@@ -63,6 +61,9 @@ func (w *worker) start(ctx context.Context, g *lifecycle.Group) error {
 		if err := w.startNetwork(g); err != nil {
 			return err
 		}
+	}
+	if w.cfg.Disabled["flannel"] || w.cfg.Disabled["dns"] {
+		g.Start(lifecycle.Part{Name: "dns", Run: w.withdrawDNS})
 	}
 	if !w.cfg.Disabled["proxy"] {
 		p, err := w.newProxy()
@@ -148,6 +149,11 @@ func (w *worker) startNetwork(g *lifecycle.Group) error {
 	return nil
 }
 
+// withdrawDNS takes back what a start with a name server announced.
+func (w *worker) withdrawDNS(ctx context.Context) error {
+	return dns.Announce(ctx, w.api, w.cfg.NodeName, nil)
+}
+
 // runDNS serves the cluster's names on the pods' bridge, as soon as there is one.
 func (w *worker) runDNS(ctx context.Context, pods *cni.Server) error {
 	select {
@@ -160,12 +166,9 @@ func (w *worker) runDNS(ctx context.Context, pods *cni.Server) error {
 	if !ok {
 		return lifecycle.Fatal(fmt.Errorf("the DNS address %s is not understood", w.cfg.DNSIP))
 	}
-	cfg := dns.Config{BindAddresses: network.Gateways(), Domain: w.cfg.ClusterDomain, ClusterIP: ip.Unmap()}
-	api := w.api
-	if w.dns != nil {
-		cfg.NodeName, api = w.cfg.NodeName, w.dns
-	}
-	s, err := dns.New(api, cfg)
+	s, err := dns.New(w.api, dns.Config{
+		BindAddresses: network.Gateways(), Domain: w.cfg.ClusterDomain, NodeName: w.cfg.NodeName, ClusterIP: ip.Unmap(),
+	})
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func (c *Config) start(ctx context.Context, g *lifecycle.Group) error {
 	if engines == nil {
 		return nil
 	}
-	w := &worker{cfg: *c, engine: engines, dns: m.api.Direct(as("system:dns")), api: m.api.Direct(as("system:node:"+c.NodeName, "system:nodes")), kubeletArgs: m.kubeletArgs()}
+	w := &worker{cfg: *c, engine: engines, api: m.api.Direct(as("system:node:"+c.NodeName, "system:nodes")), kubeletArgs: m.kubeletArgs()}
 	return w.start(ctx, g)
 }
 

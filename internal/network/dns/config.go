@@ -22,9 +22,9 @@ type Config struct {
 	Port uint16
 	// Domain is the cluster's domain, cluster.local by default.
 	Domain string
-	// NodeName and ClusterIP make the server publish itself: as an endpoint of the Service kube-system/kube-dns on that
-	// node, with that cluster address. Without NodeName it does not.
-	NodeName  string
+	// NodeName is the Node on which the server announces itself; empty: it does not.
+	NodeName string
+	// ClusterIP is the address of the Service kube-system/kube-dns, behind which the server may be one of several.
 	ClusterIP netip.Addr
 	// ResolvConf names the node's resolvers, /etc/resolv.conf by default. Upstreams replace it: addresses with or without port.
 	ResolvConf string
@@ -48,9 +48,6 @@ func (c *Config) complete() error {
 	c.Domain = strings.ToLower(dns.Fqdn(c.Domain))
 	if _, ok := dns.IsDomainName(c.Domain); !ok || c.Domain == "." {
 		return fmt.Errorf("dns: %q is not a domain", c.Domain)
-	}
-	if c.NodeName != "" && !c.ClusterIP.IsValid() {
-		return errors.New("dns: to publish the server its cluster address is needed")
 	}
 	if c.ResolvConf == "" {
 		c.ResolvConf = "/etc/resolv.conf"

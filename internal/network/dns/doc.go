@@ -6,7 +6,6 @@
 // for gives an empty answer, one that does not exist NXDOMAIN, both with the zone's SOA record. Answers live for [TTL]. A query costs a few map
 // look-ups, however large the cluster.
 //
-// Each node runs a [Server] on the address of its pod bridge, and publishes itself in an EndpointSlice of the Service
-// kube-system/kube-dns, with a hint that makes the node's own pods use it. Servers whose node is lost
-// are marked as not ready by the others.
+// Each node runs a [Server] on the address of its pod bridge, and announces on its Node where that answers ([Announce]). The
+// controller internal/controllers/clusterdns makes the Service kube-system/kube-dns of all of them.
 package dns

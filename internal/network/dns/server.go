@@ -62,17 +62,13 @@ func (s *Server) Run(ctx context.Context) error {
 	f := client.NewInformers(s.c)
 	objects := newInformers(f)
 	s.zone.store = objects
-	var p *publisher
-	if s.cfg.NodeName != "" {
-		p = newPublisher(s.c, f, objects, s.cfg)
-	}
 	f.Start(ctx)
 	if err := f.WaitForSync(ctx); err != nil {
 		return ended(ctx, err)
 	}
 	return ended(ctx, s.serve(ctx, func() {
-		if p != nil {
-			go p.run(ctx)
+		if s.cfg.NodeName != "" {
+			go func() { _ = Announce(ctx, s.c, s.cfg.NodeName, s.cfg.reachable()) }() // it ends with ctx
 		}
 	}))
 }

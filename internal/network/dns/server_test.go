@@ -243,47 +243,37 @@ func TestOtherNamesAreCachedAndTruncated(t *testing.T) {
 	require.Len(t, got, 200)
 }
 
-func TestTheServerPublishesItself(t *testing.T) {
+func TestTheServerAnnouncesItself(t *testing.T) {
 	k := startCluster(t)
 	ctx := context.Background()
-	eventually := func(f func() bool, what string) {
-		t.Helper()
-		require.Eventually(t, f, 10*time.Second, 10*time.Millisecond, what)
-	}
-	eventually(func() bool {
-		s, err := client.Services.Get(ctx, k.c, "kube-system", "kube-dns")
-		return err == nil && s.Spec.ClusterIP == "10.96.0.10" && *s.Spec.TrafficDistribution == "PreferSameNode"
-	}, "the Service")
-	slice := func(node string) *discoveryv1.EndpointSlice {
-		s, err := client.EndpointSlices.Get(ctx, k.c, "kube-system", "kube-dns-"+node)
-		if err != nil || len(s.Endpoints) != 1 {
-			return nil
+	announced := func(want string) func() bool {
+		return func() bool {
+			n, err := client.Nodes.Get(ctx, k.c, "", "here")
+			return err == nil && n.Annotations[EndpointsAnnotation] == want
 		}
-		return s
 	}
-	ready := func(node string) bool { s := slice(node); return s != nil && *s.Endpoints[0].Conditions.Ready }
-	eventually(func() bool { return ready("here") }, "the own slice")
-	require.Equal(t, "here", slice("here").Endpoints[0].Hints.ForNodes[0].Name)
+	port := k.address[strings.LastIndex(k.address, ":"):]
+	_, err := client.Nodes.Create(ctx, k.c, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "here"}})
+	require.NoError(t, err)
+	require.Eventually(t, announced("203.0.113.77"+port), 10*time.Second, 10*time.Millisecond, "nobody elsewhere could use the loopback address")
+	n, err := client.Nodes.Get(ctx, k.c, "", "here")
+	require.NoError(t, err)
+	require.Equal(t, []netip.AddrPort{netip.MustParseAddrPort("203.0.113.77" + port)}, Announced(n))
+	_, err = client.Nodes.Modify(ctx, k.c, "", "here", func(n *corev1.Node) bool { delete(n.Annotations, EndpointsAnnotation); return true })
+	require.NoError(t, err)
+	require.Eventually(t, announced("203.0.113.77"+port), 10*time.Second, 10*time.Millisecond, "after somebody removed it")
+}
 
-	// Another node's slice follows that node.
-	_, err := client.Nodes.Create(ctx, k.c, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "there"}})
+func TestAnnounceNothing(t *testing.T) {
+	c := servertest.Start(t, nil).Admin()
+	_, err := client.Nodes.Create(t.Context(), c, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n", Annotations: map[string]string{EndpointsAnnotation: "10.0.0.1:53", "other": "x"}}})
 	require.NoError(t, err)
-	set := func(status corev1.ConditionStatus) {
-		_, err := client.Nodes.Modify(ctx, k.c, "", "there", func(n *corev1.Node) bool {
-			n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: status}}
-			return true
-		}, "status")
-		require.NoError(t, err)
-	}
-	set(corev1.ConditionTrue)
-	other := slice("here").DeepCopy()
-	other.ObjectMeta = metav1.ObjectMeta{Namespace: "kube-system", Name: "kube-dns-there", Labels: other.Labels}
-	_, err = client.EndpointSlices.Create(ctx, k.c, other)
-	require.NoError(t, err)
-	set(corev1.ConditionUnknown)
-	eventually(func() bool { return slice("there") != nil && !ready("there") }, "the lost node's slice is not ready")
-	set(corev1.ConditionTrue)
-	eventually(func() bool { return ready("there") }, "the node is back")
+	go func() { _ = Announce(t.Context(), c, "n", nil) }()
+	require.Eventually(t, func() bool {
+		n, err := client.Nodes.Get(t.Context(), c, "", "n")
+		_, there := n.Annotations[EndpointsAnnotation]
+		return err == nil && !there && n.Annotations["other"] == "x"
+	}, 10*time.Second, 10*time.Millisecond)
 }
 
 func TestResolvConfIsFollowed(t *testing.T) {

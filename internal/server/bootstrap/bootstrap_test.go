@@ -50,7 +50,7 @@ func TestRunPutsBackWhatLacks(t *testing.T) {
 	}
 	spoil("system:kube-scheduler", "true")
 	spoil("system:node-proxier", "false")
-	api.Drop(client.RoleBindings.GVR, "kube-system", "system:dns")
+	api.Drop(client.RoleBindings.GVR, "kube-system", "system:controller:cluster-dns-controller")
 	require.NoError(t, New(api, Config{}).Run(t.Context()))
 	r, err := client.ClusterRoles.Get(t.Context(), api, "", "system:kube-scheduler")
 	require.NoError(t, err)
@@ -58,6 +58,6 @@ func TestRunPutsBackWhatLacks(t *testing.T) {
 	r, err = client.ClusterRoles.Get(t.Context(), api, "", "system:node-proxier")
 	require.NoError(t, err)
 	require.Len(t, r.Rules, 1)
-	_, err = client.RoleBindings.Get(t.Context(), api, "kube-system", "system:dns")
+	_, err = client.RoleBindings.Get(t.Context(), api, "kube-system", "system:controller:cluster-dns-controller")
 	require.NoError(t, err)
 }
