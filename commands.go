@@ -4,6 +4,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hyperkube/roles/apiserver"
+	"hyperkube/roles/certs"
+	"hyperkube/roles/cni"
 	"hyperkube/roles/containerd"
 	"hyperkube/roles/controllermanager"
 	"hyperkube/roles/dns"
@@ -31,6 +33,7 @@ func commands() []*cli.Command {
 		proxy.Command(),
 		containerd.Command(),
 		flannel.Command(),
+		cni.Command(),
 		dns.Command(),
 		kubectl.Command(),
 		kubectl.VersionCommand(),
@@ -40,6 +43,7 @@ func commands() []*cli.Command {
 		down.ResetCommand(),
 		status.Command(),
 		token.Command(),
+		certs.Command(),
 		images.Command(),
 	}
 }

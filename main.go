@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+
+	"hyperkube/internal/flags"
 )
 
 func main() {
@@ -27,6 +29,7 @@ func main() {
 // run picks the role by the name under which the program was called, or else by its first argument.
 func run(ctx context.Context, args []string) error {
 	roles := commands()
+	flags.Usage(roles)
 	if role := find(roles, filepath.Base(args[0])); role != nil {
 		args = append([]string{"hyperkube", role.Name}, args[1:]...)
 	}

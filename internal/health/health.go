@@ -8,6 +8,7 @@ package health
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -36,6 +37,20 @@ func NewMux(metrics prometheus.Gatherer, checks ...Check) *http.ServeMux {
 		m.Handle("/metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	}
 	return m
+}
+
+// Configz tells a role's configuration, by the name under which upstream's has it, as JSON.
+func Configz(configs map[string]any) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		data, err := json.Marshal(configs)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		_, _ = w.Write(data) // whoever asked is gone
+	})
 }
 
 // Install serves one health path and a path below it for each check.

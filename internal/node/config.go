@@ -21,6 +21,7 @@ import (
 	"hyperkube/internal/node/server"
 	"hyperkube/internal/node/spec"
 	"hyperkube/internal/node/volume"
+	"hyperkube/internal/version"
 )
 
 // Config of a kubelet. The zero value of a field is upstream's default unless said otherwise.
@@ -95,9 +96,6 @@ type Config struct {
 	ReadOnlyAddress string
 }
 
-// Version of Kubernetes whose API this kubelet speaks.
-const defaultVersion = "v1.37.2"
-
 func (c *Config) complete() error {
 	if c.CRI == nil {
 		return errors.New("a kubelet needs a container runtime")
@@ -126,7 +124,7 @@ func (c *Config) complete() error {
 	str(&c.PodLogsDir, "/var/log/pods")
 	str(&c.ClusterDomain, "cluster.local")
 	str(&c.ResolvConf, "/etc/resolv.conf")
-	str(&c.Version, defaultVersion)
+	str(&c.Version, version.Kubernetes)
 	num(&c.MaxPods, 110)
 	num(&c.LogMaxSize, 10<<20)
 	num(&c.LogMaxFiles, 5)

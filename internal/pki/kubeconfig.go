@@ -52,3 +52,23 @@ func EncodeKubeconfig(server string, caPEM []byte, c Credentials) ([]byte, error
 	cfg.CurrentContext = context
 	return clientcmd.Write(*cfg)
 }
+
+// Kubeconf is what a kubeconfig says of the server in its current context.
+type Kubeconf struct {
+	Server string
+	CA     []byte
+}
+
+// LoadKubeconfig reads a kubeconfig with one cluster, as this package writes it.
+func LoadKubeconfig(path string) (Kubeconf, error) {
+	cfg, err := clientcmd.LoadFromFile(path)
+	if err != nil {
+		return Kubeconf{}, fmt.Errorf("kubeconfig %s: %w", path, err)
+	}
+	ctx := cfg.Contexts[cfg.CurrentContext]
+	if ctx == nil || cfg.Clusters[ctx.Cluster] == nil {
+		return Kubeconf{}, fmt.Errorf("kubeconfig %s has no current context", path)
+	}
+	c := cfg.Clusters[ctx.Cluster]
+	return Kubeconf{Server: c.Server, CA: c.CertificateAuthorityData}, nil
+}

@@ -20,6 +20,9 @@ type Reloader struct {
 	pair   Pair
 	bundle string
 
+	// Tune, when set before [Reloader.ServerConfig], changes each configuration that it makes.
+	Tune func(*tls.Config)
+
 	cert atomic.Pointer[tls.Certificate]
 	pool atomic.Pointer[trust]
 }
@@ -77,6 +80,9 @@ func (r *Reloader) ServerConfig(auth tls.ClientAuthType, protocols ...string) *t
 		ClientAuth:     auth,
 		NextProtos:     protocols,
 		ClientCAs:      r.Pool(),
+	}
+	if r.Tune != nil {
+		r.Tune(base)
 	}
 	if r.bundle == "" {
 		return base

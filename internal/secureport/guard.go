@@ -24,8 +24,9 @@ import (
 // guard lets requests through as the API server decides: who asks is told by a client certificate or by a token that the
 // API server reviews, and whether that may be is a SubjectAccessReview. Answers are kept for ten seconds.
 type guard struct {
-	client      client.Interface
-	open        []string // paths that need no right, with all below them
+	authn       client.Interface // reviews tokens
+	authz       client.Interface // reviews rights
+	open        []string         // paths that need no right, with all below them
 	authorities func(context.Context) *x509.CertPool
 	log         *slog.Logger
 
@@ -116,7 +117,7 @@ func (g *guard) token(ctx context.Context, token string) (*user.DefaultInfo, err
 		}
 		return k.value, nil
 	}
-	got, err := tokenReviews.Create(ctx, g.client, &authnv1.TokenReview{Spec: authnv1.TokenReviewSpec{Token: token}})
+	got, err := tokenReviews.Create(ctx, g.authn, &authnv1.TokenReview{Spec: authnv1.TokenReviewSpec{Token: token}})
 	if err != nil {
 		return nil, fmt.Errorf("token review: %w", err)
 	}
@@ -156,7 +157,7 @@ func (g *guard) allowed(r *http.Request, u *user.DefaultInfo) (bool, error) {
 	for name, v := range u.Extra {
 		extra[name] = v
 	}
-	got, err := accessReviews.Create(r.Context(), g.client, &authzv1.SubjectAccessReview{Spec: authzv1.SubjectAccessReviewSpec{
+	got, err := accessReviews.Create(r.Context(), g.authz, &authzv1.SubjectAccessReview{Spec: authzv1.SubjectAccessReviewSpec{
 		User: u.Name, UID: u.UID, Groups: u.Groups, Extra: extra,
 		NonResourceAttributes: &authzv1.NonResourceAttributes{Path: r.URL.Path, Verb: verb(r)},
 	}})

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/flags"
 	"hyperkube/internal/health"
 	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/pki"
@@ -39,6 +40,12 @@ type Config struct {
 	ClientCAFile     string   // "": what the API server publishes
 	AlwaysAllowPaths []string // nil: /healthz, /readyz, /livez
 	Profiling        bool     // /debug/pprof
+	TLS              flags.TLS
+
+	// Authn and Authz ask the API server who somebody is and what they may; nil means the client given to Serve.
+	Authn, Authz client.Interface
+	// Configz is the role's configuration as /configz tells it, by the name of its API group; nil serves none.
+	Configz map[string]any
 }
 
 // Serve answers until ctx ends. c asks the API server about users and their rights. An error that trying again would not
@@ -52,17 +59,23 @@ func Serve(ctx context.Context, cfg Config, c client.Interface, metrics promethe
 	if err != nil {
 		return lifecycle.Fatal(fmt.Errorf("%s: %w", cfg.Component, err))
 	}
+	if cfg.Authn == nil {
+		cfg.Authn = c
+	}
+	if cfg.Authz == nil {
+		cfg.Authz = c
+	}
 	open := cfg.AlwaysAllowPaths
 	if open == nil {
 		open = []string{"/healthz", "/readyz", "/livez"}
 	}
-	g := &guard{client: c, open: open, log: slog.Default().With("component", cfg.Component), authorities: published(c)}
+	g := &guard{authn: cfg.Authn, authz: cfg.Authz, open: open, log: slog.Default().With("component", cfg.Component), authorities: published(cfg.Authn)}
 	if cfg.ClientCAFile != "" {
 		g.authorities = func(context.Context) *x509.CertPool { return certs.Pool() }
 	}
 	srv := &http.Server{
-		Handler:           g.wrap(mux(cfg.Profiling, metrics, checks)),
-		TLSConfig:         certs.serverConfig(),
+		Handler:           g.wrap(mux(&cfg, metrics, checks)),
+		TLSConfig:         certs.serverConfig(cfg.TLS),
 		ReadHeaderTimeout: 30 * time.Second,
 		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 	}
@@ -92,9 +105,12 @@ func run(ctx context.Context, srv *http.Server, l net.Listener, certs *certifica
 	return g.Wait()
 }
 
-func mux(profiling bool, metrics prometheus.Gatherer, checks []health.Check) *http.ServeMux {
+func mux(cfg *Config, metrics prometheus.Gatherer, checks []health.Check) *http.ServeMux {
 	m := health.NewMux(metrics, checks...)
-	if profiling {
+	if cfg.Configz != nil {
+		m.Handle("/configz", health.Configz(cfg.Configz))
+	}
+	if cfg.Profiling {
 		m.HandleFunc("/debug/pprof/", pprof.Index)
 		m.HandleFunc("/debug/pprof/profile", pprof.Profile)
 		m.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
@@ -128,12 +144,15 @@ func load(cfg *Config) (*certificates, error) {
 }
 
 // serverConfig asks for client certificates and leaves it to the guard to check them, so that health can be read without.
-func (c *certificates) serverConfig() *tls.Config {
+func (c *certificates) serverConfig(t flags.TLS) *tls.Config {
 	if c.own == nil {
+		c.Tune = t.Apply
 		return c.ServerConfig(tls.RequestClientCert, "h2", "http/1.1")
 	}
-	return &tls.Config{
+	cfg := &tls.Config{
 		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*c.own},
 		ClientAuth: tls.RequestClientCert, NextProtos: []string{"h2", "http/1.1"},
 	}
+	t.Apply(cfg)
+	return cfg
 }

@@ -52,7 +52,12 @@ type Config struct {
 	// ShutdownDelay is how long the server goes on serving, /readyz failing, before it drains.
 	ShutdownDelay time.Duration
 	EventTTL      time.Duration // 1 h
-	Profiling     bool          // serve /debug/pprof
+	// CompactionInterval is how long history is kept in the datastore: 5 min; negative: for ever.
+	CompactionInterval time.Duration
+	// GoawayChance is the share of HTTP/2 requests whose connection is closed after them, so that clients spread over
+	// servers behind a load balancer.
+	GoawayChance float64
+	Profiling    bool // serve /debug/pprof
 
 	// Components are the addresses that componentstatuses asks, by name: "scheduler": "https://127.0.0.1:10259/healthz".
 	Components map[string]string

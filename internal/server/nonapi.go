@@ -3,8 +3,6 @@ package server
 import (
 	"net/http"
 	"net/http/pprof"
-	"runtime"
-	"runtime/debug"
 	"sort"
 	"strings"
 
@@ -13,12 +11,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/version"
 
 	"hyperkube/internal/health"
 	"hyperkube/internal/server/encode"
 	"hyperkube/internal/server/negotiate"
 	"hyperkube/internal/server/request"
+	"hyperkube/internal/version"
 )
 
 // nonAPIHandlers are the paths that are no resources.
@@ -104,32 +102,8 @@ func sendDocument(w http.ResponseWriter, r *http.Request, v any) {
 	send(w, r, http.StatusOK, negotiate.JSON, encode.One(data))
 }
 
-func (s *Server) serveVersion(w http.ResponseWriter, r *http.Request) { sendDocument(w, r, Version()) }
-
-// Version is what /version says: the Kubernetes release whose API this is, and the commit of this build.
-func Version() version.Info {
-	v := version.Info{
-		Major: "1", Minor: "37", EmulationMajor: "1", EmulationMinor: "37", MinCompatibilityMajor: "1", MinCompatibilityMinor: "36",
-		GitVersion: "v1.37.2", GitTreeState: "clean", BuildDate: "1970-01-01T00:00:00Z",
-		GoVersion: runtime.Version(), Compiler: runtime.Compiler, Platform: runtime.GOOS + "/" + runtime.GOARCH,
-	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return v
-	}
-	for _, set := range info.Settings {
-		switch set.Key {
-		case "vcs.revision":
-			v.GitCommit = set.Value
-		case "vcs.time":
-			v.BuildDate = set.Value
-		case "vcs.modified":
-			if set.Value == "true" {
-				v.GitTreeState = "dirty"
-			}
-		}
-	}
-	return v
+func (s *Server) serveVersion(w http.ResponseWriter, r *http.Request) {
+	sendDocument(w, r, version.Info())
 }
 
 // healthHandler serves /healthz, /livez and /readyz.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	stdlog "log"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
@@ -125,7 +126,7 @@ func (s *Server) httpServer() (*http.Server, error) {
 	}
 	t.NextProtos = []string{"h2", "http/1.1"}
 	srv := &http.Server{
-		Handler:           s.Handler(),
+		Handler:           spread(s.cfg.GoawayChance, s.Handler()),
 		TLSConfig:         t,
 		MaxHeaderBytes:    1 << 20,
 		IdleTimeout:       90 * time.Second,
@@ -142,4 +143,18 @@ func (s *Server) httpServer() (*http.Server, error) {
 		return nil, fmt.Errorf("API server: HTTP/2: %w", err)
 	}
 	return srv, nil
+}
+
+// spread ends the connection of some HTTP/2 requests after their answer, which HTTP/2 does gracefully: requests in flight on it are
+// answered, and the client connects anew.
+func spread(chance float64, h http.Handler) http.Handler {
+	if chance <= 0 {
+		return h
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 2 && rand.Float64() < chance {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
+	})
 }

@@ -69,7 +69,7 @@ func New(cfg Config) (*Server, error) {
 	s.gatherer = prometheus.NewRegistry()
 	s.metrics = newMetrics(s)
 	s.gatherer.MustRegister(s.metrics)
-	s.store = store.New(store.Config{Client: cfg.Etcd, Prefix: cfg.Prefix, Metrics: s.gatherer})
+	s.store = store.New(store.Config{Client: cfg.Etcd, Prefix: cfg.Prefix, Metrics: s.gatherer, CompactionInterval: cfg.CompactionInterval})
 	s.inflight.reading.limit = int64(cfg.MaxInFlight)
 	s.inflight.mutating.limit = int64(cfg.MaxMutatingInFlight)
 	s.discovery = discovery.New(cfg.Table, s.discovered)

@@ -85,6 +85,7 @@ func (a *APIServer) assemble() error {
 	if err != nil {
 		return err
 	}
+	serving.Tune = a.cfg.TLS.Apply
 	table, err := servedTable(a.cfg.RuntimeConfig)
 	if err != nil {
 		return err
@@ -98,6 +99,7 @@ func (a *APIServer) assemble() error {
 		ServiceCIDRs: a.cfg.ServiceCIDRs, NodePortRange: a.cfg.NodePortRange,
 		MaxInFlight: a.cfg.MaxInFlight, MaxMutatingInFlight: a.cfg.MaxMutatingInFlight,
 		RequestTimeout: a.cfg.RequestTimeout, MinRequestTimeout: a.cfg.MinRequestTimeout, ShutdownDelay: a.cfg.ShutdownDelay, EventTTL: a.cfg.EventTTL,
+		CompactionInterval: a.cfg.CompactionInterval, GoawayChance: a.cfg.GoawayChance,
 		Profiling: a.cfg.Profiling, Components: a.cfg.Components,
 		Wire: w.wire,
 	})

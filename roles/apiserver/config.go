@@ -7,6 +7,8 @@ import (
 	"time"
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+
+	"hyperkube/internal/flags"
 )
 
 // Config of an API server. File names are of PEM files, which are read again when they change unless said otherwise.
@@ -23,6 +25,7 @@ type Config struct {
 	TLSCertFile      string // with TLSKeyFile; without, a self-signed pair is made in CertDir
 	TLSKeyFile       string
 	CertDir          string
+	TLS              flags.TLS
 	ClientCAFile     string
 
 	ServiceCIDRs  []*net.IPNet
@@ -49,12 +52,16 @@ type Config struct {
 	UsernameHeaders, UIDHeaders, GroupHeaders, ExtraHeaderPrefixes []string
 
 	EnableAdmission, DisableAdmission []string
+	// NotReadySeconds and UnreachableSeconds are how long pods stay on such a node that say nothing of it; nil: 300.
+	NotReadySeconds, UnreachableSeconds *int64
 
 	MaxInFlight, MaxMutatingInFlight int
 	RequestTimeout                   time.Duration
 	MinRequestTimeout                time.Duration
 	ShutdownDelay                    time.Duration
 	EventTTL                         time.Duration
+	CompactionInterval               time.Duration // 5 min; negative: never
+	GoawayChance                     float64
 	Profiling                        bool
 
 	// RuntimeConfig switches served versions on or off: "autoscaling/v1=false".

@@ -3,14 +3,19 @@ package apiserver
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/utils/ptr"
 
+	"hyperkube/internal/flags"
 	"hyperkube/internal/logging"
+	"hyperkube/internal/version"
 )
 
 func text(category, name, value, usage string) cli.Flag {
@@ -33,6 +38,10 @@ func number(category, name string, value int, usage string) cli.Flag {
 	return &cli.IntFlag{Category: category, Name: name, Value: value, Usage: usage}
 }
 
+func seconds(category, name string, value int64, usage string) cli.Flag {
+	return &cli.Int64Flag{Category: category, Name: name, Value: value, Usage: usage}
+}
+
 func span(category, name string, value time.Duration, usage string) cli.Flag {
 	return &cli.DurationFlag{Category: category, Name: name, Value: value, Usage: usage}
 }
@@ -47,14 +56,17 @@ const (
 	limits  = "Limits"
 )
 
-func flags() []cli.Flag {
-	return append([]cli.Flag{
+func ownFlags() []cli.Flag {
+	own := []cli.Flag{
 		list(data, "etcd-servers", nil, "`URLS` of an external etcd, http or https; without, one is embedded below --data-dir"),
 		text(data, "etcd-certfile", "", "client certificate `FILE` for etcd"),
 		text(data, "etcd-keyfile", "", "key `FILE` of that certificate"),
 		text(data, "etcd-cafile", "", "`FILE` of the CA that signed etcd's certificates"),
 		text(data, "etcd-prefix", "/registry", "`PATH` that all keys begin with"),
 		text(data, "data-dir", "", "`DIR` of the embedded etcd"),
+		span(data, "etcd-compaction-interval", 5*time.Minute, "`TIME` that history is kept before it is compacted; 0 never compacts"),
+		text(data, "storage-backend", "etcd3", "only etcd3"),
+		text(data, "storage-media-type", "application/vnd.kubernetes.protobuf", "only application/vnd.kubernetes.protobuf; custom resources are JSON"),
 		span(data, "event-ttl", time.Hour, "`TIME` that events are kept"),
 
 		text(serving, "bind-address", "0.0.0.0", "`IP` to listen on"),
@@ -90,7 +102,11 @@ func flags() []cli.Flag {
 		list(may, "enable-admission-plugins", nil, "`NAMES` of plugins to run besides the default ones"),
 		list(may, "disable-admission-plugins", nil, "`NAMES` of default plugins not to run"),
 
+		seconds(may, "default-not-ready-toleration-seconds", 300, "`SECONDS` that pods stay on a node that is not ready, where they say nothing"),
+		seconds(may, "default-unreachable-toleration-seconds", 300, "`SECONDS` that pods stay on a node that is unreachable, where they say nothing"),
+
 		list(nets, "service-cluster-ip-range", []string{"10.96.0.0/12"}, "`CIDRS` of cluster IPs: one, or one of each family"),
+		text(nets, "endpoint-reconciler-type", "lease", "how default/kubernetes gets its endpoints: lease, or none to leave them alone"),
 		text(nets, "service-node-port-range", "30000-32767", "`RANGE` of node ports"),
 
 		text(nodes, "kubelet-client-certificate", "", "client certificate `FILE` for kubelets"),
@@ -102,7 +118,9 @@ func flags() []cli.Flag {
 		number(limits, "max-mutating-requests-inflight", 200, "how many writing requests are served at once"),
 		span(limits, "min-request-timeout", 30*time.Minute, "least `TIME` that a watch without a timeout of its own stays open"),
 		span(limits, "request-timeout", time.Minute, "longest time of a request that is not a stream"),
-	}, logging.Flags()...)
+		&cli.Float64Flag{Category: limits, Name: "goaway-chance", Usage: "`SHARE` of HTTP/2 requests after which the client connects anew, to spread clients over servers: up to 0.02"},
+	}
+	return slices.Concat(own, flags.TLSFlags(serving), foreign.Flags(), logging.Flags())
 }
 
 // fromFlags makes a Config of what the command line says.
@@ -129,18 +147,28 @@ func fromFlags(c *cli.Context) (Config, error) {
 		KubeletCA: c.String("kubelet-certificate-authority"), KubeletAddressTypes: c.StringSlice("kubelet-preferred-address-types"),
 		MaxInFlight: c.Int("max-requests-inflight"), MaxMutatingInFlight: c.Int("max-mutating-requests-inflight"),
 		RequestTimeout: c.Duration("request-timeout"), MinRequestTimeout: c.Duration("min-request-timeout"),
-		RuntimeConfig: c.StringSlice("runtime-config"),
+		RuntimeConfig: c.StringSlice("runtime-config"), GoawayChance: c.Float64("goaway-chance"),
+		NotReadySeconds: ptr.To(c.Int64("default-not-ready-toleration-seconds")), UnreachableSeconds: ptr.To(c.Int64("default-unreachable-toleration-seconds")),
+		CompactionInterval: c.Duration("etcd-compaction-interval"),
+	}
+	if cfg.CompactionInterval == 0 {
+		cfg.CompactionInterval = -1
+	}
+	if err := oneWay(c); err != nil {
+		return cfg, err
+	}
+	var err error
+	if cfg.TLS, err = flags.TLSFrom(c); err != nil {
+		return cfg, err
+	}
+	if cfg.GoawayChance < 0 || cfg.GoawayChance > 0.02 {
+		return cfg, fmt.Errorf("--goaway-chance: %v is not between 0 and 0.02", cfg.GoawayChance)
 	}
 	if err := checkGates(c.StringSlice("feature-gates")); err != nil {
 		return cfg, err
 	}
-	if a := c.String("advertise-address"); a != "" {
-		if cfg.AdvertiseAddress = net.ParseIP(a); cfg.AdvertiseAddress == nil {
-			return cfg, fmt.Errorf("--advertise-address: %q is not an IP address", a)
-		}
-	}
-	if net.ParseIP(cfg.BindAddress) == nil {
-		return cfg, fmt.Errorf("--bind-address: %q is not an IP address", cfg.BindAddress)
+	if err := advertise(c, &cfg); err != nil {
+		return cfg, err
 	}
 	for _, r := range c.StringSlice("service-cluster-ip-range") {
 		for _, one := range strings.Split(r, ",") {
@@ -162,17 +190,66 @@ func fromFlags(c *cli.Context) (Config, error) {
 	return cfg, nil
 }
 
+// oneWay refuses other values of flags for which there is only one way here.
+func oneWay(c *cli.Context) error {
+	for flag, only := range map[string]string{"storage-backend": "etcd3", "storage-media-type": "application/vnd.kubernetes.protobuf"} {
+		if got := c.String(flag); got != only && got != "" {
+			return fmt.Errorf("--%s: %q is not supported; only %s", flag, got, only)
+		}
+	}
+	return nil
+}
+
+// advertise finds the address at which the other members of the cluster reach this server: the one that is said, or the one that is
+// served on, or else that of the interface of the default route.
+func advertise(c *cli.Context, cfg *Config) error {
+	bind := net.ParseIP(cfg.BindAddress)
+	if bind == nil {
+		return fmt.Errorf("--bind-address: %q is not an IP address", cfg.BindAddress)
+	}
+	a := c.String("advertise-address")
+	if a != "" {
+		if cfg.AdvertiseAddress = net.ParseIP(a); cfg.AdvertiseAddress == nil {
+			return fmt.Errorf("--advertise-address: %q is not an IP address", a)
+		}
+	}
+	switch kind := c.String("endpoint-reconciler-type"); kind {
+	case "none":
+		cfg.AdvertiseAddress = nil
+		return nil
+	case "lease", "master-count", "":
+	default:
+		return fmt.Errorf("--endpoint-reconciler-type: %q is not known; there are lease and none", kind)
+	}
+	if a != "" && !cfg.AdvertiseAddress.IsUnspecified() {
+		return nil
+	}
+	ip, err := utilnet.ResolveBindAddress(bind)
+	if err != nil {
+		slog.Default().Warn("no address to advertise: default/kubernetes gets no endpoints; give --advertise-address", "component", "apiserver", "error", err)
+		cfg.AdvertiseAddress = nil
+		return nil
+	}
+	cfg.AdvertiseAddress = ip
+	return nil
+}
+
 // Command is `apiserver`.
 func Command() *cli.Command {
-	return &cli.Command{
+	return flags.Version(&cli.Command{
 		Name: "apiserver", Aliases: []string{"kube-apiserver"}, Category: "Master",
 		Usage: "serve the Kubernetes API over etcd",
-		Flags: flags(),
+		Flags: ownFlags(),
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
 				return fmt.Errorf("apiserver: unexpected argument %q", c.Args().First())
 			}
-			logging.Setup(c.App.ErrWriter, c.Int("v"))
+			if err := logging.FromFlags(c); err != nil {
+				return err
+			}
+			if err := foreign.Check(c); err != nil {
+				return fmt.Errorf("apiserver: %w", err)
+			}
 			cfg, err := fromFlags(c)
 			if err != nil {
 				return fmt.Errorf("apiserver: %w", err)
@@ -183,5 +260,5 @@ func Command() *cli.Command {
 			}
 			return a.Run(c.Context)
 		},
-	}
+	}, version.Line, version.Raw)
 }

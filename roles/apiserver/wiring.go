@@ -27,6 +27,7 @@ import (
 	"hyperkube/internal/server/request"
 	"hyperkube/internal/server/services"
 	"hyperkube/internal/server/streams"
+	"hyperkube/internal/version"
 )
 
 // wiring plugs the parts into a server.
@@ -50,7 +51,10 @@ func (w *wiring) wire(c client.Interface, p *server.Parts) error {
 	}
 	err = access.Wire(access.Config{
 		Authn: an, Bootstrap: boot, Authz: authz.Config{Modes: w.cfg.AuthorizationModes},
-		Admission: plugins.Config{Audiences: w.cfg.APIAudiences, Enable: w.cfg.EnableAdmission, Disable: w.cfg.DisableAdmission},
+		Admission: plugins.Config{
+			Audiences: w.cfg.APIAudiences, Enable: w.cfg.EnableAdmission, Disable: w.cfg.DisableAdmission,
+			NotReadySeconds: w.cfg.NotReadySeconds, UnreachableSeconds: w.cfg.UnreachableSeconds,
+		},
 	})(c, p)
 	if err != nil {
 		return err
@@ -212,7 +216,7 @@ func (w *wiring) streams(c client.Interface, p *server.Parts) error {
 	}
 	plug(p, "", "services", "proxy", server.SubresourceHandler{Connect: s.ProxyService})
 	plug(p, "", "nodes", "proxy", server.SubresourceHandler{Connect: s.ProxyNode})
-	for path, h := range openapi.New(w.table, "v1.37.2").Handlers() {
+	for path, h := range openapi.New(w.table, version.Kubernetes).Handlers() {
 		p.Handlers[path] = h
 	}
 	return nil

@@ -4,6 +4,7 @@ package cni
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/urfave/cli/v2"
 
@@ -49,7 +50,12 @@ func Command() *cli.Command {
 		Usage:    "give pods their network interfaces",
 		Flags:    append(flags, logging.Flags()...),
 		Action: func(c *cli.Context) error {
-			logging.Setup(c.App.ErrWriter, c.Int("v"))
+			if c.NArg() > 0 {
+				return fmt.Errorf("unexpected argument %q", c.Args().First())
+			}
+			if err := logging.FromFlags(c); err != nil {
+				return err
+			}
 			cfg := Config{cni.Config{
 				Socket: c.String("socket"), StateDir: c.String("state-dir"), ConfDir: c.String("conf-dir"), ConfFile: c.String("conf-file"),
 				PluginName: c.String("plugin-name"), NetworkName: c.String("network-name"), BridgeName: c.String("bridge"),

@@ -66,7 +66,12 @@ func Command() *cli.Command {
 			&cli.StringFlag{Name: "log-level", Aliases: []string{"l"}, Category: "Logging", Usage: "`LEVEL`: debug, info, warn or error"},
 		}, logging.Flags()...),
 		Action: func(c *cli.Context) error {
-			logging.Setup(c.App.ErrWriter, c.Int("v"))
+			if c.NArg() > 0 {
+				return fmt.Errorf("unexpected argument %q", c.Args().First())
+			}
+			if err := logging.FromFlags(c); err != nil {
+				return err
+			}
 			cfg, err := fromFlags(c)
 			if err != nil {
 				return err

@@ -6,6 +6,7 @@
 package controllermanager
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -29,18 +30,27 @@ import (
 	"hyperkube/internal/controllers/replication"
 	"hyperkube/internal/controllers/satoken"
 	"hyperkube/internal/controllers/slicemirroring"
+	"hyperkube/internal/flags"
 	"hyperkube/internal/logging"
+	"hyperkube/internal/secureport"
+	"hyperkube/internal/version"
 )
 
 // Command is the role's entry on the command line.
 func Command() *cli.Command {
-	return &cli.Command{
+	return flags.Version(&cli.Command{
 		Name:     "controller-manager",
 		Aliases:  []string{"kube-controller-manager", "controllermanager"},
 		Category: "Master",
 		Usage:    "run the controllers that bring the cluster to what its objects say",
-		Flags:    append(flags(), logging.Flags()...),
+		Flags:    append(ownFlags(), logging.Flags()...),
 		Action: func(c *cli.Context) error {
+			if c.NArg() > 0 {
+				return fmt.Errorf("unexpected argument %q", c.Args().First())
+			}
+			if err := logging.FromFlags(c); err != nil {
+				return err
+			}
 			cfg, err := fromFlags(c)
 			if err != nil {
 				return err
@@ -51,14 +61,14 @@ func Command() *cli.Command {
 			}
 			return r.Run(c.Context)
 		},
-	}
+	}, version.Line, version.Raw)
 }
 
 // FromArgs reads the role's flags from a list, for whoever runs the role in a process of its own. How to reach the API server
 // is left to the caller.
 func FromArgs(args []string) (Config, error) {
 	var cfg Config
-	err := config.ParseArgs("controller-manager", flags, args, func(c *cli.Context, others []string) (err error) {
+	err := config.ParseArgs("controller-manager", ownFlags, args, func(c *cli.Context, others []string) (err error) {
 		if len(others) > 0 {
 			return fmt.Errorf("unexpected argument %q", others[0])
 		}
@@ -68,7 +78,7 @@ func FromArgs(args []string) (Config, error) {
 	return cfg, err
 }
 
-func flags() []cli.Flag {
+func ownFlags() []cli.Flag {
 	var out []cli.Flag
 	group := func(category string, fs ...cli.Flag) {
 		for _, f := range fs {
@@ -90,8 +100,7 @@ func flags() []cli.Flag {
 	}
 	group("API server",
 		str("kubeconfig", "", "`FILE` that tells how to reach the API server and under which identity"),
-		str("authentication-kubeconfig", "", "accepted for compatibility; token reviews go through --kubeconfig"),
-		str("authorization-kubeconfig", "", "accepted for compatibility; access reviews go through --kubeconfig"),
+		str("master", "", "`URL` of the API server, in place of the kubeconfig's"),
 		on("use-service-account-credentials", false, "let each controller call under a service account of its own"),
 	)
 	group("Controllers",
@@ -112,6 +121,7 @@ func flags() []cli.Flag {
 	)
 	group("Nodes",
 		on("allocate-node-cidrs", false, "give each node its range of pod addresses"),
+		str("cidr-allocator-type", "RangeAllocator", "who gives nodes their ranges: only RangeAllocator"),
 		str("cluster-cidr", "", "`RANGE` of pod addresses, or one of each family, separated by a comma"),
 		str("cluster-dns", "", "`ADDRESS` of the service kube-system/kube-dns, as which the name servers of nodes are published"),
 		str("service-cluster-ip-range", "", "`RANGE` of service addresses; no node gets a part of it"),
@@ -120,7 +130,6 @@ func flags() []cli.Flag {
 		num("node-cidr-mask-size-ipv6", 0, "mask of a node's IPv6 range (64)"),
 		dur("node-monitor-grace-period", 50*time.Second, "`TIME` without a sign of life after which a node's state is unknown"),
 		dur("node-startup-grace-period", time.Minute, "the same `TIME` for a node that is starting"),
-		dur("node-monitor-period", 5*time.Second, "accepted for compatibility; nodes are not polled"),
 		&cli.Float64Flag{Name: "node-eviction-rate", Value: 0.1, Usage: "nodes a second, in each zone, whose pods are evicted"},
 		&cli.Float64Flag{Name: "secondary-node-eviction-rate", Value: 0.01, Usage: "the same in an unhealthy zone"},
 		&cli.Float64Flag{Name: "unhealthy-zone-threshold", Value: 0.55, Usage: "share of nodes not ready from which a zone is unhealthy"},
@@ -150,25 +159,7 @@ func flags() []cli.Flag {
 		str("leader-elect-resource-name", "kube-controller-manager", "`NAME` of the lock"),
 		str("leader-elect-resource-namespace", "kube-system", "`NAMESPACE` of the lock"),
 	)
-	group("Serving",
-		str("bind-address", "0.0.0.0", "`ADDRESS` to serve health and metrics on"),
-		num("secure-port", 10257, "`PORT` for them; 0 serves nothing"),
-		str("tls-cert-file", "", "`FILE` of the serving certificate; one is made in memory without"),
-		str("tls-private-key-file", "", "`FILE` of its key"),
-		str("client-ca-file", "", "`FILE` of the authorities of client certificates; taken from the cluster without"),
-		&cli.StringSliceFlag{Name: "authorization-always-allow-paths", Value: cli.NewStringSlice("/healthz", "/readyz", "/livez"), Usage: "paths that need no right"},
-		on("profiling", true, "serve /debug/pprof"),
-	)
-	group("Compatibility",
-		str("feature-gates", "", "accepted for compatibility"),
-		str("cluster-name", "kubernetes", "accepted for compatibility"),
-		str("cloud-provider", "", "accepted for compatibility"),
-		on("configure-cloud-routes", false, "accepted for compatibility"),
-		str("requestheader-client-ca-file", "", "accepted for compatibility"),
-		&cli.Float64Flag{Name: "kube-api-qps", Value: 20, Usage: "accepted for compatibility; the server shares out its own time"},
-		num("kube-api-burst", 30, "accepted for compatibility"),
-	)
-	return out
+	return slices.Concat(out, secureport.Flags(10257), foreign().Flags())
 }
 
 func setCategory(f cli.Flag, category string) {
@@ -212,10 +203,6 @@ func fromFlags(c *cli.Context) (Config, error) {
 			Enabled: c.Bool("leader-elect"), Namespace: c.String("leader-elect-resource-namespace"), Name: c.String("leader-elect-resource-name"),
 			LeaseDuration: c.Duration("leader-elect-lease-duration"), RenewDeadline: c.Duration("leader-elect-renew-deadline"), RetryPeriod: c.Duration("leader-elect-retry-period"),
 		},
-		Serving: Serving{
-			BindAddress: c.String("bind-address"), Port: c.Int("secure-port"), CertFile: c.String("tls-cert-file"), KeyFile: c.String("tls-private-key-file"),
-			ClientCAFile: c.String("client-ca-file"), AlwaysAllowPaths: splitAll(c.StringSlice("authorization-always-allow-paths")), Profiling: c.Bool("profiling"),
-		},
 		AllocateNodeCIDRs: c.Bool("allocate-node-cidrs"),
 		NodeMaskV4:        c.Int("node-cidr-mask-size-ipv4"),
 		NodeMaskV6:        c.Int("node-cidr-mask-size-ipv6"),
@@ -235,9 +222,6 @@ func fromFlags(c *cli.Context) (Config, error) {
 	if cfg.TerminatedPods <= 0 {
 		cfg.TerminatedPods = -1
 	}
-	if cfg.Serving.Port == 0 {
-		cfg.Serving.Port = -1
-	}
 	for flag, signer := range signerFlags() {
 		cfg.Signing[signer] = Authority{c.String("cluster-signing-" + flag + "-cert-file"), c.String("cluster-signing-" + flag + "-key-file")}
 	}
@@ -246,8 +230,14 @@ func fromFlags(c *cli.Context) (Config, error) {
 
 // complete reads the flags that can be wrong.
 func complete(c *cli.Context, cfg *Config) error {
+	if err := foreign().Check(c); err != nil {
+		return err
+	}
 	if lock := c.String("leader-elect-resource-lock"); lock != "leases" {
 		return fmt.Errorf("--leader-elect-resource-lock: %q is not known; only leases", lock)
+	}
+	if kind := c.String("cidr-allocator-type"); kind != "RangeAllocator" {
+		return fmt.Errorf("--cidr-allocator-type: %q is not known; only RangeAllocator", kind)
 	}
 	if !c.Bool("enable-garbage-collector") {
 		cfg.Controllers = append(cfg.Controllers, "-"+gc.Name)
@@ -274,8 +264,12 @@ func complete(c *cli.Context, cfg *Config) error {
 			cfg.NodeMaskV4 = n
 		}
 	}
-	if c.String("kubeconfig") != "" {
-		cfg.REST, err = client.FromKubeconfig(c.String("kubeconfig"))
+	if cfg.Serving, err = secureport.FromFlags(c); err != nil {
+		return err
+	}
+	cfg.REST, err = client.Find(c.String("kubeconfig"), c.String("master"))
+	if errors.Is(err, client.ErrNoServer) {
+		return nil // the caller may know
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"hyperkube/internal/client"
 	"hyperkube/internal/controllers/nodelifecycle"
 	"hyperkube/internal/pki"
+	"hyperkube/internal/secureport"
 	"hyperkube/internal/tokens"
 )
 
@@ -71,16 +72,8 @@ type LeaderElection struct {
 	RetryPeriod   time.Duration // 2 s
 }
 
-// Serving says where health and metrics are served.
-type Serving struct {
-	BindAddress      string // all addresses
-	Port             int    // 10257; less than 0 serves nothing
-	CertFile         string // a certificate of its own, made in memory, without
-	KeyFile          string
-	ClientCAFile     string   // read from kube-system/extension-apiserver-authentication without
-	AlwaysAllowPaths []string // without authorization; /healthz, /readyz, /livez
-	Profiling        bool     // /debug/pprof
-}
+// Serving says where health and metrics are served: port 10257 by default, less than 0 serves nothing.
+type Serving = secureport.Config
 
 // signers are those that the manager serves.
 var signers = []string{
@@ -107,9 +100,6 @@ func (c *Config) setDefaults() error {
 	}
 	if c.Serving.Port == 0 {
 		c.Serving.Port = 10257
-	}
-	if c.Serving.AlwaysAllowPaths == nil {
-		c.Serving.AlwaysAllowPaths = []string{"/healthz", "/readyz", "/livez"}
 	}
 	e := &c.LeaderElection
 	if e.Namespace == "" {

@@ -81,7 +81,12 @@ func Command() *cli.Command {
 		Usage:    "answer for the names of Services and pods",
 		Flags:    append(flags(), logging.Flags()...),
 		Action: func(c *cli.Context) error {
-			logging.Setup(c.App.ErrWriter, c.Int("v"))
+			if c.NArg() > 0 {
+				return fmt.Errorf("unexpected argument %q", c.Args().First())
+			}
+			if err := logging.FromFlags(c); err != nil {
+				return err
+			}
 			cfg, err := fromFlags(c)
 			if err != nil {
 				return err
@@ -142,25 +147,9 @@ func fromFlags(c *cli.Context) (Config, error) {
 		}
 		d.NodeName = strings.ToLower(d.NodeName)
 	}
-	r, err := apiServer(c.String("kubeconfig"), c.String("master"))
-	return Config{REST: r, DNS: d, HealthzAddress: c.String("healthz-bind-address")}, err
-}
-
-// apiServer finds the API server: by kubeconfig, by its URL, or as a pod does.
-func apiServer(kubeconfig, master string) (*rest.Config, error) {
-	if kubeconfig != "" {
-		r, err := client.FromKubeconfig(kubeconfig)
-		if err == nil && master != "" {
-			r.Host = master
-		}
-		return r, err
+	r, err := client.Find(c.String("kubeconfig"), c.String("master"))
+	if err != nil {
+		return Config{}, fmt.Errorf("%w (--kubeconfig, --master)", err)
 	}
-	if master != "" {
-		return &rest.Config{Host: master}, nil
-	}
-	r, err := rest.InClusterConfig()
-	if errors.Is(err, rest.ErrNotInCluster) {
-		return nil, errors.New("no API server: give --kubeconfig or --master")
-	}
-	return r, err
+	return Config{REST: r, DNS: d, HealthzAddress: c.String("healthz-bind-address")}, nil
 }

@@ -6,6 +6,7 @@ package etcd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -52,7 +53,12 @@ func Command() *cli.Command {
 		Usage:    "keep the cluster's data",
 		Flags:    append(flags(), logging.Flags()...),
 		Action: func(c *cli.Context) error {
-			logging.Setup(c.App.ErrWriter, c.Int("v"))
+			if c.NArg() > 0 {
+				return fmt.Errorf("unexpected argument %q", c.Args().First())
+			}
+			if err := logging.FromFlags(c); err != nil {
+				return err
+			}
 			r, err := New(Config{Values: fromFlags(c)})
 			if err != nil {
 				return err

@@ -84,7 +84,12 @@ func Command() *cli.Command {
 		Usage:    "join the pods of all nodes into one network",
 		Flags:    append(flags(), logging.Flags()...),
 		Action: func(c *cli.Context) error {
-			logging.Setup(c.App.ErrWriter, c.Int("v"))
+			if c.NArg() > 0 {
+				return fmt.Errorf("unexpected argument %q", c.Args().First())
+			}
+			if err := logging.FromFlags(c); err != nil {
+				return err
+			}
 			cfg, err := fromFlags(c)
 			if err != nil {
 				return err
@@ -150,25 +155,8 @@ func fromFlags(c *cli.Context) (Config, error) {
 	if port := c.Int("healthz-port"); port != 0 {
 		cfg.HealthzAddress = net.JoinHostPort(c.String("healthz-ip"), strconv.Itoa(port))
 	}
-	cfg.REST, err = apiServer(c.String("kubeconfig-file"), c.String("kube-api-url"))
-	return cfg, err
-}
-
-// apiServer finds the API server: by kubeconfig, by its URL, or as a pod does.
-func apiServer(kubeconfig, url string) (*rest.Config, error) {
-	if kubeconfig != "" {
-		r, err := client.FromKubeconfig(kubeconfig)
-		if err == nil && url != "" {
-			r.Host = url
-		}
-		return r, err
+	if cfg.REST, err = client.Find(c.String("kubeconfig-file"), c.String("kube-api-url")); err != nil {
+		return Config{}, fmt.Errorf("%w (--kubeconfig-file, --kube-api-url)", err)
 	}
-	if url != "" {
-		return &rest.Config{Host: url}, nil
-	}
-	r, err := rest.InClusterConfig()
-	if errors.Is(err, rest.ErrNotInCluster) {
-		return nil, errors.New("no API server: give --kubeconfig-file or --kube-api-url")
-	}
-	return r, err
+	return cfg, nil
 }

@@ -46,6 +46,22 @@ type Config struct {
 
 	// Settings are those of the configuration file, defaulted.
 	Settings kubeletv1beta1.KubeletConfiguration
+
+	gates map[string]string // as --feature-gates has them
+	file  bool              // Settings come from a file
+}
+
+// cloud makes a node wait for a cloud's manager.
+func (c *Config) cloud(provider string) error {
+	switch provider {
+	case "":
+		return nil
+	case "external":
+		c.Settings.RegisterWithTaints = append(c.Settings.RegisterWithTaints,
+			corev1.Taint{Key: "node.cloudprovider.kubernetes.io/uninitialized", Value: "true", Effect: corev1.TaintEffectNoSchedule})
+		return nil
+	}
+	return fmt.Errorf("--cloud-provider: %q is not known; clouds are run by managers of their own: external", provider)
 }
 
 // Defaults are upstream's, but that cgroup v1 is not refused.

@@ -2,6 +2,9 @@ package kubelet
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -10,7 +13,9 @@ import (
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
 	"hyperkube/internal/config"
+	"hyperkube/internal/flags"
 	"hyperkube/internal/logging"
+	"hyperkube/internal/version"
 )
 
 const (
@@ -80,7 +85,7 @@ func pairs(group, name, usage string, to func(*Config) *map[string]string) setti
 
 // settings are all flags but --config and those of the log.
 func settings() []setting {
-	return append(append(identity(), running()...), api()...)
+	return slices.Concat(identity(), running(), api(), further())
 }
 
 func identity() []setting {
@@ -172,11 +177,11 @@ func api() []setting {
 func FromArgs(args []string) (Config, error) {
 	var cfg Config
 	var all []setting
-	flags := func() []cli.Flag {
+	read := func() []cli.Flag {
 		all = settings()
 		return flagsOf(all)
 	}
-	err := config.ParseArgs("kubelet", flags, args, func(c *cli.Context, others []string) (err error) {
+	err := config.ParseArgs("kubelet", read, args, func(c *cli.Context, others []string) (err error) {
 		if len(others) > 0 {
 			return fmt.Errorf("unexpected argument %q", others[0])
 		}
@@ -187,45 +192,54 @@ func FromArgs(args []string) (Config, error) {
 }
 
 func flagsOf(all []setting) []cli.Flag {
-	flags := []cli.Flag{&cli.StringFlag{Category: files, Name: "config", Usage: "`FILE` of kind KubeletConfiguration, kubelet.config.k8s.io/v1beta1; flags go over it"}}
-	for _, s := range all {
-		flags = append(flags, s.flag)
+	own := []cli.Flag{
+		&cli.StringFlag{Category: files, Name: "config", Usage: "`FILE` of kind KubeletConfiguration, kubelet.config.k8s.io/v1beta1; flags go over it"},
+		&cli.StringFlag{Category: files, Name: "config-dir", Usage: "`DIR` of files (*.conf) of the same kind that go over --config, in the order of their names"},
 	}
-	return flags
+	for _, s := range all {
+		own = append(own, s.flag)
+	}
+	return slices.Concat(own, foreign.Flags())
 }
 
 // Command is `kubelet`.
 func Command() *cli.Command {
 	all := settings()
-	return &cli.Command{
+	return flags.Version(&cli.Command{
 		Name: "kubelet", Category: "Node", Usage: "run the pods of this node on a container runtime",
-		Flags: append(flagsOf(all), logging.Flags()...),
+		Flags: slices.Concat(flagsOf(all), logging.Flags()),
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
 				return fmt.Errorf("kubelet: unexpected argument %q", c.Args().First())
 			}
-			logging.Setup(c.App.ErrWriter, c.Int("v"))
 			cfg, err := fromFlags(c, all)
+			if err == nil {
+				err = logging.Configure(c, cfg.Settings.Logging.Format, int(cfg.Settings.Logging.Verbosity))
+			}
 			if err != nil {
 				return fmt.Errorf("kubelet: %w", err)
 			}
+			cfg.warn()
 			k, err := New(c.Context, cfg)
 			if err != nil {
 				return fmt.Errorf("kubelet: %w", err)
 			}
 			return k.Run(c.Context)
 		},
-	}
+	}, version.Line, version.Raw)
 }
 
 func fromFlags(c *cli.Context, all []setting) (Config, error) {
 	cfg := Defaults()
-	if f := c.String("config"); f != "" {
-		s, err := loadFile(f)
+	if err := foreign.Check(c); err != nil {
+		return cfg, err
+	}
+	if f, dir := c.String("config"), c.String("config-dir"); f != "" || dir != "" {
+		s, err := loadFiles(f, dir)
 		if err != nil {
 			return cfg, err
 		}
-		cfg.Settings = *s
+		cfg.Settings, cfg.file = *s, true
 	}
 	for _, s := range all {
 		name := s.flag.Names()[0]
@@ -235,6 +249,9 @@ func fromFlags(c *cli.Context, all []setting) (Config, error) {
 		if err := s.apply(c, name, &cfg); err != nil {
 			return cfg, err
 		}
+	}
+	if err := cfg.featureGates(); err != nil {
+		return cfg, fmt.Errorf("--feature-gates: %w", err)
 	}
 	if c.IsSet("rotate-certificates") {
 		cfg.Settings.RotateCertificates = c.Bool("rotate-certificates")
@@ -248,12 +265,30 @@ func fromFlags(c *cli.Context, all []setting) (Config, error) {
 	return cfg, nil
 }
 
-// loadFile reads a configuration file. Unknown fields are errors.
-func loadFile(path string) (*kubeletv1beta1.KubeletConfiguration, error) {
+// loadFiles reads a configuration file and those of a directory that go over it: what a later one says replaces what an earlier
+// one said of the same. Unknown fields are errors.
+func loadFiles(path, dir string) (*kubeletv1beta1.KubeletConfiguration, error) {
 	var s kubeletv1beta1.KubeletConfiguration
 	gvk := schema.GroupVersionKind{Group: "kubelet.config.k8s.io", Version: "v1beta1", Kind: "KubeletConfiguration"}
-	if err := config.LoadKind(path, gvk, &s); err != nil {
-		return nil, err
+	var all []string
+	if path != "" {
+		all = append(all, path)
+	}
+	if dir != "" {
+		entries, err := os.ReadDir(dir) // sorted by name
+		if err != nil {
+			return nil, fmt.Errorf("--config-dir: %w", err)
+		}
+		for _, e := range entries {
+			if filepath.Ext(e.Name()) == ".conf" {
+				all = append(all, filepath.Join(dir, e.Name()))
+			}
+		}
+	}
+	for _, f := range all {
+		if err := config.LoadKind(f, gvk, &s); err != nil {
+			return nil, err
+		}
 	}
 	setDefaults(&s)
 	return &s, nil

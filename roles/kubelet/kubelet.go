@@ -2,7 +2,6 @@ package kubelet
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -20,6 +20,7 @@ import (
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/flags"
 	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/node"
 	"hyperkube/internal/node/bootstrap"
@@ -52,6 +53,11 @@ func New(ctx context.Context, cfg Config) (*Kubelet, error) {
 			return nil, err
 		} else if !h.V2 {
 			return nil, errors.New("this machine has cgroup v1, which failCgroupV1 refuses")
+		}
+	}
+	if score := cfg.Settings.OOMScoreAdj; score != nil {
+		if err := os.WriteFile("/proc/self/oom_score_adj", fmt.Appendf(nil, "%d", *score), 0o644); err != nil {
+			slog.Default().Warn("the score for when memory runs out was not set", "component", "kubelet", "score", *score, "error", err)
 		}
 	}
 	if err := k.names(); err != nil {
@@ -163,7 +169,7 @@ func (k *Kubelet) nodeConfig() (node.Config, error) {
 		RootDir: cfg.RootDir, PodLogsDir: s.PodLogsDir, ContainerLogsDir: cfg.ContainerLogsDir, PodManifestPath: s.StaticPodPath, DefaultPod: defaultPod,
 		CgroupRoot: s.CgroupRoot, NoPodCgroups: !*s.CgroupsPerQOS, NoEnforceAllocatable: !contains(s.EnforceNodeAllocatable, "pods"), PodPIDs: *s.PodPidsLimit,
 		ClusterDNS: s.ClusterDNS, ClusterDomain: s.ClusterDomain, ResolvConf: *s.ResolverConfig,
-		MaxPods: int64(s.MaxPods), SystemReserved: system, KubeReserved: kube, EvictionHard: evict,
+		MaxPods: maxPods(s), SystemReserved: system, KubeReserved: kube, EvictionHard: evict,
 		NoCPUQuota: !*s.CPUCFSQuota, CPUQuotaPeriod: s.CPUCFSQuotaPeriod.Duration, SeccompDefault: s.SeccompDefault != nil && *s.SeccompDefault,
 		UnsafeSysctls: s.AllowedUnsafeSysctls, FailSwapOn: *s.FailSwapOn,
 		LogMaxSize: logSize.Value(), LogMaxFiles: int(*s.ContainerLogMaxFiles), LogCheck: s.ContainerLogMonitorInterval.Duration,
@@ -214,6 +220,14 @@ func parallel(s *kubeletv1beta1.KubeletConfiguration) int {
 	return 0
 }
 
+// maxPods is bounded by the number of processors where that is asked for.
+func maxPods(s *kubeletv1beta1.KubeletConfiguration) int64 {
+	if s.PodsPerCore > 0 {
+		return min(int64(s.MaxPods), int64(s.PodsPerCore)*int64(runtime.NumCPU()))
+	}
+	return int64(s.MaxPods)
+}
+
 func contains(list []string, v string) bool {
 	for _, s := range list {
 		if s == v {
@@ -252,13 +266,11 @@ func (k *Kubelet) tls() (server.TLS, error) {
 	if err != nil {
 		return out, err
 	}
-	switch s.TLSMinVersion {
-	case "", "VersionTLS12":
-	case "VersionTLS13":
-		out.MinVersion = tls.VersionTLS13
-	default:
-		return out, fmt.Errorf("tlsMinVersion %q is not supported, only VersionTLS12 and VersionTLS13", s.TLSMinVersion)
+	t, err := flags.ParseTLS(s.TLSMinVersion, s.TLSCipherSuites)
+	if err != nil {
+		return out, err
 	}
+	out.MinVersion, out.CipherSuites = t.MinVersion, t.Suites
 	switch {
 	case s.TLSCertFile != "":
 		r, err := pki.NewReloader(pki.Pair{CertFile: s.TLSCertFile, KeyFile: s.TLSPrivateKeyFile}, "")

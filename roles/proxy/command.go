@@ -11,8 +11,10 @@ import (
 	"k8s.io/client-go/rest"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/flags"
 	"hyperkube/internal/logging"
 	"hyperkube/internal/network/proxy"
+	"hyperkube/internal/version"
 )
 
 // Config of the role.
@@ -44,15 +46,20 @@ func (r *Role) Run(ctx context.Context) error { return r.p.Run(ctx) }
 
 // Command is the role's entry on the command line.
 func Command() *cli.Command {
-	return &cli.Command{
+	return flags.Version(&cli.Command{
 		Name:     "proxy",
 		Aliases:  []string{"kube-proxy"},
 		Category: "Node",
 		Usage:    "make Services work on this node",
-		Flags:    append(flags(), logging.Flags()...),
+		Flags:    append(ownFlags(), logging.Flags()...),
 		Action: func(c *cli.Context) error {
-			logging.Setup(c.App.ErrWriter, c.Int("v"))
+			if c.NArg() > 0 {
+				return fmt.Errorf("unexpected argument %q", c.Args().First())
+			}
 			if c.Bool("cleanup") {
+				if err := logging.FromFlags(c); err != nil {
+					return err
+				}
 				if err := proxy.Cleanup(c.Context); err != nil {
 					return fmt.Errorf("cleanup: %w", err)
 				}
@@ -68,5 +75,5 @@ func Command() *cli.Command {
 			}
 			return r.Run(c.Context)
 		},
-	}
+	}, version.Line, version.Raw)
 }

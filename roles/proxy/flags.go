@@ -1,23 +1,25 @@
 package proxy
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/rest"
 	"k8s.io/kube-proxy/config/v1alpha1"
 	"k8s.io/utils/ptr"
 
 	"hyperkube/internal/client"
 	"hyperkube/internal/config"
+	"hyperkube/internal/logging"
 	"hyperkube/internal/network/proxy"
 )
 
@@ -25,7 +27,7 @@ import (
 // to know.
 func FromArgs(args []string) (proxy.Config, error) {
 	var cfg proxy.Config
-	err := config.ParseArgs("proxy", flags, args, func(c *cli.Context, others []string) error {
+	err := config.ParseArgs("proxy", ownFlags, args, func(c *cli.Context, others []string) error {
 		if len(others) > 0 {
 			return fmt.Errorf("unexpected argument %q", others[0])
 		}
@@ -38,8 +40,8 @@ func FromArgs(args []string) (proxy.Config, error) {
 	return cfg, err
 }
 
-func flags() []cli.Flag {
-	const api, node, rules, tracking, serving, compat = "API server", "Node", "Rules", "Connection tracking", "Serving", "Compatibility"
+func ownFlags() []cli.Flag {
+	const api, node, rules, tracking, serving = "API server", "Node", "Rules", "Connection tracking", "Serving"
 	str := func(category, name, value, usage string) cli.Flag {
 		return &cli.StringFlag{Category: category, Name: name, Value: value, Usage: usage}
 	}
@@ -49,7 +51,7 @@ func flags() []cli.Flag {
 	yes := func(category, name string, value bool, usage string) cli.Flag {
 		return &cli.BoolFlag{Category: category, Name: name, Value: value, Usage: usage}
 	}
-	return []cli.Flag{
+	own := []cli.Flag{
 		str(api, "config", "", "`FILE` with a KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1)"),
 		str(api, "kubeconfig", "", "`FILE` that tells how to reach the API server and under which identity"),
 		str(api, "master", "", "`URL` of the API server, in place of the kubeconfig's"),
@@ -79,12 +81,8 @@ func flags() []cli.Flag {
 		yes(serving, "bind-address-hard-fail", false, "end when an address cannot be bound"),
 		yes(serving, "profiling", false, "serve /debug/pprof with the metrics"),
 		&cli.IntFlag{Category: node, Name: "oom-score-adj", Value: -999, Usage: "`SCORE` that keeps the kernel from ending the process, where it may be set"},
-		dur(compat, "config-sync-period", 15*time.Minute, "accepted for compatibility; objects are watched"),
-		&cli.Float64Flag{Category: compat, Name: "kube-api-qps", Value: 5, Usage: "accepted for compatibility"},
-		&cli.IntFlag{Category: compat, Name: "kube-api-burst", Value: 10, Usage: "accepted for compatibility"},
-		str(compat, "kube-api-content-type", "application/vnd.kubernetes.protobuf", "accepted for compatibility"),
-		str(compat, "feature-gates", "", "accepted for compatibility"),
 	}
+	return slices.Concat(own, foreign.Flags())
 }
 
 // setting takes a value from its flag, if that is given, else from the file, if that has one, else from the flag's default.
@@ -100,17 +98,25 @@ func fromFlags(c *cli.Context) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	if err := logging.Configure(c, file.Logging.Format, int(file.Logging.Verbosity)); err != nil {
+		return Config{}, err
+	}
 	p, err := work(c, file)
 	if err != nil {
 		return Config{}, err
 	}
-	if score := setting(c, "oom-score-adj", c.Int, int(ptr.Deref(file.OOMScoreAdj, 0)), file.OOMScoreAdj != nil); c.IsSet("oom-score-adj") || file.OOMScoreAdj != nil {
+	score := setting(c, "oom-score-adj", c.Int, int(ptr.Deref(file.OOMScoreAdj, 0)), file.OOMScoreAdj != nil)
+	if c.IsSet("oom-score-adj") || file.OOMScoreAdj != nil {
+		// Where the process may not have the score it does its work all the same.
 		if err := os.WriteFile("/proc/self/oom_score_adj", fmt.Appendf(nil, "%d", score), 0o644); err != nil {
-			return Config{}, fmt.Errorf("--oom-score-adj: %w", err)
+			slog.Default().Warn("the score for when memory runs out was not set", "component", "kube-proxy", "score", score, "error", err)
 		}
 	}
-	r, err := apiServer(c.String("kubeconfig"), c.String("master"), file.ClientConnection.Kubeconfig)
-	return Config{REST: r, Proxy: p}, err
+	r, err := client.Find(cmp.Or(c.String("kubeconfig"), file.ClientConnection.Kubeconfig), c.String("master"))
+	if err != nil {
+		return Config{}, fmt.Errorf("%w (--kubeconfig, --master)", err)
+	}
+	return Config{REST: r, Proxy: p}, nil
 }
 
 func configFile(c *cli.Context) (*v1alpha1.KubeProxyConfiguration, error) {
@@ -125,6 +131,9 @@ func configFile(c *cli.Context) (*v1alpha1.KubeProxyConfiguration, error) {
 
 // work is what to do, without the API server.
 func work(c *cli.Context, file *v1alpha1.KubeProxyConfiguration) (proxy.Config, error) {
+	if err := foreign.Check(c); err != nil {
+		return proxy.Config{}, err
+	}
 	text := func(flag, inFile string) string { return setting(c, flag, c.String, inFile, inFile != "") }
 	truth := func(flag string, inFile bool) bool { return setting(c, flag, c.Bool, inFile, inFile) }
 	duration := func(flag string, inFile *metav1.Duration) time.Duration {
@@ -217,26 +226,4 @@ func nodeName(override string) (string, error) {
 		return "", fmt.Errorf("the machine's host name: %w", err)
 	}
 	return strings.ToLower(host), nil
-}
-
-// apiServer finds the API server: by kubeconfig, by its URL, or as a pod does.
-func apiServer(kubeconfig, master, inFile string) (*rest.Config, error) {
-	if kubeconfig == "" {
-		kubeconfig = inFile
-	}
-	if kubeconfig != "" {
-		r, err := client.FromKubeconfig(kubeconfig)
-		if err == nil && master != "" {
-			r.Host = master
-		}
-		return r, err
-	}
-	if master != "" {
-		return &rest.Config{Host: master}, nil
-	}
-	r, err := rest.InClusterConfig()
-	if errors.Is(err, rest.ErrNotInCluster) {
-		return nil, errors.New("no API server: give --kubeconfig or --master")
-	}
-	return r, err
 }

@@ -49,16 +49,8 @@ type LeaderElection struct {
 	RetryPeriod   time.Duration // 2 s
 }
 
-// Serving says where health and metrics are served.
-type Serving struct {
-	BindAddress      string // all addresses
-	Port             int    // 10259; less than 0 serves nothing
-	CertFile         string // a certificate of its own, made in memory, without
-	KeyFile          string
-	ClientCAFile     string   // read from kube-system/extension-apiserver-authentication without
-	AlwaysAllowPaths []string // without authorization; /healthz, /readyz, /livez
-	Profiling        bool     // /debug/pprof
-}
+// Serving says where health and metrics are served: port 10259 by default, less than 0 serves nothing.
+type Serving = secureport.Config
 
 // Role is a scheduler with its port. Make it with [New], then Run it once.
 type Role struct {
@@ -105,10 +97,8 @@ func (r *Role) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	if s := r.cfg.Serving; s.Port > 0 {
 		g.Go(func() error {
-			return secureport.Serve(ctx, secureport.Config{
-				Component: "kube-scheduler", BindAddress: s.BindAddress, Port: s.Port, CertFile: s.CertFile, KeyFile: s.KeyFile,
-				ClientCAFile: s.ClientCAFile, AlwaysAllowPaths: s.AlwaysAllowPaths, Profiling: s.Profiling,
-			}, r.c, r.metrics, health.Check{Name: "informer-sync", Func: r.synced})
+			s.Component = "kube-scheduler"
+			return secureport.Serve(ctx, s, r.c, r.metrics, health.Check{Name: "informer-sync", Func: r.synced})
 		})
 	}
 	g.Go(func() error {

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/ptr"
 
 	"hyperkube/internal/client"
 	"hyperkube/internal/server/admission"
@@ -73,26 +74,31 @@ func (p *podTopology) label(ctx context.Context, node string, labels *map[string
 	return nil
 }
 
-// defaultTolerations lets pods stay for five minutes on a node that is not ready or not reachable.
-type defaultTolerations struct{}
+// defaultTolerations lets pods stay for a time on a node that is not ready or not reachable.
+type defaultTolerations struct{ notReady, unreachable int64 }
 
-const tolerationSeconds = int64(300)
+func newDefaultTolerations(c *Config) defaultTolerations {
+	const usual = 300
+	return defaultTolerations{ptr.Deref(c.NotReadySeconds, usual), ptr.Deref(c.UnreachableSeconds, usual)}
+}
 
 func (defaultTolerations) Name() string { return "DefaultTolerationSeconds" }
 
-func (defaultTolerations) Mutate(_ context.Context, a *admission.Attributes) error {
+func (d defaultTolerations) Mutate(_ context.Context, a *admission.Attributes) error {
 	pod, ok := a.Object.(*corev1.Pod)
 	if !ok || !a.Is("", "pods", "") || a.Operation != admission.Create && a.Operation != admission.Update {
 		return nil
 	}
-	for _, key := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {
+	for _, taint := range []struct {
+		key     string
+		seconds int64
+	}{{corev1.TaintNodeNotReady, d.notReady}, {corev1.TaintNodeUnreachable, d.unreachable}} {
 		tolerated := slices.ContainsFunc(pod.Spec.Tolerations, func(t corev1.Toleration) bool {
-			return (t.Key == key || t.Key == "") && (t.Effect == corev1.TaintEffectNoExecute || t.Effect == "")
+			return (t.Key == taint.key || t.Key == "") && (t.Effect == corev1.TaintEffectNoExecute || t.Effect == "")
 		})
 		if !tolerated {
-			seconds := tolerationSeconds
-			pod.Spec.Tolerations = append(pod.Spec.Tolerations, corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists,
-				Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &seconds})
+			pod.Spec.Tolerations = append(pod.Spec.Tolerations, corev1.Toleration{Key: taint.key, Operator: corev1.TolerationOpExists,
+				Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &taint.seconds})
 		}
 	}
 	return nil

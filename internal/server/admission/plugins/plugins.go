@@ -32,6 +32,8 @@ type Config struct {
 	Audiences []string
 	// Disable names plugins of the default set to leave out; Enable those to have besides it.
 	Enable, Disable []string
+	// NotReadySeconds and UnreachableSeconds are the tolerations of such nodes that pods get which have none; nil: 300.
+	NotReadySeconds, UnreachableSeconds *int64
 	// Extra plugins run behind those of this package, in their order.
 	Extra []admission.Plugin
 	// Metrics, when set, gets the counters of PodSecurity.
@@ -58,7 +60,7 @@ func table() []entry {
 		{name: "AlwaysPullImages", standby: true, make: plain(alwaysPull{})},
 		{name: "PodSecurity", make: func(c *Config) (admission.Plugin, error) { return newPodSecurity(c) }},
 		{name: "Priority", make: func(c *Config) (admission.Plugin, error) { return newPriority(c), nil }},
-		{name: "DefaultTolerationSeconds", make: plain(defaultTolerations{})},
+		{name: "DefaultTolerationSeconds", make: func(c *Config) (admission.Plugin, error) { return newDefaultTolerations(c), nil }},
 		{name: "PodTopologyLabels", make: func(c *Config) (admission.Plugin, error) { return &podTopology{c.API}, nil }},
 		{name: "DefaultStorageClass", make: func(c *Config) (admission.Plugin, error) { return newDefaultStorageClass(c), nil }},
 		{name: "StorageObjectInUseProtection", make: plain(inUseProtection{})},

@@ -1,0 +1,95 @@
+package apiserver
+
+import "hyperkube/internal/flags"
+
+// foreign are upstream's flags that have nothing to do here, and those that ask for what this server cannot do.
+var foreign = flags.Foreign{{
+	Why: "privileged pods are a matter of pod security admission", Bools: []string{"allow-privileged"},
+}, {
+	Why:   "every stable feature is on, and none can be switched off",
+	Texts: []string{"emulated-version", "min-compatibility-version"}, Bools: []string{"emulation-forward-compatible", "runtime-config-emulation-forward-compatible"},
+}, {
+	Why:   "all metrics are shown, with all labels",
+	Texts: []string{"show-hidden-metrics-for-version", "disabled-metrics", "allow-metric-labels", "allow-metric-labels-manifest"},
+}, {
+	Why:   "every kind is served from one cache that follows the datastore",
+	Bools: []string{"watch-cache"}, Texts: []string{"watch-cache-sizes"}, Numbers: []string{"delete-collection-workers"},
+}, {
+	Why:     "the datastore is watched, not polled",
+	Spans:   []string{"etcd-count-metric-poll-period", "etcd-db-metric-poll-interval", "etcd-healthcheck-timeout", "etcd-readycheck-timeout", "storage-initialization-timeout"},
+	Numbers: []string{"lease-reuse-duration-seconds"},
+}, {
+	Why:   "certificates and keys are always checked, service accounts always looked up",
+	Bools: []string{"service-account-lookup", "contention-profiling", "enable-garbage-collector"},
+}, {
+	Why:   "no other server's API is served through this one",
+	Texts: []string{"proxy-client-cert-file", "proxy-client-key-file"}, Bools: []string{"enable-aggregator-routing", "aggregator-reject-forwarding-redirect"},
+}, {
+	Why:   "requests in flight are bounded by --max-requests-inflight and --max-mutating-requests-inflight",
+	Bools: []string{"enable-priority-and-fairness"},
+}, {
+	Why:   "the server ends as soon as its requests are done",
+	Spans: []string{"livez-grace-period", "shutdown-watch-termination-grace-period"}, Bools: []string{"shutdown-send-retry-after"},
+}, {
+	Why:   "connections are multiplexed without a bound of the user's, and kubelets have their own",
+	Spans: []string{"kubelet-timeout"}, Numbers: []string{"http2-max-streams-per-connection", "max-connection-bytes-per-sec"},
+}, {
+	Why: "it is told where the server is by --advertise-address", Texts: []string{"external-hostname"},
+}, {
+	Why: "candidates elect themselves", Spans: []string{"coordinated-leadership-lease-duration", "coordinated-leadership-renew-deadline", "coordinated-leadership-retry-period"},
+}, {
+	Why: "data would be stored unencrypted", Refuse: true, Texts: []string{"encryption-provider-config"}, Bools: []string{"encryption-provider-config-automatic-reload"},
+}, {
+	Why: "no audit log is written", Refuse: true,
+	Texts: []string{"audit-policy-file", "audit-log-path", "audit-webhook-config-file"},
+}, {
+	Why:   "no audit log is written",
+	Texts: []string{"audit-log-format", "audit-log-mode", "audit-log-version", "audit-webhook-mode", "audit-webhook-version"},
+	Bools: []string{"audit-log-compress", "audit-log-batch-throttle-enable", "audit-log-truncate-enabled", "audit-webhook-batch-throttle-enable", "audit-webhook-truncate-enabled"},
+	Numbers: []string{
+		"audit-log-maxage", "audit-log-maxbackup", "audit-log-maxsize", "audit-log-batch-buffer-size", "audit-log-batch-max-size", "audit-log-batch-throttle-burst",
+		"audit-log-batch-throttle-qps", "audit-log-truncate-max-batch-size", "audit-log-truncate-max-event-size", "audit-webhook-batch-buffer-size",
+		"audit-webhook-batch-max-size", "audit-webhook-batch-throttle-burst", "audit-webhook-batch-throttle-qps", "audit-webhook-truncate-max-batch-size", "audit-webhook-truncate-max-event-size",
+	},
+	Spans: []string{"audit-log-batch-max-wait", "audit-webhook-batch-max-wait", "audit-webhook-initial-backoff"},
+}, {
+	Why: "users are known by certificates and tokens only", Refuse: true,
+	Texts: []string{
+		"authentication-config", "authentication-token-webhook-config-file", "oidc-issuer-url", "oidc-client-id", "oidc-ca-file", "oidc-username-claim",
+		"oidc-username-prefix", "oidc-groups-claim", "oidc-groups-prefix", "oidc-required-claim", "service-account-signing-endpoint",
+	},
+}, {
+	Why:   "users are known by certificates and tokens only",
+	Texts: []string{"authentication-token-webhook-version", "oidc-signing-algs"}, Spans: []string{"authentication-token-webhook-cache-ttl"},
+}, {
+	Why: "rights are given by the Node and RBAC modes", Refuse: true, Texts: []string{"authorization-config", "authorization-policy-file", "authorization-webhook-config-file"},
+}, {
+	Why:   "rights are given by the Node and RBAC modes",
+	Texts: []string{"authorization-webhook-version"}, Spans: []string{"authorization-webhook-cache-authorized-ttl", "authorization-webhook-cache-unauthorized-ttl"},
+}, {
+	Why: "admission plugins are not configured by files", Refuse: true, Texts: []string{"admission-control-config-file"},
+}, {
+	Why: "--enable-admission-plugins and --disable-admission-plugins say which run", Refuse: true, Texts: []string{"admission-control"},
+}, {
+	Why: "logs of the machine are served by the kubelet", Bools: []string{"enable-logs-handler"},
+}, {
+	Why: "connections are dialled directly", Refuse: true, Texts: []string{"egress-selector-config-file"},
+}, {
+	Why: "traces are not sent", Refuse: true, Texts: []string{"tracing-config-file"},
+}, {
+	Why: "one datastore holds all kinds", Refuse: true, Texts: []string{"etcd-servers-overrides"},
+}, {
+	Why: "the server speaks to programs, not to browsers", Refuse: true, Texts: []string{"cors-allowed-origins", "strict-transport-security-directives"},
+}, {
+	Why: "one certificate is served, for all names", Refuse: true, Texts: []string{"tls-sni-cert-key"},
+}, {
+	Why: "profiles are served on the secure port only", Refuse: true, Texts: []string{"debug-socket-path"},
+}, {
+	Why: "two processes must not share the port", Refuse: true, Bools: []string{"permit-port-sharing", "permit-address-sharing"},
+}, {
+	Why: "HTTP/2 is always served", Refuse: true, Bools: []string{"disable-http2-serving"},
+}, {
+	Why: "default/kubernetes has a cluster IP only", Refuse: true, Numbers: []string{"kubernetes-service-node-port"},
+}, {
+	Why: "every API server serves every version", Refuse: true, Texts: []string{"peer-ca-file", "peer-advertise-ip", "peer-advertise-port"},
+}}
