@@ -38,6 +38,7 @@ helpers: setup
 lint:
 	scripts/verify-format
 	go vet ./...
+	go tool staticcheck ./...
 
 fix:
 	scripts/fix-format

@@ -31,7 +31,7 @@ func (l Layout) Lock() (release func(), err error) {
 		}
 		return nil, fmt.Errorf("locking %s: %w", l.lock(), err)
 	}
-	if err := f.Truncate(0); err == nil {
+	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	if err != nil {

@@ -41,6 +41,7 @@ func customResourceDefinitionKind() *Kind {
 			Validate:       validateCRD,
 			ValidateUpdate: validateCRDUpdate,
 		}.full(Cluster, nameIsSubdomain),
+		BeginDelete: beginDeleteCRD,
 		Subresources: []Subresource{writes("status", rules[*crd]{
 			PrepareUpdate: func(c, old *crd) {
 				metav1.ResetObjectMetaForStatus(c, old)
@@ -48,6 +49,13 @@ func customResourceDefinitionKind() *Kind {
 			},
 			ValidateUpdate: func(c, _ *crd) field.ErrorList { return validateStoredVersions(c) },
 		})},
+	}
+}
+
+// beginDeleteCRD keeps a definition until its objects are gone.
+func beginDeleteCRD(obj Object) {
+	if c, ok := obj.(*crd); ok && !slices.Contains(c.Finalizers, apiextensionsv1.CustomResourceCleanupFinalizer) {
+		c.Finalizers = append(c.Finalizers, apiextensionsv1.CustomResourceCleanupFinalizer)
 	}
 }
 

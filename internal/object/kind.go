@@ -13,6 +13,7 @@
 package object
 
 import (
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/kube-openapi/pkg/validation/spec"
 )
 
 // Object is what every kind of the API is: metadata and a Go type with a deep copy.
@@ -63,11 +65,46 @@ type Version struct {
 	// They return new objects and leave the argument alone.
 	FromHub func(hub Object) (Object, error)
 	ToHub   func(obj Object) (Object, error)
-	// Prune removes from a decoded object the fields that its schema does not have and names them ("spec.foo");
-	// nil for kinds with a Go type, whose decoder finds these itself.
-	Prune func(obj Object) []string
-	// TypeConverter merges untyped objects by their schema in server-side apply; nil for kinds with a Go type.
-	TypeConverter func() managedfields.TypeConverter
+	// Custom is what a version of a custom resource has of its own; nil for kinds with a Go type.
+	Custom *Custom
+}
+
+// Custom is what the row cannot say for all versions of a custom resource at once.
+type Custom struct {
+	// Hidden versions are stored and converted, but not served.
+	Hidden bool
+	// ListKind names the kind of lists.
+	ListKind string
+	// Warning, when not empty, tells users of the version that it is deprecated.
+	Warning string
+	// Without names the subresources of the row that this version does not serve.
+	Without []string
+	// Columns, Cells and FieldNames take the place of the row's.
+	Columns    []metav1.TableColumnDefinition
+	Cells      func(obj Object, now time.Time) []any
+	FieldNames []string
+	// Default fills in what is missing in an object that a client sent in this version.
+	Default func(obj Object)
+	// Prune removes from a decoded object the fields that its schema does not have and names them ("spec.foo"), sorted. The
+	// error is of metadata that is none.
+	Prune func(obj Object) ([]string, error)
+	// Validate judges an object in this version, where it is not the hub; old is nil on create.
+	Validate func(obj, old Object) field.ErrorList
+	// TypeConverter merges objects by their schema in server-side apply.
+	TypeConverter func() (managedfields.TypeConverter, error)
+	// Schema documents the version in OpenAPI, for version 2 or 3 of that.
+	Schema func(v2 bool) (*spec.Schema, error)
+}
+
+// Served says whether clients may ask for the version.
+func (v *Version) Served() bool { return v.Custom == nil || !v.Custom.Hidden }
+
+// ListKind is the kind of lists of the version.
+func (v *Version) ListKind() string {
+	if v.Custom != nil && v.Custom.ListKind != "" {
+		return v.Custom.ListKind
+	}
+	return v.Kind + "List"
 }
 
 // Kind is one row of the object table.
@@ -101,6 +138,8 @@ type Kind struct {
 
 	// Subresources that the kind serves besides the object itself.
 	Subresources []Subresource
+	// Scale says where a custom resource keeps its size, when it has the subresource scale.
+	Scale *ScalePaths
 
 	// Fields are the selectable fields of an object besides metadata.name and
 	// metadata.namespace; FieldNames lists the labels that a field selector may use.
@@ -115,6 +154,17 @@ type Kind struct {
 	// GracePeriod, where the kind has graceful deletion (pods), decides the grace period in seconds for a
 	// deletion; graceful false means that the object is removed at once.
 	GracePeriod func(obj Object, opts *metav1.DeleteOptions) (seconds int64, graceful bool)
+	// BeginDelete, where the kind has work to be done before its objects go, changes an object whose deletion begins: it
+	// adds the finalizer of who does that work.
+	BeginDelete func(obj Object)
+
+	// Epoch orders the rows that take each other's place as a custom resource definition changes.
+	Epoch int64
+}
+
+// ScalePaths are the places of a workload's size in an untyped object: field names, outermost first.
+type ScalePaths struct {
+	SpecReplicas, StatusReplicas, Selector []string
 }
 
 // Strategy is how objects are made ready and judged. Each function may be nil.
@@ -168,6 +218,22 @@ func (k *Kind) GroupVersionKind() schema.GroupVersionKind {
 	return k.Hub().GroupVersion.WithKind(k.Hub().Kind)
 }
 
+// SubresourceIn looks one up by name; nil when the version has none of that name.
+func (k *Kind) SubresourceIn(v *Version, name string) *Subresource {
+	if v.Custom != nil && slices.Contains(v.Custom.Without, name) {
+		return nil
+	}
+	return k.Subresource(name)
+}
+
+// FieldNamesIn are the fields that a selector may use in a version, besides name and namespace.
+func (k *Kind) FieldNamesIn(v *Version) []string {
+	if v.Custom != nil {
+		return v.Custom.FieldNames
+	}
+	return k.FieldNames
+}
+
 // Subresource looks one up by name; nil when the kind has none of that name.
 func (k *Kind) Subresource(name string) *Subresource {
 	for i := range k.Subresources {
@@ -187,10 +253,5 @@ func (k *Kind) Serves(verb string) bool {
 	if verbs == nil {
 		verbs = AllVerbs
 	}
-	for _, v := range verbs {
-		if v == verb {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(verbs, verb)
 }

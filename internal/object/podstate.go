@@ -5,6 +5,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
+	"slices"
 )
 
 // QOSClass is the quality of service that a pod's resources earn it: Guaranteed when every
@@ -128,8 +129,8 @@ func (k *Kind) SelectsField(name string) bool {
 	if name == "metadata.name" || name == "metadata.namespace" {
 		return true
 	}
-	for _, f := range k.FieldNames {
-		if f == name {
+	for i := range k.Versions {
+		if slices.Contains(k.FieldNamesIn(&k.Versions[i]), name) {
 			return true
 		}
 	}

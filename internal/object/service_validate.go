@@ -310,7 +310,7 @@ func validateServiceUpdate(s, old *corev1.Service) field.ErrorList {
 
 func validateServiceStatus(s, _ *corev1.Service) field.ErrorList {
 	errs := validateBalancerStatus(&s.Status.LoadBalancer, balanced(s), statusPath.Child("loadBalancer"))
-	return append(errs, metavalidation.ValidateConditions(s.Status.Conditions, statusPath.Child("conditions"))...)
+	return errs
 }
 
 func validateBalancerStatus(b *corev1.LoadBalancerStatus, balanced bool, at *field.Path) field.ErrorList {

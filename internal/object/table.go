@@ -67,7 +67,7 @@ func (t *Table) Resource(gvr schema.GroupVersionResource) (*Kind, *Version) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	k := t.byResource[gvr.GroupResource()]
-	return k, k.version(gvr.GroupVersion())
+	return k, k.served(gvr.GroupVersion())
 }
 
 // Kind finds the row and the version of a kind; nil when there is none.
@@ -75,7 +75,7 @@ func (t *Table) Kind(gvk schema.GroupVersionKind) (*Kind, *Version) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	k := t.byKind[gvk.GroupKind()]
-	return k, k.version(gvk.GroupVersion())
+	return k, k.served(gvk.GroupVersion())
 }
 
 // All lists every row once, in the order of group and resource.
@@ -100,13 +100,18 @@ func (t *Table) All() []*Kind {
 	return all
 }
 
-func (k *Kind) version(gv schema.GroupVersion) *Version {
+// IsBuiltin says whether a group and version holds kinds with Go types. Custom resources may live beside them only in
+// groups of their own.
+func IsBuiltin(gv schema.GroupVersion) bool { return Scheme().IsVersionRegistered(gv) }
+
+// served finds a version that clients may ask for.
+func (k *Kind) served(gv schema.GroupVersion) *Version {
 	if k == nil {
 		return nil
 	}
 	for i := range k.Versions {
-		if k.Versions[i].GroupVersion == gv {
-			return &k.Versions[i]
+		if v := &k.Versions[i]; v.GroupVersion == gv && v.Served() {
+			return v
 		}
 	}
 	return nil

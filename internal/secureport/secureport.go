@@ -112,6 +112,7 @@ func mux(cfg *Config, metrics prometheus.Gatherer, checks []health.Check) *http.
 	}
 	if cfg.Profiling {
 		m.HandleFunc("/debug/pprof/", pprof.Index)
+		m.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 		m.HandleFunc("/debug/pprof/profile", pprof.Profile)
 		m.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		m.HandleFunc("/debug/pprof/trace", pprof.Trace)

@@ -105,7 +105,7 @@ func TestApplyAfterOtherWrites(t *testing.T) {
 		return res.StatusCode, st
 	}
 	w.do("POST", cmPath, `{"metadata":{"name":"plain"},"data":{"k":"old"}}`)
-	w.do("POST", cmPath, `{"metadata":{"name":"kubectl","annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{}"}},"data":{"k":"old"}}`)
+	w.do("POST", cmPath, `{"metadata":{"name":"kubectl","annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"kubectl\"},\"data\":{\"k\":\"old\"}}"}},"data":{"k":"old"}}`)
 	for name, manager := range map[string]string{"plain": "before-first-apply", "kubectl": "kubectl-client-side-apply"} {
 		code, st := apply(name, "?fieldManager=me")
 		if code != 409 || !strings.Contains(st.Message, manager) {
@@ -114,5 +114,34 @@ func TestApplyAfterOtherWrites(t *testing.T) {
 		if code, st = apply(name, "?fieldManager=me&force=true"); code != 200 {
 			t.Errorf("%s: %d %+v", name, code, st)
 		}
+	}
+}
+
+// TestMigrationFromClientSideApply does what kubectl does with --server-side on an object of its client-side apply: what others
+// set since must not go.
+func TestMigrationFromClientSideApply(t *testing.T) {
+	api := servertest.Start(t, nil)
+	w := newWeb(t, api.REST)
+	const spec = `"spec":{"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}`
+	applied := `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d","namespace":"default"},` + spec + `}`
+	text, err := json.Marshal(applied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/apis/apps/v1/namespaces/default/deployments/d"
+	w.do("POST", strings.TrimSuffix(path, "/d"), `{"metadata":{"name":"d","annotations":{"kubectl.kubernetes.io/last-applied-configuration":`+string(text)+`}},`+spec+`}`)
+	w.do("PATCH", path+"/scale", `{"spec":{"replicas":5}}`, "Content-Type", "application/merge-patch+json")
+	_, body := w.do("PATCH", path+"?fieldManager=kubectl&dryRun=All&force=true", applied, "Content-Type", "application/apply-patch+yaml")
+	var d appsv1.Deployment
+	if err := json.Unmarshal(body, &d); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range d.ManagedFields {
+		if own := strings.Contains(string(m.FieldsV1.Raw), "f:replicas"); own != (m.Manager == "before-first-apply") {
+			t.Errorf("%s %s owns %s", m.Manager, m.Operation, m.FieldsV1.Raw)
+		}
+	}
+	if len(d.ManagedFields) != 3 || *d.Spec.Replicas != 5 {
+		t.Errorf("%s", body)
 	}
 }

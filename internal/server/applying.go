@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,6 +14,7 @@ import (
 
 	"hyperkube/internal/object"
 	"hyperkube/internal/object/codec"
+	"hyperkube/internal/server/decode"
 	"hyperkube/internal/server/patch"
 	"hyperkube/internal/server/registry"
 	"hyperkube/internal/server/request"
@@ -65,11 +67,9 @@ func applyBody(req *request.Request, data []byte, validation string) (*unstructu
 	switch {
 	case err == nil:
 	case isStrict && validation == metav1.FieldValidationStrict:
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("error strict decoding YAML: %v", err))
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("error strict decoding patch: error converting YAML to JSON: %v", errors.Join(strict.Errors()...)))
 	case isStrict:
-		for _, e := range strict.Errors() {
-			req.Warn(e.Error())
-		}
+		decode.Warn(strict.Errors(), req.Warn)
 	default:
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
 	}
@@ -82,7 +82,7 @@ func (s *Server) applyByHandler(ctx context.Context, req *request.Request, t reg
 	if err != nil {
 		return outcome{}, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
 	}
-	p, err := patch.Parse(types.MergePatchType, body)
+	p, err := patch.Parse(types.MergePatchType, body, false)
 	if err != nil {
 		return outcome{}, err
 	}

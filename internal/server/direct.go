@@ -129,10 +129,7 @@ func (c *call) own(obj client.Object) (object.Object, error) {
 			return typed, nil
 		}
 		out := u.DeepCopy()
-		if want.Prune != nil {
-			want.Prune(out)
-		}
-		return out, nil
+		return out, want.Prepare(out)
 	}
 	if fmt.Sprintf("%T", obj) != fmt.Sprintf("%T", want.New()) {
 		return nil, wrongKind(fmt.Sprintf("%T", obj), want)

@@ -29,6 +29,9 @@ func (x *exchange) serve() {
 		return
 	}
 	x.t = t
+	if c := t.Version.Custom; c != nil && c.Warning != "" {
+		x.req.Warn(c.Warning)
+	}
 	if h := x.s.handler(t, x.req.Subresource); h != nil && h.Connect != nil {
 		h.Connect(x.w, x.r, x.req)
 		return
@@ -79,16 +82,11 @@ func (x *exchange) fail(err error) { x.out = sendStatus(x.w, x.r, err) }
 // offer is what the target can answer with.
 func (x *exchange) offer(list bool) negotiate.Offer {
 	_, custom := x.t.Version.New().(interface{ UnstructuredContent() map[string]any })
-	o := negotiate.Offer{YAML: true, Protobuf: !custom && !jsonOnly(x.t.Version.Group)}
+	o := negotiate.Offer{YAML: true, Protobuf: !custom}
 	if !x.t.Kind.Virtual || x.t.Kind.Serves("list") {
 		o.As = negotiate.TransformMeta(list)
 	}
 	return o
-}
-
-// jsonOnly are the groups whose types were never given a protobuf form.
-func jsonOnly(group string) bool {
-	return group == "apiextensions.k8s.io" || group == "apiregistration.k8s.io"
 }
 
 // form negotiates the answer; false: the refusal was sent.

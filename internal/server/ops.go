@@ -133,7 +133,7 @@ func (s *Server) AdmitConnect(ctx context.Context, req *request.Request, options
 	if k == nil || v == nil {
 		return errNoRow
 	}
-	a := s.subAttributes(req, registry.Target{Kind: k, Version: v, Sub: k.Subresource(req.Subresource)}, admission.Connect, nil, nil, options, false)
+	a := s.subAttributes(req, registry.Target{Kind: k, Version: v, Sub: k.SubresourceIn(v, req.Subresource)}, admission.Connect, nil, nil, options, false)
 	if err := s.parts.Admission.Mutate(ctx, a); err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (s *Server) listOptions(req *request.Request, t registry.Target, o *metav1.
 	if err := decode.CheckList(o, req.Verb == "watch"); err != nil {
 		return store.ListOptions{}, err
 	}
-	l, f, err := decode.Selectors(t.Kind, o.LabelSelector, o.FieldSelector)
+	l, f, err := decode.Selectors(t.Kind, t.Version, o.LabelSelector, o.FieldSelector)
 	if err != nil {
 		return store.ListOptions{}, err
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,7 +36,7 @@ func (s *Server) patch(ctx context.Context, req *request.Request, t registry.Tar
 	default:
 		return outcome{}, errMedia(patchTypes(custom)...)
 	}
-	p, err := patch.Parse(kind, data)
+	p, err := patch.Parse(kind, data, decode.Strict(o.FieldValidation))
 	if err != nil {
 		return outcome{}, err
 	}
@@ -67,7 +68,17 @@ func patched(p *patch.Patch, doc []byte, want decode.Expect, req *request.Reques
 	if err != nil {
 		return nil, err
 	}
-	return decode.Body(out, negotiate.JSON, want, o.FieldValidation, req.Warn)
+	strict := decode.Strict(o.FieldValidation)
+	obj, problems, _, err := decode.Object(out, negotiate.JSON, want, strict)
+	if err != nil {
+		return nil, p.Refuse(out, err)
+	}
+	problems = append(slices.Clone(p.Problems), problems...)
+	if o.FieldValidation == metav1.FieldValidationStrict && len(problems) > 0 {
+		return nil, p.Refuse(out, runtime.NewStrictDecodingError(problems))
+	}
+	decode.Warn(problems, req.Warn)
+	return obj, nil
 }
 
 // patchByHandler reads, patches and updates, again when another writer came between and the patch itself names no version.

@@ -121,7 +121,7 @@ func (s *Server) target(req *request.Request) (registry.Target, error) {
 			return t, errMethod(k.GroupResource(), req.Verb)
 		}
 	} else {
-		if t.Sub = k.Subresource(req.Subresource); t.Sub == nil {
+		if t.Sub = k.SubresourceIn(v, req.Subresource); t.Sub == nil {
 			return t, errNoRow
 		}
 		if !subServes(t.Sub, req.Verb) {
@@ -157,10 +157,11 @@ func subServes(sub *object.Subresource, verb string) bool {
 // handler of a subresource or virtual kind that is not plain storage; nil for plain storage.
 func (s *Server) handler(t registry.Target, sub string) *SubresourceHandler {
 	m := s.parts.Subresources[t.Kind.GroupResource()]
-	if m == nil {
-		return nil
-	}
 	if h, ok := m[sub]; ok {
+		return &h
+	}
+	if sub == "scale" && t.Kind.Scale != nil {
+		h := s.scaleHandler(t.Version.Group, t.Kind.Resource)
 		return &h
 	}
 	return nil

@@ -108,7 +108,7 @@ func (x *exchange) encodeVirtual(f negotiate.Form, l *client.List) ([]byte, erro
 	if f.Media == negotiate.Protobuf || f.As != "" {
 		return nil, errNotAcceptable(negotiate.Offer{YAML: true})
 	}
-	gvk := x.t.Version.GroupVersion.WithKind(x.t.Version.Kind + "List")
+	gvk := x.t.Version.GroupVersion.WithKind(x.t.Version.ListKind())
 	return encode.Any(plain, list, gvk)
 }
 

@@ -3,12 +3,14 @@ package server
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -29,21 +31,15 @@ func (s *Server) rescale(ctx context.Context, req *request.Request, t registry.T
 	}
 	change := func(cur *store.Entry) (object.Object, error) {
 		obj := cur.Object.DeepCopyObject().(object.Object)
-		p := replicasOf(obj)
-		if p == nil {
-			return nil, fmt.Errorf("a %T has no scale", obj)
-		}
-		n := in.Spec.Replicas
-		*p = &n
 		obj.SetResourceVersion(in.ResourceVersion)
-		return obj, nil
+		return obj, setReplicas(t.Kind, obj, in.Spec.Replicas)
 	}
 	res, err := s.registry.Update(ctx, req, t, object.Key{Namespace: req.Namespace, Name: req.Name}, change,
 		registry.UpdateOptions{DryRun: registry.IsDryRun(o.DryRun), Options: &o, UID: string(in.UID)})
 	if err != nil {
 		return nil, err
 	}
-	return scaleOf(res.Object)
+	return scaleOf(t.Kind, res.Object)
 }
 
 func checkScale(req *request.Request, in *autoscalingv1.Scale) error {
@@ -63,6 +59,18 @@ func checkScale(req *request.Request, in *autoscalingv1.Scale) error {
 	return nil
 }
 
+func setReplicas(k *object.Kind, obj object.Object, n int32) error {
+	if u, ok := obj.(*unstructured.Unstructured); ok && k.Scale != nil {
+		return unstructured.SetNestedField(u.Object, int64(n), k.Scale.SpecReplicas...)
+	}
+	p := replicasOf(obj)
+	if p == nil {
+		return fmt.Errorf("a %T has no scale", obj)
+	}
+	*p = &n
+	return nil
+}
+
 // replicasOf is where a workload keeps its wanted size; nil for other kinds.
 func replicasOf(obj object.Object) **int32 {
 	switch w := obj.(type) {
@@ -79,12 +87,15 @@ func replicasOf(obj object.Object) **int32 {
 }
 
 // scaleOf shows the size of a workload.
-func scaleOf(obj object.Object) (object.Object, error) {
+func scaleOf(k *object.Kind, obj object.Object) (object.Object, error) {
 	out := &autoscalingv1.Scale{ObjectMeta: metav1.ObjectMeta{
 		Name: obj.GetName(), Namespace: obj.GetNamespace(), UID: obj.GetUID(),
 		ResourceVersion: obj.GetResourceVersion(), CreationTimestamp: obj.GetCreationTimestamp(),
 	}}
 	out.SetGroupVersionKind(autoscalingv1.SchemeGroupVersion.WithKind("Scale"))
+	if u, ok := obj.(*unstructured.Unstructured); ok && k.Scale != nil {
+		return out, customScale(out, u, k.Scale)
+	}
 	p := replicasOf(obj)
 	if p == nil {
 		return nil, fmt.Errorf("a %T has no scale", obj)
@@ -112,4 +123,26 @@ func scaleOf(obj object.Object) (object.Object, error) {
 		out.Status.Selector = s.String()
 	}
 	return out, nil
+}
+
+// customScale reads the size of a custom resource.
+func customScale(out *autoscalingv1.Scale, u *unstructured.Unstructured, p *object.ScalePaths) error {
+	wanted, found, err := unstructured.NestedInt64(u.Object, p.SpecReplicas...)
+	if err != nil {
+		return apierrors.NewInternalError(err)
+	}
+	if !found {
+		return apierrors.NewInternalError(fmt.Errorf("the spec replicas field %q does not exist in %s", "."+strings.Join(p.SpecReplicas, "."), u.GetName()))
+	}
+	there, _, err := unstructured.NestedInt64(u.Object, p.StatusReplicas...)
+	if err != nil {
+		return apierrors.NewInternalError(err)
+	}
+	out.Spec.Replicas, out.Status.Replicas = int32(wanted), int32(there)
+	if len(p.Selector) > 0 {
+		if out.Status.Selector, _, err = unstructured.NestedString(u.Object, p.Selector...); err != nil {
+			return apierrors.NewInternalError(err)
+		}
+	}
+	return nil
 }

@@ -28,8 +28,10 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"hyperkube/internal/object"
+	"hyperkube/internal/server/crd"
 	"hyperkube/internal/server/discovery"
 	"hyperkube/internal/server/registry"
+	"hyperkube/internal/server/webhook"
 	"hyperkube/internal/store"
 )
 
@@ -42,6 +44,7 @@ type Server struct {
 	parts     Parts
 	store     *store.Store
 	registry  *registry.Registry
+	crds      *crd.Definitions
 	discovery *discovery.Documents
 	metrics   *metrics
 	gatherer  *prometheus.Registry
@@ -83,6 +86,8 @@ func New(cfg Config) (*Server, error) {
 		}
 	}
 	s.registry = registry.New(registry.Config{Store: s.store, Admission: s.parts.Admission, Hooks: s.parts.Hooks, EventTTL: cfg.EventTTL})
+	own := s.Direct(loopback())
+	s.crds = crd.New(crd.Config{Table: cfg.Table, Store: s.store, Managers: s.registry.Managers(), Client: own, Webhooks: webhook.New(own)})
 	s.nonAPI = s.nonAPIHandlers()
 	return s, nil
 }

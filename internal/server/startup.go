@@ -16,7 +16,7 @@ import (
 
 // ownParts run with the server.
 func (s *Server) ownParts() []func(context.Context) error {
-	return []func(context.Context) error{s.bringUp, s.publish}
+	return []func(context.Context) error{s.bringUp, s.publish, s.crds.Run}
 }
 
 // ownChecks are the server's readiness.
@@ -36,6 +36,7 @@ func (s *Server) ownChecks() []Check {
 				return errors.New("the namespaces of the system are not there yet")
 			}
 		}},
+		{Name: "poststarthook/crd-informer-synced", Func: s.crds.Synced},
 	}
 }
 
@@ -52,7 +53,7 @@ func (s *Server) bringUp(ctx context.Context) error {
 				return err
 			}
 		}
-		return nil
+		return s.crds.Synced(ctx)
 	})
 	if err != nil {
 		return err

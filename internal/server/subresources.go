@@ -84,7 +84,7 @@ func (s *Server) scaleHandler(group, resource string) SubresourceHandler {
 	return SubresourceHandler{
 		New: func() object.Object { return &autoscalingv1.Scale{} },
 		Get: func(ctx context.Context, req *request.Request, o metav1.GetOptions) (object.Object, error) {
-			t, err := s.row(group, "v1", resource)
+			t, err := s.row(group, req.APIVersion, resource)
 			if err != nil {
 				return nil, err
 			}
@@ -92,10 +92,10 @@ func (s *Server) scaleHandler(group, resource string) SubresourceHandler {
 			if err != nil {
 				return nil, err
 			}
-			return scaleOf(e.Object)
+			return scaleOf(t.Kind, e.Object)
 		},
 		Update: func(ctx context.Context, req *request.Request, body object.Object, o metav1.UpdateOptions) (object.Object, error) {
-			t, err := s.row(group, "v1", resource)
+			t, err := s.row(group, req.APIVersion, resource)
 			if err != nil {
 				return nil, err
 			}

@@ -155,8 +155,8 @@ func (s *Store) Collection(k *object.Kind) *Collection {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.colls[k.StoragePrefix]
-	if old != nil && old.kind == k {
-		return old
+	if old != nil && (old.kind == k || old.kind.Epoch > k.Epoch) {
+		return old // a request that began with a row that has been replaced since goes on with the new one
 	}
 	c := newCollection(s, k)
 	s.colls[k.StoragePrefix] = c

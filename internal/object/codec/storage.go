@@ -67,7 +67,7 @@ func decodeStored(k *object.Kind, data []byte) (object.Object, error) {
 	case bytes.HasPrefix(data, protoPrefix):
 		obj, _, err = Decode(data, Protobuf, &hub, nil, false)
 	case isUnstructured(k):
-		obj, err = DecodeUnstructured(data, JSON, &hub, false)
+		obj, err = decodeCustom(k, data)
 	default:
 		obj, _, err = Decode(data, JSON, &hub, nil, false)
 	}
@@ -79,6 +79,24 @@ func decodeStored(k *object.Kind, data []byte) (object.Object, error) {
 		return nil, fmt.Errorf("a %T is no object with metadata", obj)
 	}
 	return o, nil
+}
+
+// decodeCustom reads a custom resource, which may be of any version that ever was the hub, and drops what its schema does not have.
+func decodeCustom(k *object.Kind, data []byte) (runtime.Object, error) {
+	hub := k.GroupVersionKind()
+	u, err := DecodeUnstructured(data, JSON, &hub, false)
+	if err != nil {
+		return nil, err
+	}
+	for i := range k.Versions {
+		if v := &k.Versions[i]; v.Custom != nil && v.GroupVersion.WithKind(v.Kind) == u.GroupVersionKind() {
+			if _, err := v.Custom.Prune(u); err != nil {
+				return nil, err
+			}
+			v.Custom.Default(u)
+		}
+	}
+	return u, nil
 }
 
 func isUnstructured(k *object.Kind) bool {

@@ -66,18 +66,6 @@ func (r *Resources) of(name corev1.ResourceName) int64 {
 	return r.Other[name]
 }
 
-func (r *Resources) none() bool {
-	if r.CPU != 0 || r.Memory != 0 || r.Ephemeral != 0 {
-		return false
-	}
-	for _, v := range r.Other {
-		if v != 0 {
-			return false
-		}
-	}
-	return true
-}
-
 var podResources = resourcehelper.PodResourcesOptions{
 	UseStatusResources: true,
 	InPlacePodLevelResourcesVerticalScalingEnabled: true,

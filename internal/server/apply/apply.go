@@ -3,7 +3,7 @@
 //
 // Fields are tracked from the first apply on: an object that nobody ever applied to carries no managedFields, and its
 // writes cost nothing extra. At the first apply everything that is there already belongs to one manager,
-// "before-first-apply", or "kubectl-client-side-apply" when kubectl's annotation says so. From then on creates, updates and other
+// "before-first-apply", but for what kubectl's annotation says that client-side apply wrote, which is "kubectl-client-side-apply"'s. From then on creates, updates and other
 // patches of that object are tracked under the manager that the request names, or else its user agent.
 //
 // The schema of the built-in kinds is parsed at the first apply (about 50 ms); kinds without a schema are merged by what their
@@ -12,6 +12,7 @@ package apply
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,6 +25,7 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"hyperkube/internal/object"
+	"hyperkube/internal/object/codec"
 )
 
 // Managers makes and keeps the field managers of kinds.
@@ -92,12 +94,49 @@ func (m *Managers) base(fm *managedfields.FieldManager, k *object.Kind, v *objec
 	if len(live.GetManagedFields()) > 0 || live.GetAnnotations()[lastApplied] == "" {
 		return base, nil
 	}
-	// Tracking begins with a state that has managers: an empty one of somebody else's would do, and is dropped at once.
-	base.SetManagedFields([]metav1.ManagedFieldsEntry{{
-		Manager: firstManager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: v.GroupVersion.String(),
-		FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:annotations":{"f:` + lastApplied + `":{}}}}`)},
-	}})
-	return fm.UpdateNoErrors(empty(k.Hub()), base, firstManager), nil
+	before, err := clientSide(k, v, live)
+	if err != nil {
+		return base, nil // an annotation that cannot be read says nothing
+	}
+	// What kubectl applied is its own; what others added since, a size above all, is not.
+	before = fm.UpdateNoErrors(empty(k.Hub()), noted(before, v), firstManager)
+	managed, ok := before.(object.Object)
+	if !ok {
+		return base, nil
+	}
+	base.SetManagedFields(managed.GetManagedFields())
+	return fm.UpdateNoErrors(before, base, "before-first-apply"), nil
+}
+
+// clientSide is the object that kubectl's client-side apply wrote last, as its annotation tells, with the annotation.
+func clientSide(k *object.Kind, v *object.Version, live object.Object) (runtime.Object, error) {
+	u, err := codec.DecodeUnstructured([]byte(live.GetAnnotations()[lastApplied]), codec.JSON, nil, false)
+	if err != nil {
+		return nil, err
+	}
+	obj, err := toHub(k, u)
+	if err != nil {
+		return nil, err
+	}
+	annotations := maps.Clone(obj.GetAnnotations())
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[lastApplied] = live.GetAnnotations()[lastApplied]
+	obj.SetAnnotations(annotations)
+	obj.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind())
+	return obj, nil
+}
+
+// noted gives an object managers, without which nothing is tracked: an entry of somebody else's would do, and is dropped at once.
+func noted(obj runtime.Object, v *object.Version) runtime.Object {
+	if o, ok := obj.(object.Object); ok {
+		o.SetManagedFields([]metav1.ManagedFieldsEntry{{
+			Manager: firstManager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: v.GroupVersion.String(),
+			FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:annotations":{"f:` + lastApplied + `":{}}}}`)},
+		}})
+	}
+	return obj
 }
 
 // lastApplied is the annotation in which kubectl keeps what it applied.
@@ -144,8 +183,11 @@ func (m *Managers) make(k *object.Kind, v *object.Version, sub string) (*managed
 	}
 	if _, custom := v.New().(*unstructured.Unstructured); custom {
 		types := managedfields.NewDeducedTypeConverter()
-		if v.TypeConverter != nil {
-			types = v.TypeConverter()
+		if v.Custom != nil {
+			var err error
+			if types, err = v.Custom.TypeConverter(); err != nil {
+				return nil, err
+			}
 		}
 		return managedfields.NewDefaultCRDFieldManager(types, c, c, c, gvk, k.Hub().GroupVersion, sub, reset)
 	}

@@ -3,8 +3,10 @@
 package decode
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,40 +23,93 @@ type Expect struct {
 	schema.GroupVersionKind
 	// New makes an empty value.
 	New func() runtime.Object
-	// Prune drops and names unknown fields of untyped objects; may be nil.
-	Prune func(object.Object) []string
+	// Custom has the schema of untyped objects; may be nil.
+	Custom *object.Custom
 }
 
 // ExpectVersion is one version of a row.
 func ExpectVersion(v *object.Version) Expect {
-	return Expect{GroupVersionKind: v.GroupVersion.WithKind(v.Kind), New: v.New, Prune: v.Prune}
+	return Expect{GroupVersionKind: v.GroupVersion.WithKind(v.Kind), New: v.New, Custom: v.Custom}
 }
 
 // Body reads one object. Validation is the fieldValidation of the request: Strict refuses unknown and duplicate fields, Warn
 // (and empty) tells warn of them, Ignore drops them silently.
 func Body(data []byte, media string, want Expect, validation string, warn func(string)) (object.Object, error) {
-	strict := validation != metav1.FieldValidationIgnore
+	obj, problems, gvk, err := Object(data, media, want, Strict(validation))
+	if err != nil {
+		return nil, explain(err, data, gvk, want)
+	}
+	if validation == metav1.FieldValidationStrict && len(problems) > 0 {
+		return nil, explain(runtime.NewStrictDecodingError(problems), data, want.GroupVersionKind, want)
+	}
+	Warn(problems, warn)
+	return obj, nil
+}
+
+// Strict says whether unknown and duplicate fields are to be looked for.
+func Strict(validation string) bool { return validation != metav1.FieldValidationIgnore }
+
+// Object reads one object, tells the kind that it names, and with strict names its unknown and duplicate fields. An error is
+// the decoder's, or of the API where the kind is another than expected.
+func Object(data []byte, media string, want Expect, strict bool) (object.Object, []error, schema.GroupVersionKind, error) {
 	found, gvk, err := read(data, media, want, strict)
 	if err != nil && !runtime.IsStrictDecodingError(err) {
-		return nil, explain(err, gvk, want)
+		return nil, nil, gvk, err
 	}
 	if gvk != want.GroupVersionKind {
-		return nil, mismatch(gvk, want)
+		return nil, nil, gvk, mismatch(gvk, want)
 	}
 	obj, ok := found.(object.Object)
 	if !ok {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("a %s cannot be sent here", gvk.Kind))
+		return nil, nil, gvk, apierrors.NewBadRequest(fmt.Sprintf("a %s cannot be sent here", gvk.Kind))
 	}
 	var problems []error
 	if s, ok := runtime.AsStrictDecodingError(err); ok {
 		problems = s.Errors()
 	}
-	if want.Prune != nil {
-		for _, f := range want.Prune(obj) {
+	unknown, err := want.prune(obj)
+	if err != nil {
+		return nil, nil, gvk, err
+	}
+	if strict {
+		for _, f := range unknown {
 			problems = append(problems, fmt.Errorf("unknown field %q", f))
 		}
 	}
-	return obj, judge(problems, validation, want, warn)
+	return obj, problems, gvk, nil
+}
+
+// Prepare does with an object that came without a decoder what decoding would do: fields that its schema does not have
+// go, and what is missing is filled in.
+func (e Expect) Prepare(obj object.Object) error {
+	_, err := e.prune(obj)
+	return err
+}
+
+func (e Expect) prune(obj object.Object) ([]string, error) {
+	if e.Custom == nil {
+		return nil, nil
+	}
+	unknown, err := e.Custom.Prune(obj)
+	if err != nil {
+		return nil, err
+	}
+	e.Custom.Default(obj)
+	return unknown, nil
+}
+
+// Warn tells of unknown and duplicate fields, each on its own also where the YAML decoder lists several in one error.
+func Warn(problems []error, warn func(string)) {
+	for _, p := range problems {
+		_, list, found := strings.Cut(p.Error(), "yaml: unmarshal errors:\n")
+		if !found {
+			warn(p.Error())
+			continue
+		}
+		for _, line := range strings.Split(list, "\n") {
+			warn(strings.TrimSpace(line))
+		}
+	}
 }
 
 func read(data []byte, media string, want Expect, strict bool) (runtime.Object, schema.GroupVersionKind, error) {
@@ -68,31 +123,14 @@ func read(data []byte, media string, want Expect, strict bool) (runtime.Object, 
 	return codec.Decode(data, media, &want.GroupVersionKind, nil, strict)
 }
 
-// judge does what the fieldValidation of the request says with unknown and duplicate fields.
-func judge(problems []error, validation string, want Expect, warn func(string)) error {
-	if len(problems) == 0 || validation == metav1.FieldValidationIgnore {
-		return nil
-	}
-	if validation == metav1.FieldValidationStrict {
-		return explain(runtime.NewStrictDecodingError(problems), want.GroupVersionKind, want)
-	}
-	for _, p := range problems {
-		warn(p.Error())
-	}
-	return nil
-}
-
 // explain turns the error of a decoder into a 400.
-func explain(err error, found schema.GroupVersionKind, want Expect) error {
+func explain(err error, data []byte, found schema.GroupVersionKind, want Expect) error {
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {
 		return err
 	}
-	if runtime.IsNotRegisteredError(err) || runtime.IsMissingKind(err) || runtime.IsMissingVersion(err) {
-		return apierrors.NewBadRequest(fmt.Sprintf("the object provided is unrecognized (must be of type %s): %v", want.Kind, err))
-	}
-	if found.Empty() {
-		found = want.GroupVersionKind
+	if found.Kind == "" || runtime.IsNotRegisteredError(err) || runtime.IsMissingKind(err) || runtime.IsMissingVersion(err) {
+		return apierrors.NewBadRequest(fmt.Sprintf("the object provided is unrecognized (must be of type %s): %v (%s)", want.Kind, err, summary(data)))
 	}
 	return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", found.Kind, found.Version, want.Kind, err))
 }
@@ -104,4 +142,20 @@ func mismatch(found schema.GroupVersionKind, want Expect) error {
 	}
 	return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: converting (%s) to (%s): unknown conversion",
 		found.Kind, found.Version, want.Kind, found, want.GroupVersionKind))
+}
+
+// summary is the beginning of a body that nobody could read: as it is when it looks like JSON, else in hexadecimal.
+func summary(data []byte) string {
+	const longest = 30
+	more := ""
+	if len(data) > longest {
+		data, more = data[:longest], " ..."
+	}
+	switch {
+	case len(data) == 0:
+		return "<empty>"
+	case data[0] == '{':
+		return string(data) + more
+	}
+	return hex.EncodeToString(data) + more
 }

@@ -139,7 +139,7 @@ func CheckList(o *metav1.ListOptions, watch bool) error {
 
 // Selectors parses the label and field selectors of a list. Field selectors may only use the fields that the
 // row names. Empty selectors are nil.
-func Selectors(k *object.Kind, label, fieldText string) (labels.Selector, fields.Selector, error) {
+func Selectors(k *object.Kind, v *object.Version, label, fieldText string) (labels.Selector, fields.Selector, error) {
 	var l labels.Selector
 	var f fields.Selector
 	var err error
@@ -153,7 +153,7 @@ func Selectors(k *object.Kind, label, fieldText string) (labels.Selector, fields
 			return nil, nil, apierrors.NewBadRequest(err.Error())
 		}
 		for _, r := range f.Requirements() {
-			if err := knownField(k, r.Field, label, fieldText); err != nil {
+			if err := knownField(k, v, r.Field, label, fieldText); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -161,12 +161,12 @@ func Selectors(k *object.Kind, label, fieldText string) (labels.Selector, fields
 	return l, f, nil
 }
 
-func knownField(k *object.Kind, name, label, fieldText string) error {
-	if name == "metadata.name" || name == "metadata.namespace" || slices.Contains(k.FieldNames, name) {
+func knownField(k *object.Kind, v *object.Version, name, label, fieldText string) error {
+	if name == "metadata.name" || name == "metadata.namespace" || slices.Contains(k.FieldNamesIn(v), name) {
 		return nil
 	}
 	return apierrors.NewBadRequest(fmt.Sprintf("Unable to find %q that match label selector %q, field selector %q: field label not supported: %s",
-		k.GroupVersionResource().String(), label, fieldText, name))
+		v.GroupVersion.WithResource(k.Resource).String(), label, fieldText, name))
 }
 
 func typeMeta(kind string) metav1.TypeMeta {

@@ -106,6 +106,9 @@ func fromTable(t *object.Table) []Group {
 	for _, k := range t.All() {
 		for i := range k.Versions {
 			v := &k.Versions[i]
+			if !v.Served() {
+				continue
+			}
 			doc := byGV[v.GroupVersion]
 			if doc == nil {
 				doc = &Version{GroupVersion: v.GroupVersion, Own: true}
@@ -204,6 +207,9 @@ func resources(k *object.Kind, v *object.Version) []metav1.APIResource {
 	out := []metav1.APIResource{main}
 	for i := range k.Subresources {
 		s := &k.Subresources[i]
+		if k.SubresourceIn(v, s.Name) == nil {
+			continue
+		}
 		r := metav1.APIResource{Name: k.Resource + "/" + s.Name, Namespaced: main.Namespaced, Kind: v.Kind, Verbs: sorted(s.Verbs)}
 		if gvk := s.GroupVersionKind; !gvk.Empty() {
 			r.Kind = gvk.Kind

@@ -64,7 +64,7 @@ var comma = []byte(",")
 
 func jsonList(v *object.Version, p *store.Page) (*Body, error) {
 	b := &Body{Parts: make([][]byte, 0, 2*len(p.Entries)+2)}
-	head, err := jsonListHead(v.Kind+"List", v.GroupVersion.String(), ListMeta(p))
+	head, err := jsonListHead(v.ListKind(), v.GroupVersion.String(), ListMeta(p))
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func protoList(v *object.Version, p *store.Page) (*Body, error) {
 		size += 1 + varintLen(len(raw)) + len(raw)
 	}
 	b := &Body{Parts: make([][]byte, 0, 2*len(items)+2)}
-	typeMeta, err := (&runtime.TypeMeta{APIVersion: v.GroupVersion.String(), Kind: v.Kind + "List"}).Marshal()
+	typeMeta, err := (&runtime.TypeMeta{APIVersion: v.GroupVersion.String(), Kind: v.ListKind()}).Marshal()
 	if err != nil {
 		return nil, err
 	}

@@ -38,10 +38,14 @@ func CheckInclude(s string) (metav1.IncludeObjectPolicy, error) {
 func Table(k *object.Kind, v *object.Version, objs []object.Object, meta metav1.ListMeta, o TableOptions) (*metav1.Table, error) {
 	t := &metav1.Table{ListMeta: meta, Rows: make([]metav1.TableRow, 0, len(objs)), ColumnDefinitions: []metav1.TableColumnDefinition{}}
 	if !o.NoHeaders {
-		t.ColumnDefinitions = columns(k)
+		t.ColumnDefinitions = columns(k, v)
 	}
 	for _, obj := range objs {
-		row := metav1.TableRow{Cells: cells(k, obj, o.Now)}
+		rowCells, err := cells(k, v, obj, o.Now)
+		if err != nil {
+			return nil, err
+		}
+		row := metav1.TableRow{Cells: rowCells}
 		switch o.Include {
 		case metav1.IncludeMetadata:
 			row.Object.Object = Partial(obj, "v1")
@@ -70,19 +74,32 @@ var defaultColumns = []metav1.TableColumnDefinition{
 	{Name: "Created At", Type: "date", Description: metav1.ObjectMeta{}.SwaggerDoc()["creationTimestamp"]},
 }
 
-func columns(k *object.Kind) []metav1.TableColumnDefinition {
+func columns(k *object.Kind, v *object.Version) []metav1.TableColumnDefinition {
+	if v.Custom != nil {
+		return v.Custom.Columns
+	}
 	if k.Cells == nil {
 		return defaultColumns
 	}
 	return k.Columns
 }
 
-func cells(k *object.Kind, obj object.Object, now time.Time) []any {
-	if k.Cells != nil {
-		return k.Cells(obj, now)
+func cells(k *object.Kind, v *object.Version, obj object.Object, now time.Time) ([]any, error) {
+	switch {
+	case v.Custom != nil:
+		in := obj
+		if v.FromHub != nil {
+			var err error
+			if in, err = v.FromHub(obj); err != nil {
+				return nil, err
+			}
+		}
+		return v.Custom.Cells(in, now), nil
+	case k.Cells != nil:
+		return k.Cells(obj, now), nil
 	}
 	created := obj.GetCreationTimestamp()
-	return []any{obj.GetName(), created.UTC().Format(time.RFC3339)}
+	return []any{obj.GetName(), created.UTC().Format(time.RFC3339)}, nil
 }
 
 // Partial is the metadata of an object alone.

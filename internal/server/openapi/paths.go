@@ -30,6 +30,7 @@ type operation struct {
 	query        []parameter
 	inPath       []string
 	table        bool // may be answered as a stream
+	custom       bool // has no protobuf form and no strategic merge patches
 }
 
 // modelOf is the name of the schema of a Go type; empty when it has none.
@@ -45,7 +46,7 @@ func operations(t *object.Table, gv schema.GroupVersion) []operation {
 	var all []operation
 	for _, k := range t.All() {
 		for i := range k.Versions {
-			if v := &k.Versions[i]; v.GroupVersion == gv {
+			if v := &k.Versions[i]; v.GroupVersion == gv && v.Served() {
 				all = append(all, ofKind(k, v)...)
 			}
 		}
@@ -62,12 +63,14 @@ func root(gv schema.GroupVersion) string {
 
 // ofKind lists the operations of one resource in one version.
 func ofKind(k *object.Kind, v *object.Version) []operation {
-	b := &builder{k: k, gvk: v.WithKind(v.Kind), model: modelOf(v.New())}
-	if v.NewList != nil {
-		b.list = modelOf(v.NewList())
-	}
-	if b.model == "" {
-		return nil // a kind without a Go type of its own: custom resources describe themselves
+	b := &builder{k: k, v: v, gvk: v.WithKind(v.Kind)}
+	if v.Custom != nil {
+		b.model, b.list = CustomModel(b.gvk), CustomModel(v.GroupVersion.WithKind(v.ListKind()))
+	} else {
+		b.model = modelOf(v.New())
+		if v.NewList != nil {
+			b.list = modelOf(v.NewList())
+		}
 	}
 	base := root(v.GroupVersion) + "/" + k.Resource
 	if k.Scope == object.Namespaced {
@@ -81,14 +84,16 @@ func ofKind(k *object.Kind, v *object.Version) []operation {
 	b.inPath = append(slices.Clone(b.inPath), "name")
 	b.item(base+"/{name}", "", b.model, k.Verbs)
 	for i := range k.Subresources {
-		s := &k.Subresources[i]
-		b.subresource(base+"/{name}/"+s.Name, s)
+		if s := &k.Subresources[i]; k.SubresourceIn(v, s.Name) != nil {
+			b.subresource(base+"/{name}/"+s.Name, s)
+		}
 	}
 	return b.out
 }
 
 type builder struct {
 	k           *object.Kind
+	v           *object.Version
 	gvk         schema.GroupVersionKind
 	model, list string
 	inPath      []string
@@ -98,7 +103,7 @@ type builder struct {
 func (b *builder) add(path, method, action, id, description, body, answer string, inPath []string, query []parameter) {
 	b.out = append(b.out, operation{
 		path: path, method: method, action: action, id: id, description: description,
-		gvk: b.gvk, body: body, answer: answer, inPath: inPath, query: query, table: action == "list",
+		gvk: b.gvk, body: body, answer: answer, inPath: inPath, query: query, table: action == "list", custom: b.v.Custom != nil,
 	})
 }
 
@@ -108,6 +113,14 @@ func (b *builder) id(verb string) string {
 	if b.gvk.Group != "" {
 		first, _, _ := strings.Cut(b.gvk.Group, ".")
 		group = title(first)
+		if b.v.Custom != nil {
+			// Groups of custom resources are told apart by the whole of their name.
+			parts := strings.FieldsFunc(b.gvk.Group, func(r rune) bool { return r == '.' || r == '-' })
+			group = ""
+			for i := len(parts) - 1; i >= 0; i-- {
+				group += title(parts[i])
+			}
+		}
 	}
 	return verb + group + title(b.gvk.Version) + b.gvk.Kind
 }

@@ -19,9 +19,19 @@ var patchTypes = []string{
 	"application/merge-patch+json", "application/strategic-merge-patch+json",
 }
 
-func answerTypes(stream bool) []string {
+func (o *operation) patchTypes() []string {
+	if o.custom {
+		return patchTypes[:3]
+	}
+	return patchTypes
+}
+
+func (o *operation) answerTypes() []string {
 	t := []string{mediaJSON, mediaProto, mediaYAML}
-	if stream {
+	if o.custom {
+		return []string{mediaJSON, mediaYAML}
+	}
+	if o.table {
 		t = append(t, mediaJSON+";stream=watch", mediaProto+";stream=watch")
 	}
 	return t
@@ -94,13 +104,13 @@ func (o *operation) render3(gv schema.GroupVersion) m {
 	if o.body != "" {
 		types := []string{"*/*"}
 		if o.method == "patch" {
-			types = patchTypes
+			types = o.patchTypes()
 		}
 		out["requestBody"] = m{"content": content3(types, o.body), "required": o.method != "delete"}
 	}
 	responses := m{"401": m{"description": "Unauthorized"}}
 	for code, text := range o.codes() {
-		responses[code] = m{"description": text, "content": content3(answerTypes(o.table), o.answer)}
+		responses[code] = m{"description": text, "content": content3(o.answerTypes(), o.answer)}
 	}
 	out["responses"] = responses
 	return out
@@ -145,7 +155,7 @@ func (o *operation) render2(gv schema.GroupVersion) m {
 	}
 	consumes := []string{"*/*"}
 	if o.method == "patch" {
-		consumes = patchTypes
+		consumes = o.patchTypes()
 	}
 	responses := m{"401": m{"description": "Unauthorized"}}
 	for code, text := range o.codes() {
@@ -153,7 +163,7 @@ func (o *operation) render2(gv schema.GroupVersion) m {
 	}
 	return m{
 		"tags": []string{tag(gv)}, "description": o.description, "operationId": o.id,
-		"consumes": consumes, "produces": answerTypes(o.table), "schemes": []string{"https"},
+		"consumes": consumes, "produces": o.answerTypes(), "schemes": []string{"https"},
 		"parameters": ps, "responses": responses,
 		"x-kubernetes-action": o.action, "x-kubernetes-group-version-kind": kindOf(o.gvk),
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -33,6 +34,7 @@ type OpenAPI struct {
 	mu         sync.Mutex
 	generation int64
 	docs       map[string]*document // by path: "v2", "api/v1", "apis/apps/v1"
+	lasting    map[string]bool      // paths of documents that no custom resource is in: the table's changes leave them alone
 }
 
 // document is one rendered document; the protobuf form is made when it is first asked for.
@@ -46,7 +48,7 @@ type document struct {
 
 // New makes the documents of what t serves.
 func New(t *object.Table, version string) *OpenAPI {
-	return &OpenAPI{table: t, version: version, docs: map[string]*document{}}
+	return &OpenAPI{table: t, version: version, docs: map[string]*document{}, lasting: map[string]bool{}}
 }
 
 // Handlers are the paths that it serves.
@@ -59,11 +61,12 @@ func (o *OpenAPI) Handlers() map[string]http.Handler {
 }
 
 // get gives a document, made anew when the table has changed since.
-func (o *OpenAPI) get(path string, build func() (m, error)) (*document, error) {
+func (o *OpenAPI) get(path string, lasting bool, build func() (m, error)) (*document, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if g := o.table.Generation(); g != o.generation {
-		o.generation, o.docs = g, map[string]*document{}
+		o.generation = g
+		maps.DeleteFunc(o.docs, func(path string, _ *document) bool { return !o.lasting[path] })
 	}
 	if d := o.docs[path]; d != nil {
 		return d, nil
@@ -79,6 +82,7 @@ func (o *OpenAPI) get(path string, build func() (m, error)) (*document, error) {
 	sum := sha256.Sum256(data)
 	d := &document{json: data, etag: strings.ToUpper(hex.EncodeToString(sum[:]))}
 	o.docs[path] = d
+	o.lasting[path] = lasting
 	return d, nil
 }
 
@@ -86,8 +90,10 @@ func (o *OpenAPI) get(path string, build func() (m, error)) (*document, error) {
 func (o *OpenAPI) versions() []schema.GroupVersion {
 	seen := map[schema.GroupVersion]bool{}
 	for _, k := range o.table.All() {
-		for _, v := range k.Versions {
-			seen[v.GroupVersion] = true
+		for i := range k.Versions {
+			if v := &k.Versions[i]; v.Served() {
+				seen[v.GroupVersion] = true
+			}
 		}
 	}
 	var all []schema.GroupVersion
@@ -107,7 +113,11 @@ func (o *OpenAPI) v3(gv schema.GroupVersion) func() (m, error) {
 			return nil, err
 		}
 		ops := operations(o.table, gv)
-		models, err := reachable(s.V3, models(ops))
+		all, err := withCustom(s.V3, o.table, []schema.GroupVersion{gv}, false)
+		if err != nil {
+			return nil, err
+		}
+		models, err := reachable(all, models(ops))
 		if err != nil {
 			return nil, err
 		}
@@ -132,7 +142,11 @@ func (o *OpenAPI) v2() (m, error) {
 		paths2(gv, ops, paths)
 		all = append(all, models(ops)...)
 	}
-	definitions, err := reachable(s.V2, all)
+	known, err := withCustom(s.V2, o.table, o.versions(), true)
+	if err != nil {
+		return nil, err
+	}
+	definitions, err := reachable(known, all)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +174,7 @@ func (o *OpenAPI) serveIndex(w http.ResponseWriter, r *http.Request) {
 	paths := m{}
 	for _, gv := range o.versions() {
 		path := strings.TrimPrefix(root(gv), "/")
-		d, err := o.get(path, o.v3(gv))
+		d, err := o.get(path, object.IsBuiltin(gv), o.v3(gv))
 		if err != nil {
 			fail(w, err)
 			return
@@ -182,7 +196,7 @@ func (o *OpenAPI) serveV3(w http.ResponseWriter, r *http.Request) {
 		if strings.TrimPrefix(root(gv), "/") != path {
 			continue
 		}
-		d, err := o.get(path, o.v3(gv))
+		d, err := o.get(path, object.IsBuiltin(gv), o.v3(gv))
 		if err != nil {
 			fail(w, err)
 			return
@@ -208,7 +222,7 @@ func (o *OpenAPI) serveV3(w http.ResponseWriter, r *http.Request) {
 }
 
 func (o *OpenAPI) serveV2(w http.ResponseWriter, r *http.Request) {
-	d, err := o.get("v2", o.v2)
+	d, err := o.get("v2", false, o.v2)
 	if err != nil {
 		fail(w, err)
 		return

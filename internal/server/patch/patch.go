@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/mergepatch"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	kjson "sigs.k8s.io/json"
 )
 
@@ -29,18 +30,36 @@ const maxGrowth = 3 * 1024 * 1024
 type Patch struct {
 	kind       types.PatchType
 	operations jsonpatch.Patch
-	merge      []byte
-	strategic  map[string]any
+	fields     map[string]any // of a merge patch, strategic or not
+	// Problems are the duplicate and, in operations, unknown fields of the patch itself, where Parse was to look for them.
+	Problems []error
 }
 
-// Parse reads a patch. data must be JSON; it is kept.
-func Parse(kind types.PatchType, data []byte) (*Patch, error) {
+// operation is what one operation of a JSON patch may say.
+type operation struct {
+	Op    string          `json:"op"`
+	Path  string          `json:"path"`
+	From  string          `json:"from"`
+	Value json.RawMessage `json:"value"`
+}
+
+// Parse reads a patch. data must be JSON; it is kept. With strict it also looks for Problems.
+func Parse(kind types.PatchType, data []byte, strict bool) (*Patch, error) {
 	p := &Patch{kind: kind}
 	switch kind {
 	case types.JSONPatchType:
 		ops, err := jsonpatch.DecodePatch(data)
 		if err != nil {
-			return nil, apierrors.NewBadRequest(err.Error())
+			return nil, badPatch(err)
+		}
+		if strict {
+			problems, err := kjson.UnmarshalStrict(data, &[]operation{})
+			if err != nil {
+				return nil, badPatch(err)
+			}
+			for _, problem := range problems {
+				p.Problems = append(p.Problems, fmt.Errorf("json patch %w", problem))
+			}
 		}
 		if len(ops) > MaxOperations {
 			return nil, apierrors.NewRequestEntityTooLargeError(
@@ -48,18 +67,44 @@ func Parse(kind types.PatchType, data []byte) (*Patch, error) {
 		}
 		p.operations = ops
 	case types.MergePatchType:
-		if !json.Valid(data) {
-			return nil, badJSON(data)
-		}
-		p.merge = data
+		return p, p.parseMap(data, strict)
 	case types.StrategicMergePatchType:
-		if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &p.strategic); err != nil {
-			return nil, apierrors.NewBadRequest(err.Error())
-		}
+		return p, p.parseMap(data, strict)
 	default:
 		return nil, fmt.Errorf("patches of type %q cannot be applied to JSON", kind)
 	}
 	return p, nil
+}
+
+// parseMap reads a patch that looks like a part of the object.
+func (p *Patch) parseMap(data []byte, strict bool) error {
+	var err error
+	if strict {
+		p.Problems, err = kjson.UnmarshalStrict(data, &p.fields)
+	} else {
+		err = kjson.UnmarshalCaseSensitivePreserveInts(data, &p.fields)
+	}
+	if err != nil {
+		return badPatch(err)
+	}
+	return nil
+}
+
+func badPatch(err error) error {
+	return apierrors.NewBadRequest(fmt.Sprintf("error decoding patch: %v", err))
+}
+
+// Refuse says that the patch makes no valid object, in upstream's words. doc is what the patch made of the document.
+func (p *Patch) Refuse(doc []byte, err error) error {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		return err
+	}
+	value := string(doc)
+	if p.kind == types.StrategicMergePatchType {
+		value = fmt.Sprintf("%+v", p.fields)
+	}
+	return apierrors.NewInvalid(schema.GroupKind{}, "", field.ErrorList{field.Invalid(field.NewPath("patch"), value, err.Error())})
 }
 
 // Apply makes the patched document out of the current one, which is not changed. like is an empty object of
@@ -69,13 +114,33 @@ func (p *Patch) Apply(current []byte, like any) ([]byte, error) {
 	case types.JSONPatchType:
 		return p.applyOperations(current)
 	case types.MergePatchType:
-		out, err := jsonpatch.MergePatch(current, p.merge)
-		if err != nil {
-			return nil, apierrors.NewBadRequest(err.Error())
+		var doc map[string]any
+		if err := kjson.UnmarshalCaseSensitivePreserveInts(current, &doc); err != nil {
+			return nil, fmt.Errorf("read the object to patch: %w", err)
 		}
-		return out, nil
+		return json.Marshal(merge(doc, p.fields))
 	}
 	return p.applyStrategic(current, like)
+}
+
+// merge changes a document as RFC 7386 says: null takes a field away, an object is merged, all else takes the field's place.
+func merge(doc, patch map[string]any) map[string]any {
+	if doc == nil {
+		doc = make(map[string]any, len(patch))
+	}
+	for name, v := range patch {
+		inner, isMap := v.(map[string]any)
+		switch {
+		case v == nil:
+			delete(doc, name)
+		case isMap:
+			have, _ := doc[name].(map[string]any)
+			doc[name] = merge(have, inner)
+		default:
+			doc[name] = v
+		}
+	}
+	return doc
 }
 
 func (p *Patch) applyOperations(current []byte) ([]byte, error) {
@@ -99,7 +164,7 @@ func (p *Patch) applyStrategic(current []byte, like any) ([]byte, error) {
 	if err != nil {
 		return nil, apierrors.NewInternalError(err)
 	}
-	out, err := strategicpatch.StrategicMergeMapPatchUsingLookupPatchMeta(doc, strategicCopy(p.strategic), meta)
+	out, err := strategicpatch.StrategicMergeMapPatchUsingLookupPatchMeta(doc, strategicCopy(p.fields), meta)
 	if err != nil {
 		return nil, strategicError(err)
 	}
@@ -141,13 +206,4 @@ func strategicError(err error) error {
 
 func unprocessable(err error) error {
 	return apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", schema.GroupResource{}, "", err.Error(), 0, false)
-}
-
-func badJSON(data []byte) error {
-	var v any
-	err := json.Unmarshal(data, &v)
-	if err == nil {
-		err = errors.New("invalid JSON")
-	}
-	return apierrors.NewBadRequest(err.Error())
 }

@@ -26,7 +26,7 @@ func TestApply(t *testing.T) {
 			strings.Replace(pod, `,{"name":"y","image":"i2"}`, ``, 1)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, err := Parse(c.kind, []byte(c.patch))
+			p, err := Parse(c.kind, []byte(c.patch), true)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,7 +58,7 @@ func TestMistakes(t *testing.T) {
 		"unknown command": {types.StrategicMergePatchType, `{"spec":{"containers":[{"name":"x","$patch":"explode"}]}}`, apierrors.IsInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, err := Parse(c.kind, []byte(c.patch))
+			p, err := Parse(c.kind, []byte(c.patch), true)
 			if err == nil {
 				_, err = p.Apply([]byte(pod), &corev1.Pod{})
 			}

@@ -73,6 +73,9 @@ func (r *Registry) createNamed(ctx context.Context, req *request.Request, t Targ
 	if err := validate(k, obj, k.Validate); err != nil {
 		return Result{}, err
 	}
+	if err := validateIn(t, obj, nil); err != nil {
+		return Result{}, err
+	}
 	warn(req, k.Strategy, obj, nil)
 	if err := r.cfg.Admission.Validate(ctx, a); err != nil {
 		return Result{}, err
@@ -155,6 +158,24 @@ func invalid(k *object.Kind, obj object.Object, errs field.ErrorList) error {
 		return nil
 	}
 	return apierrors.NewInvalid(k.GroupVersionKind().GroupKind(), obj.GetName(), errs)
+}
+
+// validateIn judges an object in the version of the request, where its schema is another than the hub's.
+func validateIn(t Target, obj, old object.Object) error {
+	v := t.Version
+	if v.Custom == nil || v.FromHub == nil {
+		return nil
+	}
+	in, err := v.FromHub(obj)
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		if old, err = v.FromHub(old); err != nil {
+			return err
+		}
+	}
+	return invalid(t.Kind, obj, v.Custom.Validate(in, old))
 }
 
 func warn(req *request.Request, s object.Strategy, obj, old object.Object) {

@@ -48,7 +48,7 @@ func (*errRemove) Error() string { return "nothing keeps the object" }
 
 func (d *deleting) run() (Result, error) {
 	k := d.t.Kind
-	if likely, err := d.r.Collection(k).Get(d.ctx, d.key, "0"); err == nil && k.GracePeriod == nil && !kept(likely.Object) {
+	if likely, err := d.r.Collection(k).Get(d.ctx, d.key, "0"); err == nil && k.GracePeriod == nil && k.BeginDelete == nil && !kept(likely.Object) {
 		// Most likely nothing keeps it: one transaction does.
 		res, err := d.remove(likely.Revision, true)
 		if err != errKept {
@@ -135,6 +135,10 @@ func (d *deleting) mark(cur *store.Entry) (object.Object, error) {
 	}
 	if f := dependentsFinalizers(k, old, d.o); !slices.Equal(f, old.GetFinalizers()) {
 		obj.SetFinalizers(f)
+		changed = true
+	}
+	if k.BeginDelete != nil && old.GetDeletionTimestamp() == nil {
+		k.BeginDelete(obj)
 		changed = true
 	}
 	if !graceful {

@@ -197,6 +197,9 @@ func (u *updating) prepare(cur *store.Entry) (object.Object, error) {
 			return nil, err
 		}
 	}
+	if err := validateIn(u.t, obj, old); err != nil {
+		return nil, err
+	}
 	warn(u.req, s, obj, old)
 	return obj, u.r.cfg.Admission.Validate(u.ctx, a)
 }
@@ -267,7 +270,7 @@ func (u *updating) match(obj, old object.Object) error {
 	case rv != "" && rv != "0":
 		return conflict(k, u.key.Name)
 	case !unconditional(k, old):
-		return invalid(k, obj, field.ErrorList{field.Invalid(field.NewPath("metadata", "resourceVersion"), rv, "must be specified for an update")})
+		return invalid(k, obj, field.ErrorList{field.Invalid(field.NewPath("metadata", "resourceVersion"), uint64(0), "must be specified for an update")})
 	default:
 		obj.SetResourceVersion(old.GetResourceVersion())
 	}

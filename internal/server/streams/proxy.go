@@ -3,7 +3,6 @@ package streams
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -11,12 +10,11 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/server/endpoint"
 	"hyperkube/internal/server/request"
 )
 
@@ -69,52 +67,9 @@ func (s *Streams) ProxyNode(w http.ResponseWriter, r *http.Request, req *request
 // the service.
 func (s *Streams) ProxyService(w http.ResponseWriter, r *http.Request, req *request.Request) {
 	s.proxy(w, r, req, &corev1.ServiceProxyOptions{Path: req.Tail}, func(ctx context.Context, scheme, name, port string) (string, http.RoundTripper, error) {
-		host, err := s.Endpoint(ctx, req.Namespace, name, port)
+		host, err := endpoint.Choose(ctx, s.Client, req.Namespace, name, port)
 		return host, s.backends, err
 	})
-}
-
-// Endpoint chooses a ready endpoint of a service's port, given by name or number; with one port it may be
-// left out.
-func (s *Streams) Endpoint(ctx context.Context, namespace, name, port string) (string, error) {
-	svc, err := client.Services.Get(ctx, s.Client, namespace, name)
-	if err != nil {
-		return "", err
-	}
-	portName, ok := servicePort(svc, port)
-	if !ok {
-		return "", apierrors.NewServiceUnavailable(fmt.Sprintf("no service port %q found for service %q", port, name))
-	}
-	slices, _, err := client.EndpointSlices.List(ctx, s.Client, namespace, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + name, ResourceVersion: "0"})
-	if err != nil {
-		return "", err
-	}
-	var ready []string
-	for _, slice := range slices {
-		for _, p := range slice.Ports {
-			if p.Port == nil || (p.Name != nil && *p.Name != portName) || (p.Name == nil && portName != "") {
-				continue
-			}
-			for _, e := range slice.Endpoints {
-				if len(e.Addresses) > 0 && (e.Conditions.Ready == nil || *e.Conditions.Ready) {
-					ready = append(ready, join(e.Addresses[0], strconv.Itoa(int(*p.Port))))
-				}
-			}
-		}
-	}
-	if len(ready) == 0 {
-		return "", apierrors.NewServiceUnavailable(fmt.Sprintf("no endpoints available for service %q", name))
-	}
-	return ready[rand.IntN(len(ready))], nil
-}
-
-func servicePort(svc *corev1.Service, port string) (name string, ok bool) {
-	for _, p := range svc.Spec.Ports {
-		if (port == "" && len(svc.Spec.Ports) == 1) || (port != "" && p.Name == port) || strconv.Itoa(int(p.Port)) == port {
-			return p.Name, true
-		}
-	}
-	return "", false
 }
 
 func join(host, port string) string {

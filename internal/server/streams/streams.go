@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -99,8 +100,10 @@ func (s *Streams) nodeConnection(ctx context.Context, name string) (string, erro
 func (s *Streams) pass(w http.ResponseWriter, r *http.Request, to *url.URL, t http.RoundTripper, upgradeRequired, rewrite bool) {
 	out := r.Clone(r.Context())
 	// The backend must not see who the user is by means that it could use itself.
-	for _, h := range []string{"Authorization", "Cookie", "Impersonate-User", "Impersonate-Group", "Impersonate-Uid"} {
-		out.Header.Del(h)
+	for h := range out.Header {
+		if h == "Authorization" || h == "Cookie" || strings.HasPrefix(h, "Impersonate-") || strings.HasPrefix(h, "X-Remote-") {
+			out.Header.Del(h)
+		}
 	}
 	h := utilproxy.NewUpgradeAwareHandler(to, t, rewrite, upgradeRequired, responder{s})
 	h.UseLocationHost = true

@@ -32,21 +32,6 @@ func TestContainerName(t *testing.T) {
 	}
 }
 
-func TestServicePort(t *testing.T) {
-	svc := &corev1.Service{}
-	svc.Spec.Ports = []corev1.ServicePort{{Name: "web", Port: 80}, {Name: "admin", Port: 81}}
-	for port, want := range map[string]string{"web": "web", "81": "admin"} {
-		if got, ok := servicePort(svc, port); got != want || !ok {
-			t.Errorf("%q: %q %v", port, got, ok)
-		}
-	}
-	for _, port := range []string{"", "82", "nope"} {
-		if got, ok := servicePort(svc, port); ok {
-			t.Errorf("%q: found %q", port, got)
-		}
-	}
-}
-
 func TestLogOptions(t *testing.T) {
 	minus, zero, one := int64(-1), int64(0), int64(1)
 	now := metav1.Now()

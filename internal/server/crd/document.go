@@ -1,0 +1,129 @@
+package crd
+
+import (
+	"fmt"
+	"sync"
+
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+	"k8s.io/apiserver/pkg/cel/environment"
+	"k8s.io/kube-openapi/pkg/validation/spec"
+
+	"hyperkube/internal/object"
+	"hyperkube/internal/server/openapi"
+)
+
+const (
+	embeddedResource = "x-kubernetes-embedded-resource"
+	preserveUnknown  = "x-kubernetes-preserve-unknown-fields"
+	intOrString      = "x-kubernetes-int-or-string"
+)
+
+// document gives the schema of a version as OpenAPI shows it: what the definition says, with the metadata that all objects have.
+func document(s *versionSchema, v2 bool) (*spec.Schema, error) {
+	out := &spec.Schema{}
+	strip := validation.StripUnsupportedFormatsPostProcessorForVersion(environment.DefaultCompatibilityVersion())
+	if err := validation.ConvertJSONSchemaPropsWithPostProcess(s.props, out, strip); err != nil {
+		return nil, fmt.Errorf("OpenAPI schema: %w", err)
+	}
+	if v2 {
+		simplify(out)
+	}
+	embed(out, v2)
+	addMetadata(out, v2)
+	return out, nil
+}
+
+// addMetadata gives an object the fields that every object of the API has.
+func addMetadata(s *spec.Schema, v2 bool) {
+	if s.Properties == nil {
+		s.Properties = map[string]spec.Schema{}
+	}
+	text := metav1.TypeMeta{}.SwaggerDoc()
+	for _, name := range []string{"apiVersion", "kind"} {
+		s.Properties[name] = *spec.StringProperty().WithDescription(text[name])
+	}
+	const description = "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata"
+	s.Properties["metadata"] = *reference(openapi.ObjectMeta, v2).WithDescription(description)
+}
+
+func reference(model string, v2 bool) *spec.Schema {
+	if v2 {
+		return spec.RefSchema("#/definitions/" + model)
+	}
+	return &spec.Schema{SchemaProps: spec.SchemaProps{AllOf: []spec.Schema{*spec.RefSchema("#/components/schemas/" + model)}}}
+}
+
+// embed gives whole objects inside of an object their metadata.
+func embed(s *spec.Schema, v2 bool) {
+	each(s, func(inner *spec.Schema) {
+		if is, _ := inner.Extensions[embeddedResource].(bool); is {
+			addMetadata(inner, v2)
+		}
+	})
+}
+
+// simplify leaves out what version 2 of OpenAPI cannot say or what its clients get wrong: alternatives, nulls, and the known fields
+// of objects that may have unknown ones, which kubectl would take for all.
+func simplify(s *spec.Schema) {
+	each(s, func(inner *spec.Schema) {
+		inner.OneOf, inner.AnyOf, inner.AllOf, inner.Not = nil, nil, nil, nil
+		if inner.Nullable {
+			inner.Nullable, inner.Type, inner.Items, inner.Properties, inner.AdditionalProperties = false, nil, nil, nil, nil
+		}
+		if is, _ := inner.Extensions[intOrString].(bool); is {
+			inner.Type = nil
+		}
+		if is, _ := inner.Extensions[preserveUnknown].(bool); is {
+			delete(inner.Extensions, preserveUnknown)
+			inner.Items, inner.Properties, inner.AdditionalProperties, inner.Required = nil, nil, nil, nil
+		}
+	})
+}
+
+// each visits a schema and those within, outermost first.
+func each(s *spec.Schema, f func(*spec.Schema)) {
+	f(s)
+	for name, p := range s.Properties {
+		each(&p, f)
+		s.Properties[name] = p
+	}
+	if s.Items != nil && s.Items.Schema != nil {
+		each(s.Items.Schema, f)
+	}
+	if s.AdditionalProperties != nil && s.AdditionalProperties.Schema != nil {
+		each(s.AdditionalProperties.Schema, f)
+	}
+}
+
+// typed makes the converter by which server-side apply merges the objects of all versions of a row, at its first use.
+func typed(schemas map[schema.GroupVersionKind]*versionSchema) func() (managedfields.TypeConverter, error) {
+	return sync.OnceValues(func() (managedfields.TypeConverter, error) {
+		models, err := openapi.Models(openapi.ObjectMeta)
+		if err != nil {
+			return nil, err
+		}
+		for gvk, s := range schemas {
+			doc, err := document(s, false)
+			if err != nil {
+				return nil, err
+			}
+			doc.AddExtension("x-kubernetes-group-version-kind", []any{map[string]any{"group": gvk.Group, "version": gvk.Version, "kind": gvk.Kind}})
+			models[openapi.CustomModel(gvk)] = doc
+		}
+		return managedfields.NewTypeConverter(models, false)
+	})
+}
+
+// describe fills in what others read of the schemas of a row.
+func describe(k *object.Kind, schemas map[schema.GroupVersionKind]*versionSchema) {
+	converter := typed(schemas)
+	for i := range k.Versions {
+		v := &k.Versions[i]
+		s := schemas[v.GroupVersion.WithKind(v.Kind)]
+		v.Custom.TypeConverter = converter
+		v.Custom.Schema = func(v2 bool) (*spec.Schema, error) { return document(s, v2) }
+	}
+}

@@ -1,0 +1,116 @@
+package openapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/kube-openapi/pkg/validation/spec"
+
+	"hyperkube/internal/object"
+)
+
+// ObjectMeta is the model of every object's metadata.
+const ObjectMeta = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+
+const listMeta = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"
+
+// CustomModel names the model of a kind of custom resource: com.example.v1.Kind.
+func CustomModel(gvk schema.GroupVersionKind) string {
+	parts := strings.Split(gvk.Group, ".")
+	slices.Reverse(parts)
+	return strings.Join(append(parts, gvk.Version, gvk.Kind), ".")
+}
+
+// Models are the schemas of built-in models, of version 2, with all that they refer to.
+func Models(names ...string) (map[string]*spec.Schema, error) {
+	s, err := load()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := reachable(s.V2, names)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]*spec.Schema, len(raw))
+	for name, data := range raw {
+		out[name] = &spec.Schema{}
+		if err := json.Unmarshal(data, out[name]); err != nil {
+			return nil, fmt.Errorf("OpenAPI schema of %s: %w", name, err)
+		}
+	}
+	return out, nil
+}
+
+// withCustom adds the models of the custom resources of a group and version to those of the built-in kinds.
+func withCustom(all map[string]json.RawMessage, t *object.Table, gvs []schema.GroupVersion, v2 bool) (map[string]json.RawMessage, error) {
+	var out map[string]json.RawMessage
+	for _, k := range t.All() {
+		for i := range k.Versions {
+			v := &k.Versions[i]
+			if v.Custom == nil || !v.Served() || !slices.Contains(gvs, v.GroupVersion) {
+				continue
+			}
+			if out == nil {
+				out = make(map[string]json.RawMessage, len(all)+2)
+				for name, data := range all {
+					out[name] = data
+				}
+			}
+			if err := customModels(out, v, v2); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if out == nil {
+		return all, nil
+	}
+	return out, nil
+}
+
+// customModels adds the models of one version: the object and its list.
+func customModels(into map[string]json.RawMessage, v *object.Version, v2 bool) error {
+	gvk := v.GroupVersion.WithKind(v.Kind)
+	s, err := v.Custom.Schema(v2)
+	if err != nil {
+		return err
+	}
+	s.AddExtension("x-kubernetes-group-version-kind", []m{kindOf(gvk)})
+	if len(v.Custom.FieldNames) > 0 {
+		fields := []m{}
+		for _, f := range v.Custom.FieldNames {
+			fields = append(fields, m{"fieldPath": f})
+		}
+		s.AddExtension("x-kubernetes-selectable-fields", fields)
+	}
+	list := gvk.GroupVersion().WithKind(v.ListKind())
+	ref := func(model string) m {
+		if v2 {
+			return m{"$ref": "#/definitions/" + model}
+		}
+		return m{"allOf": []m{{"$ref": "#/components/schemas/" + model}}}
+	}
+	meta := ref(listMeta)
+	meta["description"] = "Standard list metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds"
+	name := CustomModel(gvk)
+	for model, content := range map[string]any{
+		name: s,
+		CustomModel(list): m{
+			"description": v.Kind + "List is a list of " + v.Kind, "type": "object", "required": []string{"items"},
+			"properties": m{
+				"apiVersion": s.Properties["apiVersion"], "kind": s.Properties["kind"], "metadata": meta,
+				"items": m{"type": "array", "items": ref(name), "description": "List of objects of this kind."},
+			},
+			"x-kubernetes-group-version-kind": []m{kindOf(list)},
+		},
+	} {
+		data, err := json.Marshal(content)
+		if err != nil {
+			return fmt.Errorf("OpenAPI schema of %s: %w", gvk, err)
+		}
+		into[model] = data
+	}
+	return nil
+}
