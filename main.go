@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -14,13 +15,19 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hyperkube/internal/cluster"
 	"hyperkube/internal/flags"
+	"hyperkube/internal/lifecycle"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args); err != nil {
+	err := run(ctx, os.Args)
+	if errors.Is(err, lifecycle.ErrAgain) {
+		err = errors.Join(err, cluster.Again())
+	}
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", filepath.Base(os.Args[0]), err)
 		os.Exit(1)
 	}

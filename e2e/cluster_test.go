@@ -69,24 +69,3 @@ func TestCluster(t *testing.T) {
 		t.Errorf("reset left\n%s\nbefore there was\n%s", after, before)
 	}
 }
-
-func TestBadInput(t *testing.T) {
-	h := newHost(t)
-	for name, c := range map[string]struct {
-		args []string
-		want string
-	}{
-		"unknown role":   {[]string{"kube-frobnicator"}, "known are:"},
-		"unknown flag":   {[]string{"up", "--no-such-flag"}, "no-such-flag"},
-		"bad address":    {[]string{"up", "--node-ip", "here"}, "is not an IP address"},
-		"bad range":      {[]string{"up", "--service-cluster-ip-range", "10.0.0.0"}, "invalid CIDR"},
-		"no cluster":     {[]string{"reset", "--data-dir", "/tmp/hyperkube-e2e-none"}, "no cluster was started"},
-		"no such image":  {[]string{"images", "import", "/nonexistent.tar"}, "no such file"},
-		"no data store":  {[]string{"apiserver"}, "--etcd-servers"},
-		"unwritable dir": {[]string{"up", "--data-dir", "/proc/hyperkube"}, "/proc/hyperkube"},
-	} {
-		if out, err := h.try(c.args...); err == nil || !strings.Contains(out, c.want) {
-			t.Errorf("%s: %v: %q, want an error with %q", name, err, out, c.want)
-		}
-	}
-}

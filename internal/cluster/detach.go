@@ -5,13 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // detachedVar carries the number of the pipe on which a detached process tells how its start went.
 const detachedVar = "HYPERKUBE_DETACHED_FD"
+
+// again in its place says that this process took the place of one that had reported before.
+const again = "again"
+
+// Again puts a new process in the place of this one, with the same process id, arguments, output and
+// environment. It returns only when it cannot.
+func Again() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if err := os.Setenv(detachedVar, again); err != nil {
+		return err
+	}
+	return fmt.Errorf("starting again: %w", unix.Exec(self, os.Args, os.Environ()))
+}
 
 // reportFD is the first descriptor after standard error.
 const reportFD = 3
@@ -36,6 +56,14 @@ func (l Layout) Detach(args []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	// The node must not hold what the caller's other children have open: a pipe that somebody reads to its end, a lock.
+	if err := unix.CloseRange(reportFD, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return "", fmt.Errorf("starting in the background: %w", err)
+	}
+	began, err := out.Seek(0, io.SeekEnd)
+	if err != nil {
+		return "", err
+	}
 	cmd := exec.Command(self, args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.ExtraFiles = []*os.File{w}
@@ -47,14 +75,14 @@ func (l Layout) Detach(args []string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("starting in the background: %w", err)
 	}
-	return awaitReport(cmd, r, l.Log())
+	return awaitReport(cmd, r, l.Log(), began)
 }
 
-func awaitReport(cmd *exec.Cmd, r io.Reader, log string) (string, error) {
+func awaitReport(cmd *exec.Cmd, r io.Reader, log string, began int64) (string, error) {
 	b := bufio.NewReader(r)
 	status, err := b.ReadByte()
 	if err != nil {
-		return "", fmt.Errorf("the process ended before it was ready (%w); its log is %s", errors.Join(cmd.Wait()), log)
+		return "", fmt.Errorf("the process ended before it was ready (%w)%s; its log is %s", errors.Join(cmd.Wait()), lastWords(log, began), log)
 	}
 	text, err := io.ReadAll(b)
 	if err != nil {
@@ -68,6 +96,25 @@ func awaitReport(cmd *exec.Cmd, r io.Reader, log string) (string, error) {
 	return string(text), cmd.Process.Release()
 }
 
+// lastWords looks for what a process that crashed said, in its log from an offset on.
+func lastWords(log string, from int64) string {
+	f, err := os.Open(log)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		return ""
+	}
+	lines := bufio.NewScanner(io.LimitReader(f, 1<<20))
+	for lines.Scan() {
+		if t := lines.Text(); strings.HasPrefix(t, "panic: ") || strings.HasPrefix(t, "fatal error: ") {
+			return ": " + t
+		}
+	}
+	return ""
+}
+
 // Detached says whether this process was started by Detach.
 func Detached() bool { return os.Getenv(detachedVar) != "" }
 
@@ -77,7 +124,11 @@ func Report(text string, failure error) {
 	if !Detached() {
 		return
 	}
+	already := os.Getenv(detachedVar) == again
 	os.Unsetenv(detachedVar)
+	if already {
+		return
+	}
 	w := os.NewFile(reportFD, "report")
 	defer w.Close()
 	status := "k"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,33 +18,76 @@ import (
 var ErrRunning = errors.New("the cluster is running already")
 
 // Lock makes this process the one that runs the node, until it ends, however it ends. It fails with
-// [ErrRunning] when another does.
+// [ErrRunning] when another uses the data directory or the run directory.
 func (l Layout) Lock() (release func(), err error) {
-	f, err := os.OpenFile(l.lock(), os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
+	var held []*os.File
+	release = func() {
+		for _, f := range held {
+			f.Close()
+		}
+	}
+	for _, path := range l.locks() {
+		f, err := lock(path)
+		if err != nil {
+			release()
+			if errors.Is(err, ErrRunning) {
+				return nil, fmt.Errorf("%w (process %d, directory %s)", ErrRunning, holder(path), filepath.Dir(path))
+			}
+			return nil, err
+		}
+		held = append(held, f)
+	}
+	return release, nil
+}
+
+func lock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("locking the node: %w", err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			pid, _ := l.Running()
-			return nil, fmt.Errorf("%w (process %d, data directory %s)", ErrRunning, pid, l.Data)
+			return nil, ErrRunning
 		}
-		return nil, fmt.Errorf("locking %s: %w", l.lock(), err)
+		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
 	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("writing %s: %w", l.lock(), err)
+		return nil, fmt.Errorf("writing %s: %w", path, err)
 	}
-	return func() { f.Close() }, nil
+	return f, nil
+}
+
+// holder is the process id in a lock file; 0 when it has none.
+func holder(path string) int {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0
+	}
+	return pid
 }
 
 // Running is the id of the process that runs the node; 0 when none does.
 func (l Layout) Running() (int, error) {
-	f, err := os.OpenFile(l.lock(), os.O_RDWR|syscall.O_CLOEXEC, 0)
+	for _, path := range l.locks() {
+		pid, err := running(path)
+		if err != nil || pid != 0 {
+			return pid, err
+		}
+	}
+	return 0, nil
+}
+
+func running(path string) (int, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -58,11 +102,9 @@ func (l Layout) Running() (int, error) {
 	if !errors.Is(err, unix.EWOULDBLOCK) {
 		return 0, err
 	}
-	text := make([]byte, 32)
-	n, _ := f.ReadAt(text, 0)
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text[:n])))
-	if err != nil {
-		return 0, fmt.Errorf("%s holds no process id: %w", l.lock(), err)
+	pid := holder(path)
+	if pid == 0 {
+		return 0, fmt.Errorf("%s is held, but holds no process id", path)
 	}
 	return pid, nil
 }

@@ -70,11 +70,11 @@ func (c *Config) check() error {
 	if len(c.PeerURLs) == 0 && (c.InitialCluster != "" || c.JoinExisting) {
 		return errors.New("etcd: a member of a cluster needs PeerURLs")
 	}
-	return prepareDir(c.Dir)
+	return prepareDir(c.Dir, "")
 }
 
 // prepareDir makes the data directory for its owner only, and tells why it cannot be used.
-func prepareDir(dir string) error {
+func prepareDir(dir, wal string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("etcd data directory: %w", err)
 	}
@@ -93,7 +93,10 @@ func prepareDir(dir string) error {
 	if st, err := os.Stat(db); err == nil && st.IsDir() {
 		return fmt.Errorf("etcd data directory %s is damaged: %s is a directory", dir, db)
 	}
-	return locked(dir, db)
+	if err := locked(dir, db); err != nil {
+		return err
+	}
+	return checkFiles(dir, wal)
 }
 
 // locked tells whether another member has the database open: etcd would wait for it for ever.

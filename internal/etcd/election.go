@@ -2,16 +2,24 @@ package etcd
 
 import (
 	"context"
-	"expvar"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/etcdserver"
-	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 )
 
 // campaignTimeout is when campaign leaves the rest to raft's own timeout.
 const campaignTimeout = 30 * time.Second
+
+// lead campaigns in the background; the channel is closed when there is a leader, or no campaigning that helps.
+func lead(ctx context.Context, s *etcdserver.EtcdServer) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		campaign(ctx, s)
+		close(done)
+	}()
+	return done
+}
 
 // campaign makes a lone member leader as soon as raft allows, in place of waiting for a random election timeout of
 // several ticks. The message is raft's own "time out now", which a leader sends to the follower that it hands over to.
@@ -45,12 +53,8 @@ func campaign(ctx context.Context, s *etcdserver.EtcdServer) {
 }
 
 // settled says whether the raft of the member has applied all that it knows to be committed. Without a leader nothing
-// is committed, so it stays true. etcd publishes the status of the member that was started last in this process.
+// is committed, so it stays true.
 func settled(id uint64) bool {
-	f, ok := expvar.Get("raft.status").(expvar.Func)
-	if !ok {
-		return false
-	}
-	st, ok := f().(raft.Status)
-	return ok && st.ID == id && st.Applied > 0 && st.Applied == st.GetCommit()
+	st, ok := status(id)
+	return ok && st.Applied > 0 && st.Applied == st.GetCommit()
 }

@@ -7,10 +7,11 @@
 // into the server: no socket, no TLS, no encoding. Listeners exist only for the URLs in [Config].
 //
 // Everything acknowledged is on disk (fsync before the answer), so killing the process loses nothing that a client was
-// told of. A slow disk makes requests slow and is told in the log, nothing more. A disk that fails (input/output error, no
+// told of. A slow disk makes requests slow and is told in the log, nothing more. A disk that is nearly full makes writes fail with
+// [ErrNoRoom], until there is room again. A disk that fails (input/output error, no
 // space left) ends the member as it must, but never the process: [Member.Failed] is closed, [Member.Err] says
 // why, and requests fail. Such a member cannot be restarted inside the same process, since etcd
-// holds its locks: end the process, mend the disk, start again.
+// holds its locks: [Member.Ended] says when a new process can go on.
 package etcd
 
 import (
@@ -22,11 +23,13 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+
+	"hyperkube/internal/lifecycle"
 )
 
 // Member is one running etcd server.
 type Member struct {
+	dir    string
 	srv    *embed.Etcd
 	client *clientv3.Client
 	fail   *failure
@@ -47,9 +50,34 @@ func Start(ctx context.Context, c Config) (*Member, error) {
 	return start(ctx, ec, newFailure(c.logger()), c.lone())
 }
 
-// start runs etcd in a goroutine of its own: a failure that etcd holds for fatal ends that goroutine and
-// shows in fail, and so never leaves the caller hanging.
 func start(ctx context.Context, ec *embed.Config, fail *failure, lone bool) (*Member, error) {
+	srv, err := launch(ctx, ec, fail)
+	if err != nil {
+		return nil, err
+	}
+	run, stop := context.WithCancel(context.Background())
+	m := &Member{dir: ec.Dir, srv: srv, fail: fail, stop: stop}
+	go m.drain(run)
+	if lone {
+		index := held(srv.Server)
+		if err = m.await(ctx, lead(run, srv.Server)); err == nil {
+			err = behind(srv.Server, index)
+		}
+	}
+	if err == nil {
+		err = m.await(ctx, srv.Server.ReadyNotify())
+	}
+	if err != nil {
+		m.Close()
+		return nil, explain(ec, err)
+	}
+	m.client = guarded(srv.Server, ec.Dir, fail.log)
+	return m, nil
+}
+
+// launch runs etcd in a goroutine of its own: a failure that etcd holds for fatal ends that goroutine and
+// shows in fail, and so never leaves the caller hanging.
+func launch(ctx context.Context, ec *embed.Config, fail *failure) (*embed.Etcd, error) {
 	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(fail.logger())
 	type result struct {
 		srv *embed.Etcd
@@ -57,16 +85,19 @@ func start(ctx context.Context, ec *embed.Config, fail *failure, lone bool) (*Me
 	}
 	done := make(chan result, 1)
 	go func() {
-		srv, err := embed.StartEtcd(ec)
+		var srv *embed.Etcd
+		err := lifecycle.Guard(func() (err error) { // Etcd takes some damage of its files for impossible.
+			srv, err = embed.StartEtcd(ec)
+			return err
+		})
 		done <- result{srv, err}
 	}()
-	var srv *embed.Etcd
 	select {
 	case r := <-done:
 		if r.err != nil {
 			return nil, explain(ec, r.err)
 		}
-		srv = r.srv
+		return r.srv, nil
 	case <-fail.failed:
 		return nil, explain(ec, fail.Err())
 	case <-ctx.Done():
@@ -77,25 +108,19 @@ func start(ctx context.Context, ec *embed.Config, fail *failure, lone bool) (*Me
 		}()
 		return nil, fmt.Errorf("etcd in %s did not start: %w", ec.Dir, context.Cause(ctx))
 	}
-	run, stop := context.WithCancel(context.Background())
-	m := &Member{srv: srv, fail: fail, stop: stop}
-	go m.drain(run)
-	if lone {
-		go campaign(run, srv.Server)
-	}
+}
+
+// await waits for a step of the start, or for what comes between.
+func (m *Member) await(ctx context.Context, step <-chan struct{}) error {
 	select {
-	case <-srv.Server.ReadyNotify():
-		m.client = v3client.New(srv.Server)
-		return m, nil
-	case <-srv.Server.StopNotify():
-		m.Close()
-		return nil, fmt.Errorf("etcd in %s stopped while it started", ec.Dir)
-	case <-fail.failed:
-		m.Close()
-		return nil, explain(ec, fail.Err())
+	case <-step:
+		return nil
+	case <-m.srv.Server.StopNotify():
+		return errors.New("it stopped while it started")
+	case <-m.fail.failed:
+		return m.fail.Err()
 	case <-ctx.Done():
-		m.Close()
-		return nil, fmt.Errorf("etcd in %s has no leader yet: %w", ec.Dir, context.Cause(ctx))
+		return fmt.Errorf("it has no leader yet: %w", context.Cause(ctx))
 	}
 }
 

@@ -72,7 +72,7 @@ func StartStandalone(ctx context.Context, values map[string]string, log *slog.Lo
 	if c.Dir == "" {
 		c.Dir = c.Name + ".etcd"
 	}
-	if err := prepareDir(c.Dir); err != nil {
+	if err := prepareDir(c.Dir, c.WalDir); err != nil {
 		return nil, err
 	}
 	lone := c.ClusterState == embed.ClusterStateFlagNew && c.InitialCluster != "" && !strings.Contains(c.InitialCluster, ",")

@@ -31,6 +31,13 @@ func Fatal(err error) error {
 	return fatal{err}
 }
 
+// ErrAgain marks an error that only a new process mends; see [Again].
+var ErrAgain = errors.New("a new process is needed")
+
+// Again marks an error as fatal for this process but not for its work: whoever runs the process puts a new one in its place, which
+// goes on.
+func Again(err error) error { return fatal{fmt.Errorf("%w: %w", ErrAgain, err)} }
+
 type fatal struct{ error }
 
 func (f fatal) Unwrap() error { return f.error }

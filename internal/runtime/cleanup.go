@@ -82,7 +82,7 @@ func bundleCgroups(state string) ([]string, error) {
 			} `json:"linux"`
 		}
 		if err := json.Unmarshal(data, &spec); err != nil {
-			return nil, fmt.Errorf("%s: %w", f, err)
+			continue // Killed while it was written: its container never ran, or runs below CgroupParent.
 		}
 		if p := filepath.Clean("/" + spec.Linux.CgroupsPath); p != "/" {
 			groups = append(groups, p)

@@ -24,6 +24,8 @@ import (
 
 	"github.com/containerd/containerd/v2/cmd/containerd/server"
 	"github.com/containerd/containerd/v2/core/mount"
+
+	"hyperkube/internal/boltcheck"
 )
 
 // Config of a runtime. Root, State and Socket have no default.
@@ -132,6 +134,9 @@ func Start(ctx context.Context, c Config) (*Runtime, error) {
 	if warnings, err := mount.CleanupTempMounts(0); err != nil || len(warnings) > 0 {
 		c.Log.Warn("left-over temporary mounts", "error", errors.Join(append(warnings, err)...))
 	}
+	if err := checkDatabases(c.Root); err != nil {
+		return nil, err
+	}
 	r := &Runtime{cfg: c, ready: make(chan struct{}), failed: bridgeLogs(c.Log)}
 	run := context.WithoutCancel(ctx)
 	if r.srv, err = server.New(run, sc); err != nil {
@@ -153,6 +158,16 @@ func Start(ctx context.Context, c Config) (*Runtime, error) {
 	}
 	close(r.ready)
 	return r, nil
+}
+
+// checkDatabases reads containerd's databases before containerd does, which would crash on a damaged one.
+func checkDatabases(root string) error {
+	for _, db := range []string{"io.containerd.metadata.v1.bolt/meta.db", "io.containerd.snapshotter.v1.overlayfs/metadata.db"} {
+		if err := boltcheck.File(filepath.Join(root, db)); err != nil {
+			return fmt.Errorf("containerd: %w; images and containers are recorded there: without %s the runtime starts anew, with neither", err, root)
+		}
+	}
+	return nil
 }
 
 // settle waits for the CRI and then sees to the pause image.

@@ -153,8 +153,13 @@ func (a *APIServer) Ready() <-chan struct{} { return a.srv.Ready() }
 // Direct is the API for a role of this process, under the role's own identity.
 func (a *APIServer) Direct(u user.Info) client.Interface { return a.srv.Direct(u) }
 
-// Run serves until ctx ends; then the datastore is closed.
+// Run serves until ctx ends; then the datastore is closed. It fails when an embedded datastore did.
 func (a *APIServer) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if a.member != nil {
+		go func() { cancel(a.member.Ended(ctx)) }()
+	}
 	defer a.closeEtcd()
 	defer a.srv.Close()
 	var files lifecycle.Group
@@ -162,5 +167,9 @@ func (a *APIServer) Run(ctx context.Context) error {
 		files.Start(lifecycle.Part{Name: "certificates", Run: r.Run})
 	}
 	defer files.Stop()
-	return a.srv.Run(ctx)
+	err := a.srv.Run(ctx)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
 }

@@ -64,7 +64,12 @@ func ResetCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if err := reset(c.Context, l); err != nil {
+			err = reset(c.Context, l)
+			if errors.Is(err, cluster.ErrNoNode) { // Once or twice is the same.
+				fmt.Fprintf(c.App.Writer, "nothing to remove: %v\n", err)
+				return nil
+			}
+			if err != nil {
 				return fmt.Errorf("reset: %w", err)
 			}
 			return nil
@@ -92,14 +97,15 @@ func containers(l cluster.Layout) runtime.CleanupConfig {
 	return runtime.CleanupConfig{Root: l.Containerd(), State: l.ContainerdState(), CgroupParent: l.CgroupParent()}
 }
 
-// reset goes on after an error, so that one thing that cannot be removed does not keep the others, but leaves the
+// reset removes what is there of the node, whatever state it is in: one that was killed, whose files are damaged, or that was reset
+// half-way before. It goes on after an error, so that one thing that cannot be removed does not keep the others, but leaves the
 // directories while anything below them may still be mounted or in use.
 func reset(ctx context.Context, l cluster.Layout) error {
-	n, err := l.LoadNode()
-	if errors.Is(err, cluster.ErrNoNode) {
+	if err := l.Recognise(); err != nil {
 		return err
 	}
-	if err != nil {
+	n, err := l.LoadNode()
+	if err != nil && !errors.Is(err, cluster.ErrNoNode) && !errors.Is(err, cluster.ErrDamaged) {
 		return err
 	}
 	if err := stop(ctx, l); err != nil {
@@ -109,12 +115,12 @@ func reset(ctx context.Context, l cluster.Layout) error {
 	if n.RuntimeEndpoint == "" {
 		errs = append(errs, runtime.Cleanup(ctx, containers(l)))
 	}
-	errs = append(errs, network(ctx, l, n))
+	errs = append(errs, network(ctx, l, n), n.Kernel.Restore())
 	errs = append(errs, unmountBelow(l.Data), unmountBelow(l.Run))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return errors.Join(os.RemoveAll(l.Run), os.RemoveAll(l.Data))
+	return l.Remove()
 }
 
 func network(ctx context.Context, l cluster.Layout, n cluster.Node) error {
@@ -125,12 +131,14 @@ func network(ctx context.Context, l cluster.Layout, n cluster.Node) error {
 		}),
 		proxy.Cleanup(ctx),
 	}
-	if cidr, err := netip.ParsePrefix(n.PodCIDR); err == nil {
-		conf := overlay.DefaultNetConf(cidr)
+	conf, err := overlay.LoadNetConf(l.NetConf())
+	if err != nil { // a master has no such file; what is unknown is as `up` would have it
+		cidr, _ := netip.ParsePrefix(n.PodCIDR)
+		conf = overlay.DefaultNetConf(cidr)
 		if n.Overlay != "" {
 			conf.Backend.Type = n.Overlay
 		}
-		errs = append(errs, overlay.Cleanup(ctx, overlay.Config{NodeName: n.Name, NetConf: conf}))
 	}
+	errs = append(errs, overlay.Cleanup(ctx, overlay.Config{NodeName: n.Name, NetConf: conf}))
 	return errors.Join(errs...)
 }

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unmountBelow undoes every mount below a directory, the innermost first: the volumes of pods that are gone.
+// unmountBelow undoes every mount below a directory, the innermost first: the volumes of pods that are gone. A mount that somebody
+// still works in goes out of sight now and away with its last user.
 func unmountBelow(dir string) error {
 	all, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
 	if err != nil {
@@ -21,7 +22,11 @@ func unmountBelow(dir string) error {
 		if !strings.HasPrefix(at, dir+"/") {
 			continue
 		}
-		if err := unix.Unmount(at, unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		err := unix.Unmount(at, unix.UMOUNT_NOFOLLOW)
+		if errors.Is(err, unix.EBUSY) {
+			err = unix.Unmount(at, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH)
+		}
+		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
 			errs = append(errs, fmt.Errorf("unmounting %s: %w", at, err))
 		}
 	}

@@ -25,7 +25,7 @@ type Role struct{ cfg Config }
 func New(c Config) (*Role, error) { return &Role{c}, nil }
 
 // Run serves until ctx ends. It returns an error when the member cannot start, when its disk fails and when it
-// is removed from its cluster.
+// is removed from its cluster; [lifecycle.ErrAgain] when its disk was full and has room again.
 func (r *Role) Run(ctx context.Context) error {
 	m, err := etcd.StartStandalone(ctx, r.cfg.Values, nil)
 	if err != nil {
@@ -35,11 +35,11 @@ func (r *Role) Run(ctx context.Context) error {
 		return err
 	}
 	defer m.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- m.Ended(ctx) }()
 	select {
-	case <-ctx.Done():
-		return nil
-	case <-m.Failed():
-		return m.Err()
+	case err := <-ended:
+		return err
 	case <-m.Stopped():
 		return errors.New("the etcd member was removed from its cluster")
 	}

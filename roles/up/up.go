@@ -2,6 +2,7 @@ package up
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -27,6 +28,9 @@ func Run(ctx context.Context, cfg Config, ready func(error)) error {
 	})
 	if !told {
 		ready(err)
+		if errors.Is(err, lifecycle.ErrAgain) { // Whoever waits was told that the start failed.
+			err = errors.New(err.Error())
+		}
 	}
 	return err
 }

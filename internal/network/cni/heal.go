@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -91,7 +92,8 @@ func (s *Server) replug() error {
 
 // Cleanup removes everything that a [Server] with this configuration made: interfaces, the bridge, host port rules, the
 // runtime's configuration, the socket, the state. No server may run meanwhile. Only
-// NetworkName, BridgeName and the paths of cfg are read.
+// NetworkName, BridgeName and the paths of cfg are read. Without a BridgeName the bridge is the one that the attachments are
+// plugged into, or cni0 when nobody else is plugged into that.
 func Cleanup(ctx context.Context, cfg Config) error {
 	cfg.Network = func(context.Context, Network) (Network, error) { return Network{}, nil }
 	s, err := New(cfg)
@@ -99,13 +101,18 @@ func Cleanup(ctx context.Context, cfg Config) error {
 		return err
 	}
 	var errs []error
+	if cfg.BridgeName == "" {
+		s.cfg.BridgeName = s.records.bridge(s.cfg.BridgeName)
+	}
 	for _, a := range s.records.all() {
 		errs = append(errs, unplug(a.HostVeth))
 	}
 	var missing netlink.LinkNotFoundError
-	if link, err := netlink.LinkByName(s.cfg.BridgeName); err == nil && link.Type() == "bridge" {
+	link, err := netlink.LinkByName(s.cfg.BridgeName)
+	switch {
+	case err == nil && link.Type() == "bridge" && (cfg.BridgeName != "" || !hasPorts(link)):
 		errs = append(errs, netlink.LinkDel(link))
-	} else if err != nil && !errors.As(err, &missing) {
+	case err != nil && !errors.As(err, &missing):
 		errs = append(errs, err)
 	}
 	for _, f := range []apply.Family{apply.IPv4, apply.IPv6} {
@@ -120,7 +127,30 @@ func Cleanup(ctx context.Context, cfg Config) error {
 			errs = append(errs, err)
 		}
 	}
+	for _, d := range []string{"/var/lib/cni/results", "/var/lib/cni"} {
+		_ = os.Remove(d) // which the library made; others' results stay
+	}
 	return errors.Join(append(errs, os.RemoveAll(s.cfg.StateDir))...)
+}
+
+// bridge is the one that the attachments are plugged into; otherwise when there are none.
+func (r *records) bridge(otherwise string) string {
+	for _, a := range r.all() {
+		veth, err := netlink.LinkByName(a.HostVeth)
+		if err != nil || veth.Attrs().MasterIndex == 0 {
+			continue
+		}
+		if b, err := netlink.LinkByIndex(veth.Attrs().MasterIndex); err == nil {
+			return b.Attrs().Name
+		}
+	}
+	return otherwise
+}
+
+// hasPorts tells whether something is plugged into a bridge; when it cannot be told, yes.
+func hasPorts(bridge netlink.Link) bool {
+	all, err := netlink.LinkList()
+	return err != nil || slices.ContainsFunc(all, func(l netlink.Link) bool { return l.Attrs().MasterIndex == bridge.Attrs().Index })
 }
 
 // cleanHostPorts removes a network's host port rules, and the shared chains once nobody uses them.
