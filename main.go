@@ -6,23 +6,32 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"hyperkube/internal/cluster"
 	"hyperkube/internal/flags"
+	"hyperkube/internal/footprint"
 	"hyperkube/internal/lifecycle"
 )
+
+// startIsOver is when a role has done what it does only once.
+const startIsOver = 20 * time.Second
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	footprint.Settle(ctx, startIsOver, func(err error) {
+		slog.Default().Warn("memory of the start was not given back", "component", "footprint", "error", err)
+	})
 	err := run(ctx, os.Args)
 	if errors.Is(err, lifecycle.ErrAgain) {
 		err = errors.Join(err, cluster.Again())

@@ -84,10 +84,9 @@ func (s *Server) hold(ctx context.Context, c client.Interface, prefix string) er
 	if err != nil {
 		return err
 	}
-	alive, err := s.cfg.Etcd.KeepAlive(ctx, lease.ID)
-	if err != nil {
-		return err
-	}
+	// Renewed by a ticker of its own: the client's KeepAlive looks at its leases several times a second.
+	renew := time.NewTicker(serverLease / 3)
+	defer renew.Stop()
 	events := s.cfg.Etcd.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(put.Header.Revision+1))
 	for {
 		if err := s.reconcileEndpoints(ctx, c, prefix); err != nil {
@@ -98,9 +97,9 @@ func (s *Server) hold(ctx context.Context, c client.Interface, prefix string) er
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
-			case _, ok := <-alive:
-				if !ok {
-					return fmt.Errorf("the lease of this server was lost")
+			case <-renew.C:
+				if _, err := s.cfg.Etcd.KeepAliveOnce(ctx, lease.ID); err != nil {
+					return fmt.Errorf("renewing the lease of this server: %w", err)
 				}
 			case w, ok := <-events:
 				if !ok || w.Err() != nil {

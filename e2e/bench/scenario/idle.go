@@ -9,7 +9,7 @@ import (
 
 // settle is how long a cluster has after its start before it counts as idle; measured is the time of the measurement.
 const (
-	settle   = 30 * time.Second
+	settle   = 75 * time.Second
 	measured = time.Minute
 )
 
@@ -21,7 +21,7 @@ func idle() Scenario {
 	device := Figure{Name: "idle cluster, written by the device", Unit: "kB/s"}
 	return Scenario{
 		Name: "idle",
-		Sentence: "A single-node cluster without pods, all its processes, for a minute that begins half a minute after the start: proportional memory at its end, " +
+		Sentence: "A single-node cluster without pods, all its processes, for a minute that begins 75 seconds after the start: proportional memory at its end, " +
 			"CPU time by the cgroup, bytes that its processes gave to the disk, and what reached its own block device, journal included.",
 		Figures: []Figure{pss, anonymous, cpu, written, device},
 		Limit:   4 * time.Minute,
