@@ -13,6 +13,8 @@
 //	├── containerd/                images and snapshots
 //	├── kubelet/                   volumes and pod directories
 //	├── logs/pods/                 what containers wrote
+//	├── logs/containers/           links to it, by pod and container, for log collectors
+//	├── manifests/                 static pods: one manifest a file
 //	└── cni/                       pod addresses
 //	RUN/                           --run-dir, /run/hyperkube, gone after a reboot
 //	├── lock                       as the one in DATA: neither directory serves two nodes
@@ -113,6 +115,8 @@ func (l Layout) KubeletConfig() string   { return filepath.Join(l.Data, "kubelet
 func (l Layout) NetConf() string         { return filepath.Join(l.Data, "net-conf.json") }
 func (l Layout) Log() string             { return filepath.Join(l.Data, "hyperkube.log") }
 func (l Layout) PodLogs() string         { return filepath.Join(l.Data, "logs", "pods") }
+func (l Layout) ContainerLogs() string   { return filepath.Join(l.Data, "logs", "containers") }
+func (l Layout) StaticPods() string      { return filepath.Join(l.Data, "manifests") }
 func (l Layout) node() string            { return filepath.Join(l.Data, "node.json") }
 func (l Layout) locks() [2]string {
 	return [2]string{filepath.Join(l.Data, "lock"), filepath.Join(l.Run, "lock")}

@@ -28,6 +28,8 @@ type Node struct {
 	Overlay  string   `json:"overlay"`
 	// RuntimeEndpoint is the socket of a container runtime that is not ours; reset leaves it alone.
 	RuntimeEndpoint string `json:"runtimeEndpoint,omitempty"`
+	// RegistryDir is where settings of image registries are looked for.
+	RegistryDir string `json:"registryDir,omitempty"`
 	// Run is the run directory.
 	Run string `json:"run,omitempty"`
 	// Kernel are the machine's settings as they were before the node changed them.

@@ -60,6 +60,7 @@ func nodeFlags() []cli.Flag {
 		&cli.StringFlag{Name: "data-dir", Value: cluster.DefaultDataDir, Usage: "`DIR` for everything that lasts"},
 		&cli.StringFlag{Name: "run-dir", Usage: "`DIR` for sockets and the like; below /run by default"},
 		&cli.StringFlag{Name: "container-runtime-endpoint", Category: "Node", Usage: "`SOCKET` of a CRI runtime to use in place of the embedded containerd"},
+		&cli.StringFlag{Name: "registry-dir", Category: "Node", Value: "/etc/containerd/certs.d", Usage: "`DIR` with a directory for each image registry and its hosts.toml (mirrors, authorities) in it"},
 		&cli.StringFlag{Name: "node-name", Category: "Node", Usage: "`NAME` of the node; the machine's by default"},
 		&cli.StringFlag{Name: "node-ip", Category: "Node", Usage: "`IP` of the node; that of the default route by default"},
 		&cli.StringFlag{Name: "node-labels", Category: "Node", Usage: "`LABELS` of the node when it registers, key=value,…"},

@@ -55,6 +55,8 @@ type Config struct {
 	Kubeconfig string
 	// RuntimeEndpoint is the socket of a container runtime other than the embedded one.
 	RuntimeEndpoint string
+	// RegistryDir has a directory with a hosts.toml for each image registry; /etc/containerd/certs.d if empty.
+	RegistryDir string
 	// Disabled roles do not run.
 	Disabled map[string]bool
 	// Args are further flags of roles, in upstream's names, by the name of the role; they go over what is set here.

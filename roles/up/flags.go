@@ -84,6 +84,7 @@ func (r *flagReader) node() (Config, cluster.Node, error) {
 	}
 	cfg.NodeName, cfg.Bridge = r.text("node-name", n.Name), r.text("bridge", n.Bridge)
 	cfg.RuntimeEndpoint = r.text("container-runtime-endpoint", n.RuntimeEndpoint)
+	cfg.RegistryDir = r.text("registry-dir", n.RegistryDir)
 	if ip := r.text("node-ip", n.IP); ip != "" {
 		if cfg.NodeIP = net.ParseIP(ip); cfg.NodeIP == nil {
 			return cfg, n, fmt.Errorf("--node-ip: %q is not an IP address", ip)

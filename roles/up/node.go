@@ -25,7 +25,7 @@ type worker struct {
 	api client.Interface
 	// kubeletArgs are the flags that differ between a master's kubelet and others.
 	kubeletArgs []string
-	engine chan engine
+	engine      chan engine
 }
 
 // engine is the container runtime once it is up.
@@ -45,6 +45,7 @@ func startEngine(ctx context.Context, cfg Config) chan engine {
 	go func() {
 		r, err := runtime.Start(ctx, runtime.Config{
 			Root: cfg.Layout.Containerd(), State: cfg.Layout.ContainerdState(), Socket: cfg.Layout.ContainerdSocket(), CNIConfDir: cfg.Layout.CNIConf(),
+			RegistryDir: cfg.RegistryDir,
 		})
 		if err != nil {
 			out <- engine{err: err}
@@ -184,12 +185,13 @@ func (w *worker) startKubelet(ctx context.Context, g *lifecycle.Group, endpoint 
 	cfg, err := kubelet.FromArgs(w.cfg.args("kubelet", append(w.kubeletArgs,
 		"--hostname-override="+w.cfg.NodeName, "--node-ip="+w.cfg.NodeIP.String(), "--address="+w.cfg.NodeIP.String(),
 		"--root-dir="+l.Kubelet(), "--cert-dir="+l.PKI(), "--pod-logs-dir="+l.PodLogs(), "--cgroup-root="+l.CgroupParent(),
+		"--pod-manifest-path="+l.StaticPods(),
 	)...))
 	if err != nil {
 		return err
 	}
 	// Links to the logs in /var/log would be outside of the node's directories.
-	cfg.Client, cfg.CRI, cfg.ContainerLogsDir = w.api, c, ""
+	cfg.Client, cfg.CRI, cfg.ContainerLogsDir = w.api, c, l.ContainerLogs()
 	k, err := kubelet.New(ctx, cfg)
 	if err != nil {
 		return err

@@ -83,7 +83,7 @@ func (c *Config) netConf() (overlay.NetConf, error) {
 func (c *Config) save() error {
 	n := cluster.Node{
 		Name: c.NodeName, Master: c.Join == nil, ClusterDomain: c.ClusterDomain,
-		Bridge: c.Bridge, Overlay: c.OverlayBackend, RuntimeEndpoint: c.RuntimeEndpoint,
+		Bridge: c.Bridge, Overlay: c.OverlayBackend, RuntimeEndpoint: c.RuntimeEndpoint, RegistryDir: c.RegistryDir,
 	}
 	if c.GivenIP {
 		n.IP = c.NodeIP.String()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sort"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -75,7 +76,7 @@ func (m *Manager) labels() map[string]string {
 // fill puts the present state into a node's status.
 func (m *Manager) fill(ctx context.Context, n *corev1.Node) error {
 	s := &n.Status
-	s.Capacity, s.Allocatable = m.cfg.Capacity.DeepCopy(), m.cfg.Allocatable.DeepCopy()
+	s.Capacity, s.Allocatable = withForeign(m.cfg.Capacity, s.Capacity), withForeign(m.cfg.Allocatable, s.Allocatable)
 	s.Addresses = nil
 	for _, ip := range m.cfg.IPs {
 		s.Addresses = append(s.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: ip})
@@ -105,6 +106,17 @@ func (m *Manager) fill(ctx context.Context, n *corev1.Node) error {
 	}
 	m.setConditions(n, p, problem)
 	return nil
+}
+
+// withForeign keeps the extended resources that somebody else told of the node.
+func withForeign(own, told corev1.ResourceList) corev1.ResourceList {
+	out := own.DeepCopy()
+	for name, q := range told {
+		if _, ours := own[name]; !ours && strings.Contains(string(name), "/") {
+			out[name] = q
+		}
+	}
+	return out
 }
 
 func (m *Manager) setConditions(n *corev1.Node, p Pressure, problem error) {

@@ -123,11 +123,15 @@ func (p *pod) remove() {
 	p.interrupt()
 }
 
-func (p *pod) fail(reason, message string, grace *int64) {
+// fail ends the pod as a whole. A step that finds that out itself goes on to end it; one that does not know of it is interrupted.
+func (p *pod) fail(reason, message string, grace *int64, interrupt bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.failure == nil {
-		p.failure = &failure{reason, message, grace}
+	if p.failure != nil {
+		return
+	}
+	p.failure = &failure{reason, message, grace}
+	if interrupt {
 		p.interrupt()
 	}
 }

@@ -212,7 +212,7 @@ func (m *Manager) End(uid types.UID, reason, message string, grace *int64) {
 	if p == nil {
 		return
 	}
-	p.fail(reason, message, grace)
+	p.fail(reason, message, grace, true)
 	m.wake(p)
 }
 

@@ -29,7 +29,7 @@ func (m *Manager) sync(ctx context.Context, p *pod) (again time.Duration, done b
 	}
 	left, bounded := m.deadline(p, obj)
 	if bounded && left <= 0 {
-		p.fail("DeadlineExceeded", "Pod was active on the node longer than the specified deadline", nil)
+		p.fail("DeadlineExceeded", "Pod was active on the node longer than the specified deadline", nil, false)
 		m.event(obj, "", corev1.EventTypeNormal, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 		return 0, true, nil
 	}
@@ -106,7 +106,7 @@ func (m *Manager) admit(p *pod, seen *cri.Pod) (refused bool) {
 		p.mu.Unlock()
 		return false
 	}
-	p.fail(r.Reason, "Pod was rejected: "+r.Message, nil)
+	p.fail(r.Reason, "Pod was rejected: "+r.Message, nil, false)
 	m.event(obj, "", corev1.EventTypeWarning, r.Reason, r.Message)
 	return true
 }

@@ -129,9 +129,6 @@ func (g *generator) state(st *cri.Container) corev1.ContainerState {
 				t.Reason = "Completed"
 			}
 		}
-		if t.Reason == "StartError" {
-			t.Reason = "ContainerCannotRun"
-		}
 		return corev1.ContainerState{Terminated: t}
 	}
 	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}

@@ -131,8 +131,18 @@ func mkdirBeneath(root int, parent, name string, mode uint32) error {
 		return err
 	}
 	defer unix.Close(dir)
-	if err := unix.Mkdirat(dir, name, mode); err != nil && !errors.Is(err, fs.ErrExist) {
+	switch err := unix.Mkdirat(dir, name, mode); {
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case err != nil:
 		return fmt.Errorf("make subPath directory %q: %w", name, err)
 	}
-	return nil
+	// The mode is the volume's in spite of the umask: whoever may write to the volume may write here. The descriptor is of
+	// what is there now, and whatever that is, it is inside the volume and no link.
+	made, err := unix.Openat2(dir, name, &unix.OpenHow{Flags: unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS})
+	if err != nil {
+		return fmt.Errorf("make subPath directory %q: %w", name, err)
+	}
+	defer unix.Close(made)
+	return unix.Fchmod(made, mode)
 }

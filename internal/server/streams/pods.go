@@ -188,13 +188,16 @@ func (s *Streams) Log(w http.ResponseWriter, r *http.Request, req *request.Reque
 		return
 	}
 	to := &url.URL{Scheme: "https", Host: host, Path: fmt.Sprintf("/containerLogs/%s/%s/%s", pod.Namespace, pod.Name, name), RawQuery: logQuery(o).Encode()}
-	s.pass(w, r, to, s.kubelets, false, false)
+	s.pass(w, r, to, explained{s.kubelets, pod.Name}, false, false)
 }
 
 func validLogOptions(o *corev1.PodLogOptions) field.ErrorList {
 	var errs field.ErrorList
 	if o.TailLines != nil && *o.TailLines < 0 {
 		errs = append(errs, field.Invalid(field.NewPath("tailLines"), *o.TailLines, "must be greater than or equal to 0"))
+	}
+	if o.TailLines != nil && o.Stream != nil && *o.Stream != corev1.LogStreamAll {
+		errs = append(errs, field.Forbidden(field.NewPath(""), "`tailLines` and specific `stream` are mutually exclusive for now"))
 	}
 	if o.LimitBytes != nil && *o.LimitBytes < 1 {
 		errs = append(errs, field.Invalid(field.NewPath("limitBytes"), *o.LimitBytes, "must be greater than 0"))
