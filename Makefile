@@ -12,7 +12,7 @@ LDFLAGS := -s -w -X $(V).gitVersion=$(VERSION) -X $(V).gitMajor=1 -X $(V).gitMin
 
 export CGO_ENABLED := 0
 
-.PHONY: all build helpers setup up down image test lint fix bench clean
+.PHONY: conformance all build helpers setup up down image test lint fix bench clean
 
 all: build
 
@@ -51,6 +51,13 @@ test: build lint
 bench: build
 	cd e2e/bench && go build -trimpath -o ../../build/bench/bench .
 	build/bench/bench -root . -scenario '$(SCENARIO)' -rounds $(or $(ROUNDS),3) $(if $(SYSTEMS),-systems $(SYSTEMS)) $(if $(SAVE),-save)
+
+# Upstream's own suite against a cluster of two nodes on this machine: all of it, or the specs whose name or area matches.
+#   make conformance [FOCUS=regex] [SKIP=regex] [PROCS=n] [KEEP=1] [QUICK=1]
+conformance: build
+	scripts/build-upstream
+	cd e2e/conformance && go build -trimpath -buildvcs=false -o ../../build/conformance/run .
+	build/conformance/run $(if $(QUICK),-quick) $(if $(KEEP),-keep) $(if $(PROCS),-procs $(PROCS)) -focus '$(FOCUS)' -skip '$(SKIP)'
 
 clean:
 	rm -rf build
