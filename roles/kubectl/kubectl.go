@@ -5,14 +5,19 @@ package kubectl
 import (
 	"errors"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/tools/clientcmd"
+	logcli "k8s.io/component-base/cli"
+	"k8s.io/component-base/logs"
 	"k8s.io/kubectl/pkg/cmd"
 	"k8s.io/kubectl/pkg/cmd/plugin"
+	cmdutil "k8s.io/kubectl/pkg/cmd/util"
 
 	_ "hyperkube/roles/kubectl/untranslated"
 )
@@ -46,11 +51,15 @@ func VersionCommand() *cli.Command {
 	}
 }
 
-// Run runs kubectl with its arguments, the first of which is its name.
+// Run runs kubectl with its arguments, the first of which is its name. Where kubectl fails, it says why in its own words
+// and ends the process with its own exit code.
 func Run(args []string) error {
 	if err := useLocalCluster(); err != nil {
 		return err
 	}
+	// Ctrl-C is kubectl's own business: most of its commands just end by it.
+	signal.Reset(os.Interrupt, syscall.SIGTERM)
+	logs.GlogSetter(cmd.GetLogVerbosity(args))
 	// kubectl's commands, its plugins among them, read os.Args.
 	os.Args = args
 	flags := genericclioptions.NewConfigFlags(true).WithDeprecatedPasswordFlag().WithDiscoveryBurst(300).WithDiscoveryQPS(50)
@@ -61,7 +70,10 @@ func Run(args []string) error {
 		IOStreams:     genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr},
 	})
 	root.SetArgs(args[1:])
-	return root.Execute()
+	if err := logcli.RunNoErrOutput(root); err != nil {
+		cmdutil.CheckErr(err)
+	}
+	return nil
 }
 
 // useLocalCluster points kubectl at this machine's cluster when its user has no kubeconfig.
