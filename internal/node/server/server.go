@@ -199,23 +199,23 @@ func (s *server) find(w http.ResponseWriter, r *http.Request) (*corev1.Pod, *cri
 }
 
 // running finds a container that runs.
-func (s *server) running(w http.ResponseWriter, r *http.Request) (*cri.Container, bool) {
+func (s *server) running(w http.ResponseWriter, r *http.Request) (*corev1.Pod, *cri.Container, bool) {
 	pod, seen, ok := s.find(w, r)
 	if !ok {
-		return nil, false
+		return nil, nil, false
 	}
 	name := r.PathValue("container")
 	c := seen.Newest(name)
 	if c == nil || !c.Running() {
 		http.Error(w, fmt.Sprintf("container not found (%q)", name), http.StatusNotFound)
 		s.log.Debug("no such container", "pod", pod.Namespace+"/"+pod.Name, "container", name)
-		return nil, false
+		return nil, nil, false
 	}
-	return c, true
+	return pod, c, true
 }
 
 func (s *server) run(w http.ResponseWriter, r *http.Request) {
-	c, ok := s.running(w, r)
+	_, c, ok := s.running(w, r)
 	if !ok {
 		return
 	}

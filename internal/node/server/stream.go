@@ -12,6 +12,8 @@ import (
 
 	"github.com/gorilla/websocket"
 	rt "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"hyperkube/internal/node/spec"
 )
 
 // streamOptions of exec and attach. The kubelet's names of the parameters differ from the API server's; both are taken.
@@ -46,7 +48,7 @@ func (s *server) exec(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	c, ok := s.running(w, r)
+	_, c, ok := s.running(w, r)
 	if !ok {
 		return
 	}
@@ -64,9 +66,15 @@ func (s *server) attach(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	c, ok := s.running(w, r)
+	pod, c, ok := s.running(w, r)
 	if !ok {
 		return
+	}
+	// Whether a process has a terminal was settled when it was started, whatever a client says that joins it: a runtime that
+	// was told otherwise would wait for the end of a stream that there is not.
+	if k := spec.Find(&pod.Spec, c.Name); k != nil {
+		o.tty = k.TTY
+		o.stderr = o.stderr && !o.tty
 	}
 	resp, err := s.CRI.Runtime.Attach(r.Context(), &rt.AttachRequest{ContainerId: c.Id, Tty: o.tty, Stdin: o.stdin, Stdout: o.stdout, Stderr: o.stderr})
 	if err != nil {

@@ -84,7 +84,7 @@ func (s *server) translate(w http.ResponseWriter, r *http.Request, to string, o 
 	}
 	err = executor.StreamWithContext(ctx, opts)
 	ch.finish(err)
-	_ = stdin.Close()
+	feed.Close() // whoever still reads gets the end of the input
 }
 
 // channels is the server's end of a version 5 connection.
