@@ -120,7 +120,8 @@ func TestValidateCreate(t *testing.T) {
 
 		{"selector and labels", deployment(`{selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: c}}, spec: {containers: [{name: c, image: i}]}}}`),
 			"spec.template.metadata.labels: Invalid value: {\"a\":\"c\"}: `selector` does not match template `labels`"},
-		{"no selector", deployment(`{template: {metadata: {labels: {a: c}}, spec: {containers: [{name: c, image: i}]}}}`), `spec.selector: Required value`},
+		{"no selector", deployment(`{template: {metadata: {labels: {a: c}}, spec: {containers: [{name: c, image: i}]}}}`), "spec.selector: Required value\n" +
+			"spec.template.metadata.labels: Invalid value: {\"a\":\"c\"}: `selector` does not match template `labels`"},
 		{"restart policy of template", deployment(`{selector: {matchLabels: {a: c}}, template: {metadata: {labels: {a: c}}, spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}`),
 			`spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"`},
 		{"no progress possible", deployment(`{strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 0}}, selector: {matchLabels: {a: c}}, template: {metadata: {labels: {a: c}}, spec: {containers: [{name: c, image: i}]}}}`),

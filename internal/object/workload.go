@@ -70,8 +70,8 @@ func counts(total int32, parts map[string]int32) field.ErrorList {
 // validateSelector judges the selector of a workload and that its template is selected by it.
 func validateSelector(s *metav1.LabelSelector, template *corev1.PodTemplateSpec, kind string) field.ErrorList {
 	at := specPath.Child("selector")
-	if s == nil {
-		return field.ErrorList{field.Required(at, "")}
+	if s == nil { // which selects nothing, and so not the template
+		return append(field.ErrorList{field.Required(at, "")}, selectsTemplate(s, template)...)
 	}
 	errs := metavalidation.ValidateLabelSelector(s, metavalidation.LabelSelectorValidationOptions{}, at)
 	if len(s.MatchLabels)+len(s.MatchExpressions) == 0 {

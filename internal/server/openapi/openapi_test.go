@@ -2,6 +2,7 @@ package openapi
 
 import (
 	"encoding/json"
+	"mime"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -78,12 +79,18 @@ func TestDeploymentPatchSaysFieldValidation(t *testing.T) {
 
 func TestV2InProtobufAndETags(t *testing.T) {
 	o := New(object.Builtin(), "v1.37.2")
-	w := get(t, o, "/openapi/v2", "Accept", proto2)
-	var doc openapi_v2.Document
-	if err := proto.Unmarshal(w.Body.Bytes(), &doc); err != nil || doc.Swagger != "2.0" {
-		t.Fatal(doc.Swagger, err)
+	for _, asked := range []string{proto2.asked, proto2.sent, proto2.asked + ", application/json"} {
+		w := get(t, o, "/openapi/v2", "Accept", asked)
+		var doc openapi_v2.Document
+		if err := proto.Unmarshal(w.Body.Bytes(), &doc); err != nil || doc.Swagger != "2.0" {
+			t.Fatal(doc.Swagger, err)
+		}
+		// Clients read the type of what they get, and the one that they ask for is not well-formed.
+		if kind, _, err := mime.ParseMediaType(w.Header().Get("Content-Type")); err != nil || kind != proto2.sent {
+			t.Error(kind, err)
+		}
 	}
-	w = get(t, o, "/openapi/v2")
+	w := get(t, o, "/openapi/v2")
 	if !strings.HasPrefix(w.Body.String(), "{") {
 		t.Fatalf("without Accept: %.40q", w.Body)
 	}

@@ -21,10 +21,24 @@ import (
 	"hyperkube/internal/object"
 )
 
-const (
-	proto2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-	proto3 = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"
+// protobuf names one protobuf form. Clients ask for it by a name with an @ in it, which is not a valid media type: what is
+// sent goes by one that can be parsed, and that clients may ask for as well.
+type protobuf struct{ asked, sent string }
+
+var (
+	proto2 = protobuf{"application/com.github.proto-openapi.spec.v2@v1.0+protobuf", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"}
+	proto3 = protobuf{"application/com.github.proto-openapi.spec.v3@v1.0+protobuf", "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"}
 )
+
+// wanted says whether the client prefers the form: it names it before JSON.
+func (p protobuf) wanted(accept string) bool {
+	for _, name := range []string{p.asked, p.sent} {
+		if before, _, ok := strings.Cut(accept, name); ok {
+			return !strings.Contains(before, mediaJSON)
+		}
+	}
+	return false
+}
 
 // OpenAPI serves the documents of a table of kinds. It is safe for concurrent use.
 type OpenAPI struct {
@@ -236,11 +250,9 @@ func (o *OpenAPI) serveV2(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// serve answers in the form that the client prefers: protobuf where it names it before JSON, else JSON.
-func (d *document) serve(w http.ResponseWriter, r *http.Request, protoType string, convert func([]byte) ([]byte, error)) {
-	accept := r.Header.Get("Accept")
-	at := strings.Index(accept, protoType)
-	if at < 0 || (strings.Contains(accept[:at], mediaJSON)) {
+// serve answers in the form that the client prefers: protobuf or JSON.
+func (d *document) serve(w http.ResponseWriter, r *http.Request, form protobuf, convert func([]byte) ([]byte, error)) {
+	if !form.wanted(r.Header.Get("Accept")) {
 		write(w, r, mediaJSON, d.etag, d.json)
 		return
 	}
@@ -249,7 +261,7 @@ func (d *document) serve(w http.ResponseWriter, r *http.Request, protoType strin
 		fail(w, d.err)
 		return
 	}
-	write(w, r, protoType, d.etag+"-pb", d.pb)
+	write(w, r, form.sent, d.etag+"-pb", d.pb)
 }
 
 func write(w http.ResponseWriter, r *http.Request, mediaType, etag string, data []byte) {
