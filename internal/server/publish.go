@@ -29,7 +29,7 @@ const (
 )
 
 // publish keeps default/kubernetes: the service, and as its endpoints every API server on this etcd. Each server holds
-// a key under a lease; all of them watch the keys and write the same endpoints.
+// a key under a lease; all of them watch the keys and write the same endpoints. What somebody deletes comes back at once.
 func (s *Server) publish(ctx context.Context) error {
 	if s.cfg.AdvertiseAddress == nil {
 		return nil
@@ -40,16 +40,20 @@ func (s *Server) publish(ctx context.Context) error {
 		return nil
 	}
 	c := s.Direct(loopback())
-	if err := retry(ctx, func() error { return s.kubernetesService(ctx, c) }); err != nil {
-		return nil
-	}
+	deleted := watchDeleted(ctx, c)
 	if s.cfg.AdvertiseAddress.IsLoopback() {
 		s.log.Warn("the advertised address is on the loopback: default/kubernetes gets no endpoints", "address", s.cfg.AdvertiseAddress.String())
+		for retry(ctx, func() error { return s.kubernetesService(ctx, c) }) == nil {
+			select {
+			case <-ctx.Done():
+			case <-deleted:
+			}
+		}
 		return nil
 	}
 	prefix := path.Join("/", strings.Trim(s.storePrefix(), "/"), "masterleases") + "/"
 	for ctx.Err() == nil {
-		if err := s.hold(ctx, c, prefix); err != nil && ctx.Err() == nil {
+		if err := s.hold(ctx, c, prefix, deleted); err != nil && ctx.Err() == nil {
 			s.log.Warn("endpoints of the API servers could not be kept", "err", err)
 			select {
 			case <-ctx.Done():
@@ -60,6 +64,27 @@ func (s *Server) publish(ctx context.Context) error {
 	return s.withdraw(c, prefix)
 }
 
+// watchDeleted tells when the service, its endpoints or their slice are deleted. Changes are not told: servers of different
+// ports would undo each other's for ever.
+func watchDeleted(ctx context.Context, c client.Interface) <-chan struct{} {
+	deleted := make(chan struct{}, 1)
+	note := func(gone bool) {
+		if gone {
+			select {
+			case deleted <- struct{}{}:
+			default:
+			}
+		}
+	}
+	f := client.NewInformers(c)
+	ours := client.Select{Fields: "metadata.name=" + kubernetes + ",metadata.namespace=" + metav1.NamespaceDefault}
+	client.InformerWith(f, client.Services, ours).OnChange(func(_, new *corev1.Service) { note(new == nil) })
+	client.InformerWith(f, client.Endpoints, ours).OnChange(func(_, new *corev1.Endpoints) { note(new == nil) })
+	client.InformerWith(f, client.EndpointSlices, ours).OnChange(func(_, new *discoveryv1.EndpointSlice) { note(new == nil) })
+	f.Start(ctx)
+	return deleted
+}
+
 func (s *Server) storePrefix() string {
 	if s.cfg.Prefix == "" {
 		return "/registry"
@@ -67,8 +92,8 @@ func (s *Server) storePrefix() string {
 	return s.cfg.Prefix
 }
 
-// hold registers this server and reconciles the endpoints with every change until its lease is lost.
-func (s *Server) hold(ctx context.Context, c client.Interface, prefix string) error {
+// hold registers this server and reconciles the service and its endpoints with every change until its lease is lost.
+func (s *Server) hold(ctx context.Context, c client.Interface, prefix string, deleted <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	lease, err := s.cfg.Etcd.Grant(ctx, int64(serverLease/time.Second))
@@ -89,6 +114,9 @@ func (s *Server) hold(ctx context.Context, c client.Interface, prefix string) er
 	defer renew.Stop()
 	events := s.cfg.Etcd.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(put.Header.Revision+1))
 	for {
+		if err := s.kubernetesService(ctx, c); err != nil {
+			return err
+		}
 		if err := s.reconcileEndpoints(ctx, c, prefix); err != nil {
 			return err
 		}
@@ -97,6 +125,8 @@ func (s *Server) hold(ctx context.Context, c client.Interface, prefix string) er
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
+			case <-deleted:
+				changed = true
 			case <-renew.C:
 				if _, err := s.cfg.Etcd.KeepAliveOnce(ctx, lease.ID); err != nil {
 					return fmt.Errorf("renewing the lease of this server: %w", err)

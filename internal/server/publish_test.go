@@ -27,11 +27,10 @@ func TestKubernetesServiceIsPublished(t *testing.T) {
 	}
 	defer w.Stop()
 	for e := range w.ResultChan() {
-		s, ok := e.Object.(*discoveryv1.EndpointSlice)
-		if e.Type == watch.Deleted || !ok {
+		if e.Type == watch.Deleted {
 			t.Fatalf("%+v", e)
 		}
-		if len(s.Endpoints) == 1 && s.Endpoints[0].Addresses[0] == "192.0.2.7" {
+		if published(t, e) {
 			break
 		}
 	}
@@ -46,4 +45,36 @@ func TestKubernetesServiceIsPublished(t *testing.T) {
 	if err != nil || len(ep.Subsets) != 1 || ep.Subsets[0].Addresses[0] != (corev1.EndpointAddress{IP: "192.0.2.7"}) {
 		t.Fatal(ep, err)
 	}
+
+	if err := c.Delete(ctx, client.EndpointSlices.GVR, "default", "kubernetes", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for e := range w.ResultChan() {
+		if e.Type == watch.Added && published(t, e) {
+			break
+		}
+	}
+	services, err := c.Watch(ctx, client.Services.GVR, "default", metav1.ListOptions{FieldSelector: "metadata.name=kubernetes", ResourceVersion: svc.ResourceVersion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer services.Stop()
+	if err := c.Delete(ctx, client.Services.GVR, "default", "kubernetes", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for e := range services.ResultChan() {
+		if again, ok := e.Object.(*corev1.Service); ok && e.Type == watch.Added && again.Spec.ClusterIP == "10.96.0.1" {
+			return
+		}
+	}
+	t.Fatal("a deleted service does not come back")
+}
+
+func published(t *testing.T, e watch.Event) bool {
+	t.Helper()
+	s, ok := e.Object.(*discoveryv1.EndpointSlice)
+	if !ok {
+		t.Fatalf("%+v", e)
+	}
+	return len(s.Endpoints) == 1 && s.Endpoints[0].Addresses[0] == "192.0.2.7"
 }
