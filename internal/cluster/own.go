@@ -16,7 +16,7 @@ import (
 // layout belongs here too.
 var owned = []string{
 	"admin.kubeconfig", "kubelet.kubeconfig", "node.json", "hyperkube.log", "lock", "kubelet-config.yaml", "net-conf.json",
-	"pki", "etcd", "containerd", "kubelet", "logs", "cni",
+	"pki", "etcd", "containerd", "kubelet", "logs", "cni", "manifests",
 }
 
 // ownedRun are those in the run directory.
