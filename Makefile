@@ -12,7 +12,7 @@ LDFLAGS := -s -w -X $(V).gitVersion=$(VERSION) -X $(V).gitMajor=1 -X $(V).gitMin
 
 export CGO_ENABLED := 0
 
-.PHONY: conformance all build helpers setup up down image test lint fix bench clean
+.PHONY: conformance all build helpers setup up down image upstream-kubectl test lint fix bench clean
 
 all: build
 
@@ -43,7 +43,11 @@ lint:
 fix:
 	scripts/fix-format
 
-test: build lint
+# The end-to-end tests talk to clusters with upstream's own kubectl, unmodified.
+upstream-kubectl:
+	scripts/build-upstream kubectl
+
+test: build upstream-kubectl lint
 	go test -timeout 8m ./...
 
 # SCENARIO=regex picks (SCENARIO=list shows them), ROUNDS=n repeats, SYSTEMS=hyperkube leaves upstream out, SAVE=1 writes the

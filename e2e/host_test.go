@@ -12,8 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"hyperkube/internal/ociarchive"
 )
 
 // host is one machine of a [lab]: a network namespace with an address, a data directory and the built binary.
@@ -25,10 +23,31 @@ type host struct {
 	bin  string
 }
 
-const webImage = "example.test/webapp:1"
-
 // newHost is a lab of one machine.
 func newHost(t *testing.T) *host { return newLab(t).host(1) }
+
+// newCluster is a machine with a cluster on it, which has the test images.
+func newCluster(t *testing.T) *host {
+	t.Helper()
+	h := newHost(t)
+	h.up()
+	return h
+}
+
+// up starts a cluster of this machine alone, loads the test images and waits until the node is ready.
+func (h *host) up() {
+	h.t.Helper()
+	h.run("up", "--detach", "--data-dir", h.data, "--node-name", "one")
+	h.importImage()
+	h.kubectl("wait", "--for=condition=Ready", "node/one", "--timeout=20s")
+}
+
+// on is the machine for a part of the test.
+func (h *host) on(t *testing.T) *host {
+	c := *h
+	c.t = t
+	return &c
+}
 
 // clean removes the node and the machine. What is not there needs no removing.
 func (h *host) clean() {
@@ -68,45 +87,10 @@ func (h *host) try(args ...string) (string, error) {
 	return out.String(), err
 }
 
+// kubectl gives what upstream's kubectl prints, and fails the test when it fails.
 func (h *host) kubectl(args ...string) string {
 	h.t.Helper()
-	return h.run(append([]string{"kubectl"}, args...)...)
-}
-
-// fetch asks for a URL from the machine itself.
-func (h *host) fetch(url string) (string, error) {
-	out, err := h.in(h.webapp(), "get", url).CombinedOutput()
-	return string(out), err
-}
-
-func (h *host) webapp() string { return filepath.Join(filepath.Dir(h.bin), "webapp") }
-
-// importImage builds the test image and loads it.
-func (h *host) importImage() {
-	h.t.Helper()
-	build := exec.Command("go", "build", "-o", h.webapp(), "./webapp")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		h.t.Fatalf("building the test image: %v: %s", err, out)
-	}
-	program, err := os.ReadFile(h.webapp())
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	f, err := os.CreateTemp(h.t.TempDir(), "image-*.tar")
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer f.Close()
-	if err := ociarchive.Write(f, ociarchive.Image{
-		Ref: webImage, Entrypoint: []string{"/webapp"},
-		Files: []ociarchive.File{{Path: "webapp", Mode: 0o755, Data: program}},
-	}); err != nil {
-		h.t.Fatal(err)
-	}
-	if got := h.run("images", "import", "--data-dir", h.data, f.Name()); !strings.Contains(got, webImage) {
-		h.t.Fatalf("images import printed %q", got)
-	}
+	return h.upstream().run(args...)
 }
 
 // kernel is what of the machine's kernel objects a cluster could leave behind.
