@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/streaming/pkg/httpstream/wsstream"
 
 	"hyperkube/internal/client"
 	"hyperkube/internal/server/request"
@@ -188,6 +189,10 @@ func (s *Streams) Log(w http.ResponseWriter, r *http.Request, req *request.Reque
 		return
 	}
 	to := &url.URL{Scheme: "https", Host: host, Path: fmt.Sprintf("/containerLogs/%s/%s/%s", pod.Namespace, pod.Name, name), RawQuery: logQuery(o).Encode()}
+	if wsstream.IsWebSocketRequest(r) {
+		s.logMessages(w, r, pod.Name, to)
+		return
+	}
 	s.pass(w, r, to, explained{s.kubelets, pod.Name}, false, false)
 }
 
