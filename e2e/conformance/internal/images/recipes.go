@@ -37,7 +37,7 @@ type kitchen struct {
 	applets  []string // full paths
 }
 
-// Path is the search path of all images.
+// searchPath is that of all images.
 const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 func image(cfg v1.Config, layers ...v1.Layer) (v1.Image, error) {
@@ -126,6 +126,9 @@ func (k *kitchen) system(passwd, group string, packages ...string) (v1.Layer, er
 			return nil, err
 		}
 	}
+	if t.has("bin/bash") && !t.has("bin/sh") {
+		t.link("bin/sh", "bash") // busybox's shell would run its own commands, even where there are others
+	}
 	t.file("bin/busybox", 0o755, k.busybox)
 	for _, a := range k.applets {
 		if !t.has(a) {
@@ -142,7 +145,7 @@ func (k *kitchen) system(passwd, group string, packages ...string) (v1.Layer, er
 func (k *kitchen) agnhosts(out map[string]v1.Image) error {
 	base, err := k.system("user-defined-in-image:x:1000:1000::/home/user-defined-in-image:/bin/sh\n",
 		"user-defined-in-image:x:1000:\ngroup-defined-in-image:x:50000:user-defined-in-image\n",
-		"bind9-dnsutils", "curl", "netcat-openbsd", "iproute2", "libc-bin")
+		"bind9-dnsutils", "curl", "netcat-openbsd", "iproute2", "libc-bin", "bash")
 	if err != nil {
 		return err
 	}

@@ -75,50 +75,50 @@ func deal(left []specs.Spec, procs int) (taken, rest []specs.Spec) {
 func Run(ctx context.Context, cfg Config, all []specs.Spec) []Result {
 	cfg.Grace = cmp.Or(cfg.Grace, 45*time.Second)
 	r := &run{cfg: cfg, total: len(all)}
-	var parallel, serial []specs.Spec
+	var quick, long, serial []specs.Spec
 	for _, s := range all {
-		if s.Serial() {
+		switch {
+		case s.Serial():
 			serial = append(serial, s)
-		} else {
-			parallel = append(parallel, s)
+		case s.Slow() || slices.Contains(patient, s.Area):
+			long = append(long, s)
+		default:
+			quick = append(quick, s)
 		}
 	}
-	// Those that take longest go first, so that nobody waits for them at the end.
-	slices.SortStableFunc(parallel, func(a, b specs.Spec) int { return weight(b) - weight(a) })
-	r.work(ctx, parallel, cfg.Procs)
-	r.work(ctx, serial, 1)
+	// Half of the processes begin with those that take long, so that nobody waits for them at the end.
+	r.work(ctx, cfg.Procs, quick, long)
+	r.work(ctx, 1, serial)
 	return r.results
 }
 
-func weight(s specs.Spec) int {
-	if s.Slow() {
-		return 2
-	}
-	if s.Area == "Probes" || s.Area == "Job and CronJob" {
-		return 1
-	}
-	return 0
-}
+// patient are areas whose specs mostly wait.
+var patient = []string{"Probes", "Job and CronJob", "StatefulSet"}
 
 type run struct {
 	cfg   Config
 	total int
 
 	mu      sync.Mutex
-	left    []specs.Spec
+	left    [][]specs.Spec
 	results []Result
 	hands   int
 }
 
-func (r *run) work(ctx context.Context, all []specs.Spec, procs int) {
-	r.left = all
+// work plays all specs of some piles; each process has a pile that it prefers.
+func (r *run) work(ctx context.Context, procs int, piles ...[]specs.Spec) {
+	r.left = piles
 	var wg sync.WaitGroup
-	for range procs {
+	for i := range procs {
 		wg.Go(func() {
 			for {
-				taken, number := r.next(procs)
-				if len(taken) == 0 {
+				pile := r.pile(i)
+				if pile < 0 {
 					return
+				}
+				taken, number := r.next(pile, procs)
+				if len(taken) == 0 {
+					continue
 				}
 				if ctx.Err() != nil {
 					for _, s := range taken {
@@ -126,30 +126,40 @@ func (r *run) work(ctx context.Context, all []specs.Spec, procs int) {
 					}
 					continue
 				}
-				r.again(play(ctx, r, number, taken))
+				r.again(pile, play(ctx, r, number, taken))
 			}
 		})
 	}
 	wg.Wait()
 }
 
-func (r *run) next(procs int) ([]specs.Spec, int) {
+// pile is the first pile that has specs left, beginning with the preferred one; -1 when there is none.
+func (r *run) pile(preferred int) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.left) == 0 {
-		return nil, 0
+	for i := range r.left {
+		if p := (preferred + i) % len(r.left); len(r.left[p]) > 0 {
+			return p
+		}
 	}
-	taken, rest := deal(r.left, procs)
-	r.left = rest
+	return -1
+}
+
+// next takes a hand from a pile; another process may have taken the last one.
+func (r *run) next(pile, procs int) ([]specs.Spec, int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	taken, rest := deal(r.left[pile], procs)
+	r.left[pile] = rest
 	r.hands++
 	return slices.Clone(taken), r.hands
 }
 
 // again puts specs back that had no chance to run.
-func (r *run) again(unplayed []specs.Spec) {
+func (r *run) again(pile int, unplayed []specs.Spec) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.left = append(slices.Clone(unplayed), r.left...)
+	r.left[pile] = append(slices.Clone(unplayed), r.left[pile]...)
 }
 
 func (r *run) done(res Result) {
