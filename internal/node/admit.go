@@ -8,6 +8,7 @@ import (
 	resourcehelper "k8s.io/component-helpers/resource"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 
+	"hyperkube/internal/node/eviction"
 	"hyperkube/internal/node/pods"
 	"hyperkube/internal/node/static"
 )
@@ -28,6 +29,9 @@ func (k *Kubelet) admit(p *corev1.Pod, others []*corev1.Pod) *pods.Refusal {
 	}
 	if port, taken := portTaken(p, others); taken {
 		return &pods.Refusal{Reason: "NodePorts", Message: fmt.Sprintf("Predicate NodePorts failed: host port %d is taken", port)}
+	}
+	if text := k.eviction.Refuse(p); text != "" {
+		return &pods.Refusal{Reason: eviction.Reason, Message: text}
 	}
 	return k.fits(p, others)
 }

@@ -37,16 +37,13 @@ func (k *Kubelet) images(objs *objects.Cache) pods.Images {
 	})
 }
 
-// collectImages removes unused images when the disk fills up.
-func (k *Kubelet) collectImages(ctx context.Context) error {
+// makeCollector makes what removes unused images when the disk fills up.
+func (k *Kubelet) makeCollector() (err error) {
 	if k.cfg.ImageGC == nil {
-		return untilDone(ctx)
+		return nil
 	}
 	cfg := *k.cfg.ImageGC
 	cfg.Runtime, cfg.Images, cfg.NodeEvent = k.cfg.CRI.Runtime, k.cfg.CRI.Images, k.nodeEventOf
-	c, err := image.NewCollector(cfg)
-	if err != nil {
-		return err
-	}
-	return c.Run(ctx)
+	k.collector, err = image.NewCollector(cfg)
+	return err
 }

@@ -6,7 +6,7 @@
 //
 // The parts, each a package below: cri (the runtime), pods (what each pod needs next, done), plan (decided), spec (a
 // pod's spec in the runtime's terms), status (a pod's status), volume, objects (config maps and secrets), env, downward,
-// probe, hook, logs, static (pods of a directory), nodestatus (the Node object and its lease), stats, server (the HTTPS API),
+// probe, hook, logs, eviction, static (pods of a directory), nodestatus (the Node object and its lease), stats, server (the HTTPS API),
 // userns (user IDs), bootstrap (certificates).
 package node
 
@@ -26,6 +26,8 @@ import (
 	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/node/cgroup"
 	"hyperkube/internal/node/downward"
+	"hyperkube/internal/node/eviction"
+	"hyperkube/internal/node/image"
 	"hyperkube/internal/node/logs"
 	"hyperkube/internal/node/nodestatus"
 	"hyperkube/internal/node/objects"
@@ -53,10 +55,13 @@ type Kubelet struct {
 	groups *cgroup.Manager // nil without cgroups of pods
 	pods   *pods.Manager
 	status *nodestatus.Manager
-	static *static.Manager
-	events record.EventRecorder
-	writer *status.Writer
-	ran    atomic.Bool
+	// collector removes unused images; nil when nobody does.
+	collector *image.Collector
+	eviction  *eviction.Manager
+	static    *static.Manager
+	events    record.EventRecorder
+	writer    *status.Writer
+	ran       atomic.Bool
 }
 
 // New makes a kubelet. Nothing runs before Run.
@@ -86,11 +91,14 @@ func New(cfg Config) (*Kubelet, error) {
 	k.status = nodestatus.New(nodestatus.Config{
 		Client: cfg.Client, CRI: cfg.CRI, Name: cfg.NodeName, Hostname: cfg.Hostname, IPs: cfg.NodeIPs, Labels: cfg.Labels, Taints: cfg.Taints,
 		ProviderID: cfg.ProviderID, Register: !cfg.NoRegister, Port: k.port(), Version: cfg.Version, Machine: machine, Capacity: capacity,
-		Allocatable: allocatable, RootDir: cfg.RootDir, Thresholds: *cfg.EvictionHard, MaxImages: cfg.MaxImages, LeaseDuration: cfg.LeaseSeconds,
+		Allocatable: allocatable, Pressure: func() (nodestatus.Pressure, error) { return k.eviction.Pressure() }, MaxImages: cfg.MaxImages, LeaseDuration: cfg.LeaseSeconds,
 		ReportEvery: cfg.StatusEvery, Event: k.nodeEvent,
 	})
 	users, err := userns.New(filepath.Join(cfg.RootDir, "pods"), int(cfg.MaxPods)+usersToSpare)
 	if err != nil {
+		return nil, err
+	}
+	if err := k.makeCollector(); err != nil {
 		return nil, err
 	}
 	k.makePods(users)
@@ -126,6 +134,7 @@ func (k *Kubelet) makePods(users *userns.Allocator) {
 		pc.Services, pc.ServicesReady = k.services.List, k.services.WaitForSync
 	}
 	k.pods = pods.New(pc)
+	k.makeEviction(vols)
 }
 
 // facts of a pod for the downward API.
@@ -173,7 +182,10 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	part("static pods", k.static.Run)
 	part("leftovers", k.tidy)
 	part("logs", k.rotateLogs)
-	part("images", k.collectImages)
+	if k.collector != nil {
+		part("images", k.collector.Run)
+	}
+	part("eviction", k.eviction.Run)
 	for _, f := range serve {
 		part("server", f)
 	}

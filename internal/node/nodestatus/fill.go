@@ -100,7 +100,7 @@ func (m *Manager) fill(ctx context.Context, n *corev1.Node) error {
 		}
 		s.Images = images
 	}
-	p, err := ReadPressure(m.cfg.RootDir, m.cfg.Thresholds)
+	p, err := m.cfg.Pressure()
 	if err != nil {
 		return err
 	}

@@ -44,8 +44,7 @@ type Config struct {
 	Machine     *Machine
 	Capacity    corev1.ResourceList
 	Allocatable corev1.ResourceList
-	RootDir     string
-	Thresholds  Thresholds
+	Pressure    func() (Pressure, error)
 	MaxImages   int // in the status; negative is all
 	// LeaseDuration is in seconds; the lease is renewed every quarter of it.
 	LeaseDuration int32

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // Pressure is what the node runs short of.
@@ -24,27 +25,75 @@ func DefaultThresholds() Thresholds {
 	return Thresholds{MemoryAvailable: 100 << 20, DiskAvailable: 0.10, InodesFree: 0.05}
 }
 
-// ReadPressure measures the machine.
-func ReadPressure(rootDir string, t Thresholds) (Pressure, error) {
-	var p Pressure
+// What a node can run short of besides memory and storage, as messages name it.
+const (
+	Inodes corev1.ResourceName = "inodes"
+	PIDs   corev1.ResourceName = "pids"
+)
+
+// Signals is what is left of the machine.
+type Signals struct {
+	Memory            int64 // bytes
+	Disk, DiskSize    int64 // bytes
+	Inodes, InodesAll int64 // 0 of 0 where the filesystem has no fixed number
+	PIDs, PIDsAll     int64
+}
+
+// Shortage is a resource below its threshold.
+type Shortage struct {
+	Condition            corev1.NodeConditionType
+	Resource             corev1.ResourceName
+	Threshold, Available int64
+}
+
+// ReadSignals measures the machine; the disk is that of rootDir.
+func ReadSignals(rootDir string) (Signals, error) {
+	var s Signals
 	mem, err := meminfo()
 	if err != nil {
-		return p, err
+		return s, err
 	}
-	p.Memory = mem["MemAvailable"] < t.MemoryAvailable
+	s.Memory = mem["MemAvailable"]
 	var st unix.Statfs_t
 	if err := unix.Statfs(rootDir, &st); err != nil {
-		return p, err
+		return s, err
 	}
-	p.Disk = float64(st.Bavail) < t.DiskAvailable*float64(st.Blocks) || st.Files > 0 && float64(st.Ffree) < t.InodesFree*float64(st.Files)
-	if t.PIDsFree > 0 {
-		used, limit, err := pids()
-		if err != nil {
-			return p, err
+	s.Disk, s.DiskSize = int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
+	s.Inodes, s.InodesAll = int64(st.Ffree), int64(st.Files)
+	used, limit, err := pids()
+	s.PIDs, s.PIDsAll = limit-used, limit
+	return s, err
+}
+
+// Below lists what is short, memory first.
+func (s Signals) Below(t Thresholds) []Shortage {
+	var out []Shortage
+	add := func(c corev1.NodeConditionType, r corev1.ResourceName, threshold, available int64) {
+		if available < threshold {
+			out = append(out, Shortage{c, r, threshold, available})
 		}
-		p.PID = float64(limit-used) < t.PIDsFree*float64(limit)
 	}
-	return p, nil
+	add(corev1.NodeMemoryPressure, corev1.ResourceMemory, t.MemoryAvailable, s.Memory)
+	add(corev1.NodeDiskPressure, corev1.ResourceEphemeralStorage, int64(t.DiskAvailable*float64(s.DiskSize)), s.Disk)
+	add(corev1.NodeDiskPressure, Inodes, int64(t.InodesFree*float64(s.InodesAll)), s.Inodes)
+	add(corev1.NodePIDPressure, PIDs, int64(t.PIDsFree*float64(s.PIDsAll)), s.PIDs)
+	return out
+}
+
+// ReadPressure says what the machine is short of now.
+func ReadPressure(rootDir string, t Thresholds) (p Pressure, err error) {
+	s, err := ReadSignals(rootDir)
+	for _, b := range s.Below(t) {
+		switch b.Condition {
+		case corev1.NodeMemoryPressure:
+			p.Memory = true
+		case corev1.NodeDiskPressure:
+			p.Disk = true
+		default:
+			p.PID = true
+		}
+	}
+	return p, err
 }
 
 // pids counts the threads of the machine and the number there may be.

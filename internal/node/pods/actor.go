@@ -61,6 +61,7 @@ type pod struct {
 type failure struct {
 	reason, message string
 	grace           *int64
+	disrupted       bool // the pod did nothing wrong: the node ends it
 }
 
 func (p *pod) object() *corev1.Pod {
@@ -123,15 +124,16 @@ func (p *pod) remove() {
 	p.interrupt()
 }
 
-// fail ends the pod as a whole. A step that finds that out itself goes on to end it; one that does not know of it is interrupted.
-func (p *pod) fail(reason, message string, grace *int64, interrupt bool) {
+// fail ends the pod as a whole. A step of its own that finds it failed goes on to end it; the step in progress of a pod that
+// somebody else ends is interrupted.
+func (p *pod) fail(reason, message string, grace *int64, disrupt bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.failure != nil {
 		return
 	}
-	p.failure = &failure{reason, message, grace}
-	if interrupt {
+	p.failure = &failure{reason, message, grace, disrupt}
+	if disrupt {
 		p.interrupt()
 	}
 }

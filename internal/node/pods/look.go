@@ -52,7 +52,7 @@ func (m *Manager) tell(p *pod, obj *corev1.Pod, seen *cri.Pod, done ...func()) {
 		}
 	}
 	if f := p.failure; f != nil {
-		in.Failed, in.Reason, in.Text = true, f.reason, f.message
+		in.Failed, in.Reason, in.Text, in.Disrupted = true, f.reason, f.message, f.disrupted
 	}
 	p.mu.Unlock()
 	in.RuntimeName = m.runtimeName()

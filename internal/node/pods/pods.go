@@ -283,6 +283,20 @@ func (m *Manager) Seen(uid types.UID) *cri.Pod {
 	return p.seen
 }
 
+// Active are the pods that run here or are about to, with their present status.
+func (m *Manager) Active() []*corev1.Pod {
+	var out []*corev1.Pod
+	for _, p := range m.all() {
+		p.mu.Lock()
+		on := p.stage == syncing && p.admitted && !p.mustEnd()
+		p.mu.Unlock()
+		if on {
+			out = append(out, p.withStatus())
+		}
+	}
+	return out
+}
+
 // active are the pods that take up resources of the node: those that have not ended.
 func (m *Manager) active(except types.UID) []*corev1.Pod {
 	var out []*corev1.Pod

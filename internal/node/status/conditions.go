@@ -15,7 +15,10 @@ import (
 // them. PodScheduled is the scheduler's; of pods that no scheduler placed it is ours.
 func (g *generator) conditions(s *corev1.PodStatus) {
 	done := s.Phase == corev1.PodSucceeded
-	s.Conditions = slices.DeleteFunc(s.Conditions, func(c corev1.PodCondition) bool { return !ours(c.Type) })
+	s.Conditions = slices.DeleteFunc(s.Conditions, func(c corev1.PodCondition) bool { return !g.ours(c.Type) })
+	if g.Disrupted {
+		g.set(s, corev1.PodCondition{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: corev1.PodReasonTerminationByKubelet, Message: g.Text})
+	}
 	g.set(s, g.sandboxCondition())
 	g.set(s, g.initialized(s, done))
 	ready := g.containersReady(s)
@@ -30,10 +33,12 @@ func (g *generator) conditions(s *corev1.PodStatus) {
 
 // ours says whether the kubelet writes a condition. Those of others are not even repeated, lest a later change of
 // theirs be undone.
-func ours(t corev1.PodConditionType) bool {
+func (g *generator) ours(t corev1.PodConditionType) bool {
 	switch t {
 	case corev1.PodReadyToStartContainers, corev1.PodInitialized, corev1.ContainersReady, corev1.PodReady, corev1.PodScheduled:
 		return true
+	case corev1.DisruptionTarget:
+		return g.Disrupted
 	}
 	return false
 }
