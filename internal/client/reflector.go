@@ -84,7 +84,7 @@ func (i *informer) run(ctx context.Context) {
 			if ctx.Err() == nil {
 				// The first failures of a start are usual; one that lasts is somebody's business.
 				log.Log(ctx, wait.level(), "list failed", "error", err)
-				wait.sleep(ctx)
+				wait.sleep(ctx, i.set.c)
 			}
 			version = ""
 			continue
@@ -93,7 +93,7 @@ func (i *informer) run(ctx context.Context) {
 		err = i.follow(ctx, rv, wait)
 		if ctx.Err() == nil {
 			log.Debug("watch ended, listing again", "error", err)
-			wait.sleep(ctx)
+			wait.sleep(ctx, i.set.c)
 		}
 		version = ""
 	}
@@ -150,7 +150,7 @@ func (i *informer) follow(ctx context.Context, rv string, wait *backoff) error {
 		case apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || apierrors.IsNotFound(err):
 			return err
 		case err != nil || time.Since(began) < time.Second:
-			wait.sleep(ctx)
+			wait.sleep(ctx, i.set.c)
 		default:
 			wait.reset()
 		}
@@ -276,13 +276,8 @@ func (b *backoff) level() slog.Level {
 
 func (b *backoff) reset() { b.next = b.min }
 
-func (b *backoff) sleep(ctx context.Context) {
+func (b *backoff) sleep(ctx context.Context, c Interface) {
 	d := b.next/2 + rand.N(b.next/2+1)
 	b.next = min(2*b.next, b.max)
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	Wait(ctx, c, d)
 }

@@ -32,9 +32,10 @@ func FromKubeconfig(file string) (*rest.Config, error) {
 
 // NewREST is an [Interface] over HTTP to the server that cfg names. It speaks protobuf for the kinds that this binary
 // knows and JSON for all others, whose objects are *unstructured.Unstructured. Requests that the server turns away
-// with 429 are sent again when it says so. There is no rate limit on this side.
+// with 429 are sent again when it says so. There is no rate limit on this side. A server that is gone without a word is noticed within
+// seconds: see [Wait] for what happens then.
 func NewREST(cfg *rest.Config) (Interface, error) {
-	h, err := rest.HTTPClientFor(cfg)
+	h, err := connect(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -46,12 +47,12 @@ func NewREST(cfg *rest.Config) (Interface, error) {
 	if agent == "" {
 		agent = rest.DefaultKubernetesUserAgent()
 	}
-	return &restClient{base: base, http: h, agent: agent}, nil
+	return &restClient{base: base, connection: h, agent: agent}, nil
 }
 
 type restClient struct {
+	*connection
 	base  *url.URL
-	http  *http.Client
 	agent string
 }
 

@@ -76,7 +76,7 @@ func (c *restClient) do(ctx context.Context, method, url string, r GVR, b *body)
 		if b != nil {
 			req.Header.Set("Content-Type", b.contentType)
 		}
-		res, err := c.http.Do(req)
+		res, err := c.connection.do(req)
 		if err != nil {
 			return nil, err
 		}

@@ -135,6 +135,7 @@ func (k *Kubelet) connect(ctx context.Context) error {
 	if k.cfg.Client, err = client.NewREST(rc); err != nil {
 		return err
 	}
+	id.Renewed = func() { client.Reconnect(k.cfg.Client) }
 	if k.cfg.Settings.RotateCertificates || k.cfg.BootstrapKubeconfig != "" {
 		k.part("client certificate", func(ctx context.Context) error { return id.Rotate(ctx, rest.CopyConfig(rc)) })
 	}

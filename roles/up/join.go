@@ -49,6 +49,7 @@ func (c *Config) admit(ctx context.Context) (*member, error) {
 	m.rest.UserAgent = "hyperkube-node"
 	c.Join.Server = m.rest.Host
 	m.api, err = client.NewREST(m.rest)
+	m.id.Renewed = func() { client.Reconnect(m.api) }
 	return m, err
 }
 

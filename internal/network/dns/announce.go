@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,7 +29,7 @@ func Announce(ctx context.Context, c client.Interface, node string, at []netip.A
 	want := strings.Join(list, ",")
 	f := client.NewInformers(c)
 	self := client.InformerWith(f, client.Nodes, client.Select{Fields: "metadata.name=" + node})
-	queue := client.NewQueue[string]("dns")
+	queue := client.NewQueueWithBackoff[string]("dns", 100*time.Millisecond, 10*time.Second)
 	self.OnChange(func(_, now *corev1.Node) {
 		if now != nil && now.Annotations[EndpointsAnnotation] != want {
 			queue.Add(now.Name)

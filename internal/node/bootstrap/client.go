@@ -23,6 +23,8 @@ type Client struct {
 	BootstrapKubeconfig string // empty: Kubeconfig must be good
 	// Bootstrap are the credentials of a bootstrap in place of a file.
 	Bootstrap *rest.Config
+	// Renewed is called when there is a new certificate on disk. Connections made with the old one should end.
+	Renewed func()
 	CertDir             string
 	NodeName            string
 	Now                 func() time.Time
@@ -115,7 +117,13 @@ func (c *Client) Rotate(ctx context.Context, cfg *rest.Config) error {
 		<-ctx.Done()
 		return nil
 	}
-	return rotate(ctx, c.now, c.store().load, func(ctx context.Context) error { return c.request(ctx, cfg) })
+	return rotate(ctx, c.now, c.store().load, func(ctx context.Context) error {
+		err := c.request(ctx, cfg)
+		if err == nil && c.Renewed != nil {
+			c.Renewed()
+		}
+		return err
+	})
 }
 
 // rotate calls request when the certificate is due.

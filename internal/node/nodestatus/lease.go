@@ -30,12 +30,7 @@ func (m *Manager) renew(ctx context.Context) {
 			retry = 200 * time.Millisecond
 		}
 		lease = next
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
+		client.Wait(ctx, m.cfg.Client, wait)
 	}
 }
 

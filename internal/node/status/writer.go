@@ -139,7 +139,7 @@ func (w *Writer) run(p *pending) {
 			p.done = append(done, p.done...)
 			w.mu.Unlock()
 			slog.Default().Debug("pod status not written, trying again", "component", "kubelet", "pod", pod.Namespace+"/"+pod.Name, "error", err)
-			sleep(w.ctx, delay)
+			client.Wait(w.ctx, w.c, delay)
 			delay = min(2*delay, retryMax)
 		}
 	}
@@ -226,13 +226,4 @@ func patch(pod *corev1.Pod, want *corev1.PodStatus) ([]byte, error) {
 		return nil, err
 	}
 	return strategicpatch.CreateTwoWayMergePatch(before, after, corev1.Pod{})
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }
