@@ -24,10 +24,10 @@ type Client struct {
 	// Bootstrap are the credentials of a bootstrap in place of a file.
 	Bootstrap *rest.Config
 	// Renewed is called when there is a new certificate on disk. Connections made with the old one should end.
-	Renewed func()
-	CertDir             string
-	NodeName            string
-	Now                 func() time.Time
+	Renewed  func()
+	CertDir  string
+	NodeName string
+	Now      func() time.Time
 }
 
 // ErrExpired says that a node's certificate has ended, so that it needs a token to be let in again.
