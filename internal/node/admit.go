@@ -47,6 +47,26 @@ func (k *Kubelet) thisNode() *corev1.Node {
 	return n
 }
 
+// fit judges a change of a pod's resources.
+func (k *Kubelet) fit(p *corev1.Pod, others []*corev1.Pod) (never, notNow string) {
+	if static.IsStatic(p) {
+		return "In-place resize of static-pods is not supported", ""
+	}
+	for name, q := range resourcehelper.PodRequests(p, resourcehelper.PodResourcesOptions{}) {
+		if have, known := k.node.Allocatable[name]; known && q.Cmp(have) > 0 {
+			asked, capacity := q.Value(), have.Value()
+			if name == corev1.ResourceCPU {
+				asked, capacity = q.MilliValue(), have.MilliValue()
+			}
+			return fmt.Sprintf("Node didn't have enough capacity: %s, requested: %d, capacity: %d", name, asked, capacity), ""
+		}
+	}
+	if r := k.fits(p, others); r != nil {
+		return "", r.Message
+	}
+	return "", ""
+}
+
 // fits compares what the pod asks for with what is left.
 func (k *Kubelet) fits(p *corev1.Pod, others []*corev1.Pod) *pods.Refusal {
 	limit := k.node.Allocatable

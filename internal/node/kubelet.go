@@ -124,7 +124,7 @@ func (k *Kubelet) makePods(users *userns.Allocator) {
 	vols := volume.New(volume.Config{RootDir: cfg.RootDir, Objects: objs, Tokens: k.tokens(), Claims: cfg.Claims, Facts: k.facts})
 	pc := pods.Config{
 		CRI: cfg.CRI, Client: cfg.Client, Volumes: vols, Objects: objs, Images: k.images(objs), Users: users, Events: podEvents{k},
-		Writer: k.writer, Node: k.node, HostIPs: func() []string { return cfg.NodeIPs }, StatusTarget: k.target, Admit: k.admit,
+		Writer: k.writer, Node: k.node, HostIPs: func() []string { return cfg.NodeIPs }, StatusTarget: k.target, Admit: k.admit, Fit: k.fit,
 		NetworkReady: k.status.NetworkReady, LogDir: cfg.PodLogsDir, ContainerLogsDir: cfg.ContainerLogsDir, MaxRestartDelay: cfg.MaxRestartDelay,
 	}
 	if k.groups != nil {

@@ -27,6 +27,8 @@ type Input struct {
 	Started func(containerID string) bool
 	// Failed says why a running container must be stopped: "liveness probe", "startup probe" or "".
 	Failed func(containerID string) string
+	// Restarts says whether a running container is to start anew to get its resources; nil is never.
+	Restarts func(c *corev1.Container, st *cri.Container) bool
 	// Backoff gives the time at which a container that ended may start again; the zero time is now.
 	Backoff func(exited *cri.Container) time.Time
 }
@@ -315,6 +317,11 @@ func (m *maker) keep(c *corev1.Container, st *cri.Container, init bool) bool {
 	}
 	if st.SpecHash() != cri.Hash(c) {
 		m.plan.Kill = append(m.plan.Kill, Kill{Container: st, Message: fmt.Sprintf("Container %s definition changed, will be restarted", c.Name)})
+		m.plan.Start = append(m.plan.Start, c)
+		return false
+	}
+	if m.Input.Restarts != nil && m.Input.Restarts(c, st) {
+		m.plan.Kill = append(m.plan.Kill, Kill{Container: st, Message: fmt.Sprintf("Container %s resize requires restart", c.Name)})
 		m.plan.Start = append(m.plan.Start, c)
 		return false
 	}

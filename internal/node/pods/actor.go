@@ -27,8 +27,9 @@ type pod struct {
 	since time.Time // when this kubelet first saw it
 
 	mu       sync.Mutex
-	obj      *corev1.Pod
-	gone     bool // from the API, or from the static pods
+	obj      *corev1.Pod // with the resources that it was given
+	wanted   *corev1.Pod // as the API has it
+	gone     bool        // from the API, or from the static pods
 	stage    stage
 	active   bool // a step is in progress
 	dirty    bool // something happened that no step has looked at
@@ -42,6 +43,13 @@ type pod struct {
 	waiting  map[string]corev1.ContainerStateWaiting
 	messages map[string]string // termination messages, by container ID
 	starting string            // the container whose postStart hook is to run, or runs
+
+	// Of changes of its resources.
+	allocated   *allocation
+	judged      int64                // the generation whose resources were judged last
+	pending     *corev1.PodCondition // why the API's resources are not given
+	resizing    bool                 // given and not carried out yet
+	resizeError string
 
 	// observe is held while the runtime is read and the status made of it, so that an older reading never replaces a newer.
 	observe sync.Mutex
@@ -98,7 +106,7 @@ func (p *pod) update(obj *corev1.Pod) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old := p.obj
-	p.obj = obj
+	p.take(obj)
 	was, is := deletion(old), deletion(obj)
 	if is != nil && (was == nil && p.stage == syncing || p.stage == terminating && *is < p.grace) {
 		p.interrupt()

@@ -74,6 +74,7 @@ func (m *Manager) terminatedStep(ctx context.Context, p *pod) (time.Duration, er
 		p.mu.Lock()
 		p.cleaned = true
 		p.mu.Unlock()
+		m.wakeDeferred()
 	}
 	switch {
 	case gone:

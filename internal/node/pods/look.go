@@ -11,6 +11,7 @@ import (
 
 	"hyperkube/internal/node/cri"
 	"hyperkube/internal/node/logs"
+	"hyperkube/internal/node/spec"
 	"hyperkube/internal/node/status"
 )
 
@@ -46,6 +47,7 @@ func (m *Manager) tell(p *pod, obj *corev1.Pod, seen *cri.Pod, done ...func()) {
 	if in.Old == nil {
 		in.Old = obj.Status.DeepCopy()
 	}
+	in.Resize = p.resizeConditions()
 	for k, v := range p.waiting {
 		if c := seen.Newest(k); c == nil || !c.Running() {
 			in.Waiting[k] = v
@@ -56,6 +58,12 @@ func (m *Manager) tell(p *pod, obj *corev1.Pod, seen *cri.Pod, done ...func()) {
 	}
 	p.mu.Unlock()
 	in.RuntimeName = m.runtimeName()
+	in.Resources = func(c *corev1.Container, st *cri.Container) *corev1.ResourceRequirements {
+		if !st.Running() {
+			return nil
+		}
+		return spec.Actual(obj, c, st.GetResources().GetLinux(), m.cfg.Node)
+	}
 	in.Message = func(c *cri.Container) string { return m.message(p, c) }
 	s := status.Generate(in)
 	p.mu.Lock()

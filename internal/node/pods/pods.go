@@ -84,6 +84,8 @@ type Config struct {
 	StatusTarget func(pod *corev1.Pod) *corev1.Pod
 	// Admit judges a pod that is new on this node, given those that are there.
 	Admit func(pod *corev1.Pod, others []*corev1.Pod) *Refusal
+	// Fit judges a change of resources; nil grants all.
+	Fit Fit
 	// NetworkReady says why sandboxes cannot have a network yet; nil when they can.
 	NetworkReady func() error
 
@@ -184,6 +186,10 @@ func (m *Manager) Update(obj *corev1.Pod) {
 	if p == nil {
 		p = newPod(obj)
 		p.backoff.Max = m.cfg.MaxRestartDelay
+		if a := m.loadAllocation(p); a != nil {
+			// A resize that was under way goes on; one that was through ends at once.
+			p.allocated, p.obj, p.resizing = a, a.apply(obj), true
+		}
 		m.pods[obj.UID] = p
 	}
 	m.mu.Unlock()
@@ -312,7 +318,7 @@ func (m *Manager) active(except types.UID) []*corev1.Pod {
 
 func newPod(obj *corev1.Pod) *pod {
 	return &pod{
-		obj: obj, uid: obj.UID, since: time.Now(),
+		obj: obj, wanted: obj, allocated: allocationOf(obj), judged: obj.Generation, uid: obj.UID, since: time.Now(),
 		waiting: map[string]corev1.ContainerStateWaiting{}, hooked: map[string]bool{}, messages: map[string]string{},
 		backoff: plan.Backoff{},
 	}

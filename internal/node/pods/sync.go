@@ -16,6 +16,9 @@ import (
 
 // sync brings the pod closer to its spec. done: the pod has finished and is to be ended.
 func (m *Manager) sync(ctx context.Context, p *pod) (again time.Duration, done bool, err error) {
+	if err := m.decide(p); err != nil {
+		return 0, false, err
+	}
 	seen, err := m.look(ctx, p)
 	if err != nil {
 		return 0, false, err
@@ -47,7 +50,12 @@ func (m *Manager) sync(ctx context.Context, p *pod) (again time.Duration, done b
 		}
 		m.log.Warn("volumes not up to date", "pod", name(obj), "error", err)
 	}
+	resizeErr := m.resize(ctx, p, obj, seen)
+	if seen, err = m.look(ctx, p); err != nil {
+		return 0, false, errors.Join(resizeErr, err)
+	}
 	next, done, err := m.carryOut(ctx, p, seen)
+	err = errors.Join(resizeErr, err)
 	for _, t := range []time.Time{next, m.cfg.Volumes.NextRefresh(p.uid)} {
 		if d := t.Sub(m.cfg.Now()); !t.IsZero() && (again == 0 || d < again) {
 			again = max(d, time.Millisecond)
@@ -131,15 +139,16 @@ func (m *Manager) carryOut(ctx context.Context, p *pod, seen *cri.Pod) (next tim
 		obj := p.object()
 		pl := plan.Make(plan.Input{
 			Pod: obj, Seen: seen, Now: m.cfg.Now(),
-			Started: m.probes.Started,
-			Failed:  m.probes.Failed,
+			Started:  m.probes.Started,
+			Failed:   m.probes.Failed,
+			Restarts: m.restarts(obj),
 			Backoff: func(c *cri.Container) time.Time {
 				return p.backoff.Until(c.Name, time.Unix(0, c.FinishedAt))
 			},
 		})
 		m.tellWaiting(p, obj, pl)
 		if pl.Idle() || pl.Finished {
-			if len(pl.Waiting) > 0 {
+			if m.resized(p, obj, seen) || len(pl.Waiting) > 0 {
 				_, err = m.look(ctx, p)
 			}
 			m.prune(ctx, seen)

@@ -16,6 +16,11 @@ import (
 func (g *generator) conditions(s *corev1.PodStatus) {
 	done := s.Phase == corev1.PodSucceeded
 	s.Conditions = slices.DeleteFunc(s.Conditions, func(c corev1.PodCondition) bool { return !g.ours(c.Type) })
+	for _, c := range g.Resize {
+		generation := c.ObservedGeneration
+		g.set(s, c)
+		condition(s, c.Type).ObservedGeneration = generation
+	}
 	if g.Disrupted {
 		g.set(s, corev1.PodCondition{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: corev1.PodReasonTerminationByKubelet, Message: g.Text})
 	}
@@ -39,6 +44,8 @@ func (g *generator) ours(t corev1.PodConditionType) bool {
 		return true
 	case corev1.DisruptionTarget:
 		return g.Disrupted
+	case corev1.PodResizePending, corev1.PodResizeInProgress:
+		return slices.ContainsFunc(g.Resize, func(c corev1.PodCondition) bool { return c.Type == t })
 	}
 	return false
 }

@@ -38,6 +38,8 @@ type Input struct {
 	// Reason and Text fail the pod as a whole: Evicted, DeadlineExceeded, a refused admission.
 	Reason, Text string
 	Failed       bool
+	// Resize is what there is to tell of a change of the pod's resources.
+	Resize []corev1.PodCondition
 	// Disrupted: the node ends the pod, through no fault of the pod's own (KEP-3329).
 	Disrupted bool
 	// Over: the pod's containers have been stopped, and what has not ended is lost.

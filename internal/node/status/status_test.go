@@ -153,3 +153,20 @@ func TestPatchKeepsConditionsOfOthers(t *testing.T) {
 		t.Error("differs is wrong")
 	}
 }
+
+func TestResizeConditionsComeAndGo(t *testing.T) {
+	server := &corev1.PodStatus{Conditions: []corev1.PodCondition{
+		{Type: "example.com/gate", Status: corev1.ConditionTrue}, {Type: corev1.PodResizePending, Status: corev1.ConditionTrue},
+	}}
+	want := &corev1.PodStatus{}
+	if !differs(server, want) {
+		t.Fatal("a resize that is over makes no difference")
+	}
+	data, err := patch(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "u"}, Status: *server}, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := string(data); !strings.Contains(s, `"$patch":"delete","type":"PodResizePending"`) || strings.Contains(s, `"delete","type":"example.com/gate"`) {
+		t.Errorf("the patch is %s", s)
+	}
+}

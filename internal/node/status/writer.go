@@ -164,13 +164,23 @@ func differs(server, want *corev1.PodStatus) bool {
 	return !apiequality.Semantic.DeepEqual(owned(server, want), owned(want, want))
 }
 
-// owned is a status without conditions that want does not have, and with times of the precision that the API keeps.
+// passing are conditions of the kubelet alone that come and go: absence is a value of theirs.
+func passing(t corev1.PodConditionType) bool {
+	return t == corev1.PodResizePending || t == corev1.PodResizeInProgress
+}
+
+// owned is a status without the conditions of others, and with times of the precision that the API keeps.
 func owned(s, want *corev1.PodStatus) *corev1.PodStatus {
 	out := s.DeepCopy()
 	out.Conditions = nil
 	for _, w := range want.Conditions {
 		if c := condition(s, w.Type); c != nil {
 			out.Conditions = append(out.Conditions, *c)
+		}
+	}
+	for _, c := range s.Conditions {
+		if passing(c.Type) && condition(want, c.Type) == nil {
+			out.Conditions = append(out.Conditions, c)
 		}
 	}
 	data, err := json.Marshal(out)
@@ -210,7 +220,7 @@ func (w *Writer) write(pod *corev1.Pod, want *corev1.PodStatus) (*corev1.Pod, er
 func patch(pod *corev1.Pod, want *corev1.PodStatus) ([]byte, error) {
 	merged := want.DeepCopy()
 	for _, c := range pod.Status.Conditions {
-		if condition(merged, c.Type) == nil {
+		if condition(merged, c.Type) == nil && !passing(c.Type) {
 			merged.Conditions = append(merged.Conditions, c)
 		}
 	}
