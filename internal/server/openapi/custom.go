@@ -45,9 +45,9 @@ func Models(names ...string) (map[string]*spec.Schema, error) {
 }
 
 // withCustom adds the models of the custom resources of a group and version to those of the built-in kinds.
-func withCustom(all map[string]json.RawMessage, t *object.Table, gvs []schema.GroupVersion, v2 bool) (map[string]json.RawMessage, error) {
+func withCustom(all map[string]json.RawMessage, rows []*object.Kind, gvs []schema.GroupVersion, v2 bool) (map[string]json.RawMessage, error) {
 	var out map[string]json.RawMessage
-	for _, k := range t.All() {
+	for _, k := range rows {
 		for i := range k.Versions {
 			v := &k.Versions[i]
 			if v.Custom == nil || !v.Served() || !slices.Contains(gvs, v.GroupVersion) {

@@ -1,7 +1,9 @@
 package openapi
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"mime"
 	"net/http"
 	"net/http/httptest"
@@ -10,7 +12,9 @@ import (
 
 	openapi_v2 "github.com/google/gnostic-models/openapiv2"
 	"google.golang.org/protobuf/proto"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/kube-openapi/pkg/spec3"
+	"k8s.io/kube-openapi/pkg/validation/spec"
 
 	"hyperkube/internal/object"
 )
@@ -100,4 +104,39 @@ func TestV2InProtobufAndETags(t *testing.T) {
 	if w = get(t, o, "/openapi/v3/apis/none/v1"); w.Code != http.StatusNotFound {
 		t.Error(w.Code)
 	}
+}
+
+// A definition that comes or goes while a document is made must not break it.
+func TestDocumentsOfAChangingTable(t *testing.T) {
+	gv := schema.GroupVersion{Group: "example.test", Version: "v1"}
+	table := object.NewTable()
+	for i := range 100 {
+		table.Add(thing(gv, fmt.Sprint("Lasting", i)))
+	}
+	o := New(table, "v1.37.2")
+	if _, err := o.v2(); err != nil { // unpacks the schemas, which takes longer than the rest of this
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			k := thing(gv, fmt.Sprint("Passing", i%10))
+			table.Add(k)
+			table.Remove(k)
+		}
+	}()
+	for range 5 {
+		if _, err := o.v2(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := o.v3(gv)(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func thing(gv schema.GroupVersion, kind string) *object.Kind {
+	custom := &object.Custom{Schema: func(bool) (*spec.Schema, error) { return &spec.Schema{}, nil }}
+	return &object.Kind{Resource: strings.ToLower(kind), Versions: []object.Version{{GroupVersion: gv, Kind: kind, Custom: custom}}}
 }

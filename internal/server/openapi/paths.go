@@ -42,9 +42,9 @@ func modelOf(v any) string {
 }
 
 // operations lists what the rows serve in one group and version.
-func operations(t *object.Table, gv schema.GroupVersion) []operation {
+func operations(rows []*object.Kind, gv schema.GroupVersion) []operation {
 	var all []operation
-	for _, k := range t.All() {
+	for _, k := range rows {
 		for i := range k.Versions {
 			if v := &k.Versions[i]; v.GroupVersion == gv && v.Served() {
 				all = append(all, ofKind(k, v)...)

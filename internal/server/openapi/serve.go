@@ -100,10 +100,10 @@ func (o *OpenAPI) get(path string, lasting bool, build func() (m, error)) (*docu
 	return d, nil
 }
 
-// versions are the groups and versions that have rows, in order.
-func (o *OpenAPI) versions() []schema.GroupVersion {
+// versions are the groups and versions of rows, in order.
+func versions(rows []*object.Kind) []schema.GroupVersion {
 	seen := map[schema.GroupVersion]bool{}
-	for _, k := range o.table.All() {
+	for _, k := range rows {
 		for i := range k.Versions {
 			if v := &k.Versions[i]; v.Served() {
 				seen[v.GroupVersion] = true
@@ -126,8 +126,9 @@ func (o *OpenAPI) v3(gv schema.GroupVersion) func() (m, error) {
 		if err != nil {
 			return nil, err
 		}
-		ops := operations(o.table, gv)
-		all, err := withCustom(s.V3, o.table, []schema.GroupVersion{gv}, false)
+		rows := o.table.All() // once: between two looks the table may change
+		ops := operations(rows, gv)
+		all, err := withCustom(s.V3, rows, []schema.GroupVersion{gv}, false)
 		if err != nil {
 			return nil, err
 		}
@@ -150,13 +151,14 @@ func (o *OpenAPI) v2() (m, error) {
 	if err != nil {
 		return nil, err
 	}
+	rows := o.table.All() // once: between two looks the table may change
 	paths, all := m{}, []string{}
-	for _, gv := range o.versions() {
-		ops := operations(o.table, gv)
+	for _, gv := range versions(rows) {
+		ops := operations(rows, gv)
 		paths2(gv, ops, paths)
 		all = append(all, models(ops)...)
 	}
-	known, err := withCustom(s.V2, o.table, o.versions(), true)
+	known, err := withCustom(s.V2, rows, versions(rows), true)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +188,7 @@ func models(ops []operation) []string {
 
 func (o *OpenAPI) serveIndex(w http.ResponseWriter, r *http.Request) {
 	paths := m{}
-	for _, gv := range o.versions() {
+	for _, gv := range versions(o.table.All()) {
 		path := strings.TrimPrefix(root(gv), "/")
 		d, err := o.get(path, object.IsBuiltin(gv), o.v3(gv))
 		if err != nil {
@@ -206,7 +208,7 @@ func (o *OpenAPI) serveIndex(w http.ResponseWriter, r *http.Request) {
 
 func (o *OpenAPI) serveV3(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.Path, "/openapi/v3/")
-	for _, gv := range o.versions() {
+	for _, gv := range versions(o.table.All()) {
 		if strings.TrimPrefix(root(gv), "/") != path {
 			continue
 		}
