@@ -51,7 +51,8 @@ func (h *host) on(t *testing.T) *host {
 
 // clean removes the node and the machine. What is not there needs no removing.
 func (h *host) clean() {
-	if _, err := os.Stat(h.data); err == nil {
+	h.endRoles()
+	if _, err := os.Stat(h.path("node.json")); err == nil {
 		if out, err := h.in(h.bin, "reset", "--data-dir", h.data).CombinedOutput(); err != nil {
 			h.t.Logf("reset: %v: %s", err, out)
 		}

@@ -43,7 +43,7 @@ func (h *host) fetches(url, prefix string) {
 }
 
 // importImage builds the test images and loads them.
-func (h *host) importImage() {
+func (h *host) importImage(flags ...string) {
 	h.t.Helper()
 	build := exec.Command("go", "build", "-trimpath", "-o", h.webapp(), "./webapp")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -62,7 +62,7 @@ func (h *host) importImage() {
 	if err := ociarchive.Write(f, image(webImage, "v1", program), image(webImage2, "v2", program)); err != nil {
 		h.t.Fatal(err)
 	}
-	if got := h.run("images", "import", "--data-dir", h.data, f.Name()); !strings.Contains(got, webImage) || !strings.Contains(got, webImage2) {
+	if got := h.run(append(append([]string{"images", "import", "--data-dir", h.data}, flags...), f.Name())...); !strings.Contains(got, webImage) || !strings.Contains(got, webImage2) {
 		h.t.Fatalf("images import printed %q", got)
 	}
 }

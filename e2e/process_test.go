@@ -105,6 +105,13 @@ func (p *process) rest() string {
 	return p.text[p.read:]
 }
 
+// said is all that the process has said.
+func (p *process) said() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text
+}
+
 // say gives the process a line of input.
 func (p *process) say(line string) {
 	p.t.Helper()

@@ -64,6 +64,29 @@ func layOut(dir string) (string, error) {
 	return home, g.Wait()
 }
 
+// LayOutCNI writes the CNI plugin under a name into the directory of executables of a runtime that is not ours.
+func LayOutCNI(dir, name string) error {
+	if err := helpersFor(goruntime.GOARCH); err != nil {
+		return err
+	}
+	data, err := embedded.ReadFile("embedded/" + helperCNI + ".zst")
+	if err != nil {
+		return fmt.Errorf("%s: %w", helperCNI, errNoHelpers)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("directory of CNI plugins: %w", err)
+	}
+	zr, err := zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		return err
+	}
+	defer zr.Close()
+	if err := writeProgram(filepath.Join(dir, name), zr); err != nil {
+		return fmt.Errorf("CNI plugin: %w", err)
+	}
+	return nil
+}
+
 var errNoHelpers = errors.New("the helper programs are not embedded in this binary: build it with make")
 
 func helpersFor(arch string) error {

@@ -5,11 +5,14 @@ package cni
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
 	"hyperkube/internal/logging"
 	"hyperkube/internal/network/cni"
+	"hyperkube/internal/runtime"
 )
 
 // Config of the role.
@@ -37,6 +40,7 @@ func Command() *cli.Command {
 		str("state-dir", "/var/lib/hyperkube/cni", "`DIRECTORY` of the attachments"),
 		str("conf-dir", "/etc/cni/net.d", "`DIRECTORY` in which the runtime looks for configurations"),
 		str("conf-file", "10-hyperkube.conflist", "`NAME` of the configuration there"),
+		str("bin-dir", "", "`DIRECTORY` of the runtime's CNI plugins to put the plugin into; the containerd role has it already"),
 		str("plugin-name", "hyperkube-cni", "`NAME` of the plugin among the runtime's executables"),
 		str("network-name", "hyperkube", "`NAME` of the network"),
 		str("bridge", "cni0", "`INTERFACE` that pods are connected to"),
@@ -61,8 +65,18 @@ func Command() *cli.Command {
 				PluginName: c.String("plugin-name"), NetworkName: c.String("network-name"), BridgeName: c.String("bridge"),
 				NoHairpin: !c.Bool("hairpin-mode"), Network: cni.FromSubnetFile(c.String("subnet-file")),
 			}}
+			plugin := filepath.Join(c.String("bin-dir"), c.String("plugin-name"))
 			if c.Bool("cleanup") {
-				return cni.Cleanup(c.Context, cfg.CNI)
+				err := cni.Cleanup(c.Context, cfg.CNI)
+				if c.String("bin-dir") != "" && err == nil {
+					err = os.RemoveAll(plugin)
+				}
+				return err
+			}
+			if dir := c.String("bin-dir"); dir != "" {
+				if err := runtime.LayOutCNI(dir, c.String("plugin-name")); err != nil {
+					return err
+				}
 			}
 			r, err := New(cfg)
 			if err != nil {

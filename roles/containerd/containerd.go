@@ -63,6 +63,8 @@ func Command() *cli.Command {
 			&cli.StringFlag{Name: "state", Category: node, Value: "/run/hyperkube/containerd", Usage: "`DIR` for what lives until a reboot"},
 			&cli.StringFlag{Name: "address", Aliases: []string{"a"}, Category: node, Usage: "`SOCKET` to serve on (default: containerd.sock in the state directory)"},
 			&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Category: node, Usage: "`FILE` of containerd configuration (TOML) laid over the built-in one"},
+			&cli.StringFlag{Name: "cgroup-parent", Category: node, Usage: "`CGROUP` below which the kubelet has its pods, for --cleanup"},
+			&cli.BoolFlag{Name: "cleanup", Category: node, Usage: "end all containers, undo their mounts and exit; no containerd may run on the same directories"},
 			&cli.StringFlag{Name: "log-level", Aliases: []string{"l"}, Category: "Logging", Usage: "`LEVEL`: debug, info, warn or error"},
 		}, logging.Flags()...),
 		Action: func(c *cli.Context) error {
@@ -75,6 +77,9 @@ func Command() *cli.Command {
 			cfg, err := fromFlags(c)
 			if err != nil {
 				return err
+			}
+			if c.Bool("cleanup") {
+				return runtime.Cleanup(c.Context, runtime.CleanupConfig{Root: cfg.Root, State: cfg.State, CgroupParent: c.String("cgroup-parent")})
 			}
 			r, err := New(cfg)
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -35,6 +36,7 @@ func (r *Role) Run(ctx context.Context) error {
 		return err
 	}
 	defer m.Close()
+	slog.Default().Info("the member serves", "component", "etcd")
 	ended := make(chan error, 1)
 	go func() { ended <- m.Ended(ctx) }()
 	select {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,6 +18,7 @@ import (
 func Command() *cli.Command {
 	where := []cli.Flag{
 		&cli.StringFlag{Name: "data-dir", Value: cluster.DefaultDataDir, Usage: "`DIR` of the node"},
+		&cli.StringFlag{Name: "address", Aliases: []string{"a"}, Usage: "`SOCKET` of a containerd, ours or another, in place of the node's"},
 		&cli.StringFlag{Name: "run-dir", Usage: "`DIR` of its sockets, when up was given one"},
 	}
 	return &cli.Command{
@@ -37,8 +39,12 @@ func load(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	socket := l.ContainerdSocket()
+	if a := c.String("address"); a != "" {
+		socket = strings.TrimPrefix(a, "unix://")
+	}
 	for _, name := range c.Args().Slice() {
-		if err := loadOne(c, l.ContainerdSocket(), name); err != nil {
+		if err := loadOne(c, socket, name); err != nil {
 			return fmt.Errorf("images import %s: %w", name, err)
 		}
 	}

@@ -181,8 +181,11 @@ func work(c *cli.Context, file *v1alpha1.KubeProxyConfiguration) (proxy.Config, 
 		BindHardFail:   truth("bind-address-hard-fail", file.BindAddressHardFail),
 		Profiling:      truth("profiling", file.EnableProfiling),
 	}
-	err = addresses(c, file, &p)
-	return p, err
+	if err := addresses(c, file, &p); err != nil {
+		return p, err
+	}
+	p.Configz = configz(file, &p)
+	return p, nil
 }
 
 // addresses reads the flags that are lists of addresses or ranges.

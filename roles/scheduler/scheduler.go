@@ -97,7 +97,7 @@ func (r *Role) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	if s := r.cfg.Serving; s.Port > 0 {
 		g.Go(func() error {
-			s.Component = "kube-scheduler"
+			s.Component, s.Configz = "kube-scheduler", r.cfg.configz()
 			return secureport.Serve(ctx, s, r.c, r.metrics, health.Check{Name: "informer-sync", Func: r.synced})
 		})
 	}

@@ -50,6 +50,8 @@ type Config struct {
 	BindHardFail bool
 	Profiling    bool
 	Metrics      *prometheus.Registry
+	// Configz is what /configz on the metrics port tells, by the name of the configuration's API group; nil serves none.
+	Configz map[string]any
 	// IPv6 serves Services of that family too. IPv4Only is what is wanted of most nodes; nil means both, where the node can.
 	Families []int
 	// Log is slog.Default by default.

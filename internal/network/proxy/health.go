@@ -15,6 +15,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	corev1 "k8s.io/api/core/v1"
+
+	"hyperkube/internal/health"
 )
 
 // taintAutoscaler is put on nodes that the cluster autoscaler is about to remove; load balancers should drain them.
@@ -167,6 +169,9 @@ func (p *Proxy) serveHTTP(ctx context.Context) (stop func(), err error) {
 	metrics := http.NewServeMux()
 	metrics.Handle("/metrics", promhttp.HandlerFor(p.cfg.Metrics, promhttp.HandlerOpts{}))
 	metrics.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "ok") })
+	if p.cfg.Configz != nil {
+		metrics.Handle("/configz", health.Configz(p.cfg.Configz))
+	}
 	metrics.HandleFunc("/proxyMode", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "iptables") })
 	if p.cfg.Profiling {
 		metrics.HandleFunc("/debug/pprof/", pprof.Index)
