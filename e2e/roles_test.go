@@ -63,8 +63,10 @@ func (p *parts) control() {
 	for i := range 2 {
 		p.managers[i] = p.role("kube-controller-manager", p.controllerManager(10257+10*i)...)
 		p.schedulers[i] = p.role("kube-scheduler", p.scheduler(10259+10*i)...)
-		p.managers[0].expect("msg=leading")
-		p.schedulers[0].expect("msg=leading")
+		if i == 0 {
+			p.managers[0].expect("msg=leading")
+			p.schedulers[0].expect("msg=leading")
+		}
 	}
 	p.kubectl("create", "secret", "generic", "bootstrap-token-abcdef", "-n", "kube-system", "--type=bootstrap.kubernetes.io/token",
 		"--from-literal=token-id=abcdef", "--from-literal=token-secret=0123456789abcdef", "--from-literal=usage-bootstrap-authentication=true")
@@ -227,8 +229,8 @@ func (p *parts) controlPlane(t *testing.T) {
 	if after := p.containers(); after != before {
 		t.Errorf("containers were\n%sand are\n%s", before, after)
 	}
-	p.kubectl("scale", "deployment/web", "--replicas=2")
-	p.kubectl("wait", "--for=jsonpath={.status.replicas}=2", "deployment/web", "--timeout=40s")
+	p.kubectl("scale", "deployment/web", "--replicas=5")
+	p.kubectl("rollout", "status", "deployment/web", "--timeout=40s")
 	p.kubectl("expose", "deployment", "web", "--name=last", "--port=80", "--target-port=8080", "--type=NodePort")
 	p.answers("last")
 }

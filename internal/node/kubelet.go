@@ -197,9 +197,13 @@ func (k *Kubelet) changed(old, now *corev1.Pod) {
 	switch {
 	case now == nil && static.IsMirror(old):
 		k.static.Mirror(old, true)
+		k.writer.Forget(old.UID)
 	case now == nil:
 		k.pods.Remove(old.UID)
 	case static.IsMirror(now):
+		if old != nil && old.UID != now.UID {
+			k.writer.Forget(old.UID)
+		}
 		k.writer.Seen(now)
 		k.static.Mirror(now, false)
 	default:

@@ -71,12 +71,14 @@ func (w *Writer) Set(pod *corev1.Pod, s *corev1.PodStatus, done ...func()) {
 	}
 }
 
-// Seen tells the server's version of a pod: the next write is a difference to it.
+// Seen tells the server's version of a pod: the next write is a difference to it, however old the version is that Set is given. What
+// others make of a status that the kubelet owns, such as a pod that is not ready because its node was not, is set right.
 func (w *Writer) Seen(pod *corev1.Pod) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p := w.pods[pod.UID]
 	if p == nil {
+		w.pods[pod.UID] = &pending{pod: pod}
 		return
 	}
 	p.pod = pod
