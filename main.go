@@ -21,6 +21,7 @@ import (
 	"hyperkube/internal/flags"
 	"hyperkube/internal/footprint"
 	"hyperkube/internal/lifecycle"
+	"hyperkube/internal/portuse"
 )
 
 // startIsOver is when a role has done what it does only once.
@@ -65,7 +66,7 @@ func run(ctx context.Context, args []string) error {
 		// Errors are printed once, by main.
 		ExitErrHandler: func(*cli.Context, error) {},
 	}
-	return app.RunContext(ctx, args)
+	return portuse.Explain(app.RunContext(ctx, args))
 }
 
 func find(roles []*cli.Command, name string) *cli.Command {

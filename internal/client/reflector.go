@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/object"
 )
 
@@ -210,7 +211,18 @@ func (i *informer) apply(k object.Key, old, new Object) {
 	}
 	i.mu.Unlock()
 	for _, h := range i.handlers {
+		i.tell(h, old, new)
+	}
+}
+
+// tell calls a handler. One that panics over an object must not take the process, and the other handlers, with it.
+func (i *informer) tell(h func(old, new Object), old, new Object) {
+	err := lifecycle.Guard(func() error {
 		h(old, new)
+		return nil
+	})
+	if err != nil {
+		slog.Default().Error("a handler of changes failed", "component", "informer", "resource", i.key.r.Resource, "error", err)
 	}
 }
 
@@ -219,7 +231,7 @@ func (i *informer) onChange(h func(old, new Object)) {
 	defer i.deliver.Unlock()
 	i.handlers = append(i.handlers, h)
 	for _, o := range i.items {
-		h(nil, o)
+		i.tell(h, nil, o)
 	}
 }
 

@@ -151,6 +151,50 @@ func keep(ctx context.Context, p Part) error {
 	}
 }
 
+// Renewed is the work of a part that can be run once only: each run is that of a new one. The first is made at once, so that
+// mistakes in its configuration show at the start.
+func Renewed[T interface{ Run(context.Context) error }](make func() (T, error)) (func(context.Context) error, error) {
+	next, err := make()
+	if err != nil {
+		return nil, err
+	}
+	used := false
+	return func(ctx context.Context) error {
+		if used {
+			again, err := make()
+			if err != nil {
+				return err
+			}
+			next = again
+		}
+		used = true
+		return next.Run(ctx)
+	}, nil
+}
+
+// Persist runs f until it returns. One that panics is started again, as a part is, until ctx ends.
+func Persist(ctx context.Context, name string, f func(context.Context) error) error {
+	var result error
+	err := keep(ctx, Part{Name: name, Run: func(ctx context.Context) error {
+		ended := false
+		err := Guard(func() error {
+			result = f(ctx)
+			ended = true
+			return result
+		})
+		if ended {
+			return fatal{errEnded}
+		}
+		return err
+	}})
+	if errors.Is(err, errEnded) {
+		return result
+	}
+	return err
+}
+
+var errEnded = errors.New("ended")
+
 // Guard calls f and turns a panic into an error with its stack.
 func Guard(f func() error) (err error) {
 	defer func() {

@@ -65,3 +65,62 @@ func TestFatalEndsTheGroup(t *testing.T) {
 	}
 	<-stopped
 }
+
+func TestPersistRunsOnAfterPanicsOnly(t *testing.T) {
+	for name, c := range map[string]struct {
+		results []error // nil panics
+		want    string
+	}{
+		"an error is the end":   {[]error{errors.New("done")}, "done"},
+		"a panic is not":        {[]error{nil, errors.New("then")}, "then"},
+		"a panic in every term": {[]error{nil, nil, errors.New("last")}, "last"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			calls := 0
+			err := Persist(t.Context(), "p", func(context.Context) error {
+				calls++
+				if r := c.results[calls-1]; r != nil {
+					return r
+				}
+				panic("again")
+			})
+			if err == nil || err.Error() != c.want || calls != len(c.results) {
+				t.Errorf("%v after %d calls", err, calls)
+			}
+		})
+	}
+}
+
+type once struct{ ran bool }
+
+func (o *once) Run(context.Context) error {
+	if o.ran {
+		return errors.New("it ran before")
+	}
+	o.ran = true
+	return nil
+}
+
+func TestRenewedRunsEachOnce(t *testing.T) {
+	made := 0
+	run, err := Renewed(func() (*once, error) { made++; return &once{}, nil })
+	if err != nil || made != 1 {
+		t.Fatal(made, err)
+	}
+	for range 3 {
+		if err := run(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if made != 3 {
+		t.Errorf("%d were made for 3 runs", made)
+	}
+}
+
+func TestAgainIsFatal(t *testing.T) {
+	var g Group
+	g.Start(Part{"p", func(context.Context) error { return Again(errors.New("full")) }})
+	if err := g.Wait(t.Context()); !errors.Is(err, ErrAgain) || !strings.Contains(err.Error(), "full") {
+		t.Errorf("%v", err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/scheduler/placement"
 )
 
@@ -36,6 +38,7 @@ type Scheduler struct {
 	// telling has one for each Scheduled event in flight.
 	telling chan struct{}
 	tasks   sync.WaitGroup
+	turn    atomic.Pointer[time.Time] // since when the loop is with a pod; nil between
 
 	mu      sync.Mutex
 	state   *placement.State
@@ -160,8 +163,28 @@ func (s *Scheduler) rouse() {
 	}
 }
 
+// Health is nil while the scheduler does its work: its caches are filled and the loop turns. A loop that has been with one pod for
+// long is stuck, be it in placing it or since no binding comes to an end.
+func (s *Scheduler) Health(context.Context) error {
+	select {
+	case <-s.ready:
+	default:
+		return errors.New("caches are not filled yet")
+	}
+	if since := s.turn.Load(); since != nil && time.Since(*since) > stuckAfter {
+		return fmt.Errorf("no pod was placed since %s, though there are some to place", since.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// stuckAfter is far more than any attempt takes, and more than a request to the API server may.
+var stuckAfter = 90 * time.Second
+
 // schedule makes one attempt for a pod.
 func (s *Scheduler) schedule(ctx context.Context, it *item) {
+	began := time.Now()
+	s.turn.Store(&began)
+	defer s.turn.Store(nil)
 	select {
 	case s.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -200,7 +223,9 @@ func (s *Scheduler) do(f func()) {
 	s.tasks.Add(1)
 	go func() {
 		defer s.tasks.Done()
-		f()
+		if err := lifecycle.Guard(func() error { f(); return nil }); err != nil {
+			s.log.Error("a binding failed", "error", err)
+		}
 	}()
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apiserver/pkg/authentication/user"
 
+	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/object"
 	"hyperkube/internal/server/crd"
 	"hyperkube/internal/server/discovery"
@@ -164,7 +165,7 @@ func (s *Server) Close() { s.store.Close() }
 
 // background runs f until ctx ends; an error is logged.
 func (s *Server) background(ctx context.Context, f func(context.Context) error) {
-	if err := f(ctx); err != nil && ctx.Err() == nil {
+	if err := lifecycle.Persist(ctx, "apiserver", f); err != nil && ctx.Err() == nil {
 		s.log.Error("a part of the API server has ended", "err", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 
+	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/object"
 	"hyperkube/internal/object/codec"
 )
@@ -78,7 +79,12 @@ func (storageCodec) EncodeStorage(k *object.Kind, obj object.Object) ([]byte, er
 }
 
 func (storageCodec) DecodeStorage(k *object.Kind, data []byte) (object.Object, error) {
-	return codec.DecodeStorage(k, data)
+	var obj object.Object
+	err := lifecycle.Guard(func() (err error) { // Anybody may have written to etcd: what no decoder foresaw is an error too.
+		obj, err = codec.DecodeStorage(k, data)
+		return err
+	})
+	return obj, err
 }
 
 // Store is a set of collections over one etcd. Safe for concurrent use.

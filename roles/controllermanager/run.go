@@ -13,6 +13,7 @@ import (
 
 	"hyperkube/internal/client"
 	"hyperkube/internal/controllers"
+	"hyperkube/internal/lifecycle"
 )
 
 // Role is a controller manager.
@@ -60,7 +61,7 @@ func (r *Role) Run(ctx context.Context) error {
 	if r.cfg.Serving.Port >= 0 {
 		g.Go(func() error { return r.serve(ctx) })
 	}
-	g.Go(func() error { return r.lead(ctx) })
+	g.Go(func() error { return lifecycle.Guard(func() error { return r.lead(ctx) }) })
 	err := g.Wait()
 	if errors.Is(err, context.Canceled) {
 		return nil

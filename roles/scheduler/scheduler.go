@@ -22,6 +22,7 @@ import (
 
 	"hyperkube/internal/client"
 	"hyperkube/internal/health"
+	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/scheduler"
 	"hyperkube/internal/secureport"
 )
@@ -98,11 +99,11 @@ func (r *Role) Run(ctx context.Context) error {
 	if s := r.cfg.Serving; s.Port > 0 {
 		g.Go(func() error {
 			s.Component, s.Configz = "kube-scheduler", r.cfg.configz()
-			return secureport.Serve(ctx, s, r.c, r.metrics, health.Check{Name: "informer-sync", Func: r.synced})
+			return secureport.Serve(ctx, s, r.c, r.metrics, health.Check{Name: "informer-sync", Func: r.synced}, health.Check{Name: "scheduling", Func: r.s.Health})
 		})
 	}
 	g.Go(func() error {
-		if err := r.s.Run(ctx); err != nil || ctx.Err() == nil {
+		if err := lifecycle.Guard(func() error { return r.s.Run(ctx) }); err != nil || ctx.Err() == nil {
 			return errors.Join(err, errEnded)
 		}
 		return nil

@@ -160,11 +160,11 @@ func (m *master) startScheduler(g *lifecycle.Group) error {
 		return err
 	}
 	cfg.Client = m.api.Direct(as(user.KubeScheduler))
-	s, err := scheduler.New(cfg)
+	run, err := lifecycle.Renewed(func() (*scheduler.Role, error) { return scheduler.New(cfg) })
 	if err != nil {
 		return err
 	}
-	g.Start(lifecycle.Part{Name: "scheduler", Run: s.Run})
+	g.Start(lifecycle.Part{Name: "scheduler", Run: run})
 	return nil
 }
 

@@ -43,9 +43,13 @@ func startEngine(ctx context.Context, cfg Config) chan engine {
 		return out
 	}
 	go func() {
-		r, err := runtime.Start(ctx, runtime.Config{
-			Root: cfg.Layout.Containerd(), State: cfg.Layout.ContainerdState(), Socket: cfg.Layout.ContainerdSocket(), CNIConfDir: cfg.Layout.CNIConf(),
-			RegistryDir: cfg.RegistryDir,
+		var r *runtime.Runtime
+		err := lifecycle.Guard(func() (err error) {
+			r, err = runtime.Start(ctx, runtime.Config{
+				Root: cfg.Layout.Containerd(), State: cfg.Layout.ContainerdState(), Socket: cfg.Layout.ContainerdSocket(), CNIConfDir: cfg.Layout.CNIConf(),
+				RegistryDir: cfg.RegistryDir,
+			})
+			return err
 		})
 		if err != nil {
 			out <- engine{err: err}
@@ -67,11 +71,11 @@ func (w *worker) start(ctx context.Context, g *lifecycle.Group) error {
 		g.Start(lifecycle.Part{Name: "dns", Run: w.withdrawDNS})
 	}
 	if !w.cfg.Disabled["proxy"] {
-		p, err := w.newProxy()
+		run, err := lifecycle.Renewed(w.newProxy)
 		if err != nil {
 			return err
 		}
-		g.Start(lifecycle.Part{Name: "proxy", Run: p.Run})
+		g.Start(lifecycle.Part{Name: "proxy", Run: run})
 	}
 	var e engine
 	select {
@@ -192,11 +196,18 @@ func (w *worker) startKubelet(ctx context.Context, g *lifecycle.Group, endpoint 
 	}
 	// Links to the logs in /var/log would be outside of the node's directories.
 	cfg.Client, cfg.CRI, cfg.ContainerLogsDir = w.api, c, l.ContainerLogs()
-	k, err := kubelet.New(ctx, cfg)
+	var k *kubelet.Kubelet // the first
+	run, err := lifecycle.Renewed(func() (*kubelet.Kubelet, error) {
+		next, err := kubelet.New(ctx, cfg)
+		if k == nil {
+			k = next
+		}
+		return next, err
+	})
 	if err != nil {
 		return err
 	}
-	g.Start(lifecycle.Part{Name: "kubelet", Run: k.Run})
+	g.Start(lifecycle.Part{Name: "kubelet", Run: run})
 	select {
 	case <-k.Ready():
 		return nil

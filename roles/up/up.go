@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hyperkube/internal/lifecycle"
+	"hyperkube/internal/portuse"
 )
 
 // Run runs a master with a node, or a node that joins a cluster elsewhere, until ctx ends. ready is called once, when the node
@@ -26,6 +27,7 @@ func Run(ctx context.Context, cfg Config, ready func(error)) error {
 		ready(nil)
 		return g.Wait(ctx)
 	})
+	err = portuse.Explain(err)
 	if !told {
 		ready(err)
 		if errors.Is(err, lifecycle.ErrAgain) { // Whoever waits was told that the start failed.

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/network/apply"
 	"hyperkube/internal/network/cni/wire"
 )
@@ -235,7 +236,11 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	if err := json.Unmarshal(data, &req); err != nil {
 		resp.Error = &wire.Error{CNIVersion: wire.Newest, Code: wire.CodeDecode, Msg: "cannot decode the call", Details: err.Error()}
 	} else {
-		resp = s.call(context.WithoutCancel(ctx), &req)
+		err := lifecycle.Guard(func() error { resp = s.call(context.WithoutCancel(ctx), &req); return nil })
+		if err != nil {
+			s.cfg.Log.Error("a plugin's call failed", "command", req.Command, "container", req.ContainerID, "error", err)
+			resp.Error = &wire.Error{CNIVersion: wire.Newest, Code: wire.CodeInternal, Msg: "the call failed within", Details: err.Error()}
+		}
 	}
 	out, err := json.Marshal(resp)
 	if err == nil {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/lifecycle"
 )
 
 // udpSize is how large an answer over UDP may be: what passes every link in one piece (https://dnsflagday.net/2020/).
@@ -160,7 +161,13 @@ func (s *Server) listen(ctx context.Context) (servers []*dns.Server, err error) 
 
 // ServeDNS answers one question.
 func (s *Server) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {
-	m := s.answer(context.Background(), r)
+	var m *dns.Msg
+	err := lifecycle.Guard(func() error { m = s.answer(context.Background(), r); return nil })
+	if err != nil { // The library has no guard of its own around a question.
+		s.cfg.Log.Error("a question could not be answered", "error", err)
+		m = new(dns.Msg)
+		m.SetRcode(r, dns.RcodeServerFailure)
+	}
 	size := dns.MaxMsgSize
 	if _, udp := w.RemoteAddr().(*net.UDPAddr); udp {
 		size = dns.MinMsgSize

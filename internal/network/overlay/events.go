@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"hyperkube/internal/lifecycle"
 )
 
 // kernelEvents tells when interfaces, addresses, routes or neighbours are taken away.
@@ -47,7 +49,9 @@ func watchKernel(ctx context.Context) (*kernelEvents, error) {
 	if err := netlink.NeighSubscribeWithOptions(neighs, done, netlink.NeighSubscribeOptions{ErrorCallback: onError}); err != nil {
 		return nil, fmt.Errorf("watch neighbours: %w", err)
 	}
-	go e.read(ctx, links, addrs, routes, neighs)
+	go func() {
+		_ = lifecycle.Persist(ctx, "flannel", func(ctx context.Context) error { e.read(ctx, links, addrs, routes, neighs); return nil })
+	}()
 	return e, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/network/apply"
 	"hyperkube/internal/network/plan"
 )
@@ -83,7 +84,9 @@ func (p *Proxy) Run(ctx context.Context) error {
 	}
 	defer stop()
 	defer p.health.close()
-	go p.watchFlushes(ctx)
+	go func() {
+		_ = lifecycle.Persist(ctx, "kube-proxy", func(ctx context.Context) error { p.watchFlushes(ctx); return nil })
+	}()
 	p.loop(ctx)
 	return nil
 }
