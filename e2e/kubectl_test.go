@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -130,15 +131,18 @@ func (k kubectl) terminal(rows, columns uint16, args ...string) *process {
 	return startTerminal(k.h.t, k.cmd(args...), rows, columns)
 }
 
-// has fails the test unless a text has all of the others.
+// has fails the test unless a text has all of the others. How wide a gap is means nothing.
 func has(t *testing.T, what, got string, want ...string) {
 	t.Helper()
+	narrow := gaps.ReplaceAllString(got, " ")
 	for _, w := range want {
-		if !strings.Contains(got, w) {
-			t.Errorf("%s: no %q in\n%s", what, w, got)
+		if !strings.Contains(narrow, gaps.ReplaceAllString(w, " ")) {
+			t.Errorf("%s: no %q in\n%.3000s", what, w, got)
 		}
 	}
 }
+
+var gaps = regexp.MustCompile(` +`)
 
 // words makes arguments of a text without quotes.
 func words(s string) []string { return strings.Fields(s) }
