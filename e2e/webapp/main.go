@@ -10,6 +10,11 @@
 //	wait             do nothing until told to end
 //	echo TEXT        print a text
 //	count N DELAY    print the numbers to N, with a delay before each
+//	cat PATH…        print files
+//	stat PATH…       print type and permissions, owner and group
+//	env              print the environment
+//	fail CODE TEXT   leave a message and end
+//	eat MIB          take memory; fill PATH MIB: take disk space; both then wait
 //	remove PATH      remove a file or directory
 //	terminal         print the size of the terminal and each change of it, answer lines; "exit N" ends
 //	tar …, test -d … what `kubectl cp` asks of a container; also by the names tar and test
@@ -92,6 +97,11 @@ func run(args []string) error {
 		return nil
 	case len(args) > 1 && args[0] == "tar":
 		return tape(args[1:], os.Stdin, os.Stdout)
+	}
+	if len(args) > 0 {
+		if done, err := look(args[0], args[1:]); done {
+			return err
+		}
 	}
 	return fmt.Errorf("what is %q?", args)
 }

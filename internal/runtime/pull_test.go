@@ -1,96 +1,33 @@
 package runtime
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
-	"log"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"hyperkube/internal/node/image"
 	"hyperkube/internal/testenv"
+	"hyperkube/internal/testenv/images"
 )
-
-// startRegistry serves a registry whose team/ needs a login.
-func startRegistry(t *testing.T) string {
-	t.Helper()
-	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		user, password, _ := r.BasicAuth()
-		if strings.HasPrefix(r.URL.Path, "/v2/team/") && r.Method != http.MethodPost && r.Method != http.MethodPut && r.Method != http.MethodPatch && (user != "u" || password != "p") {
-			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
-			http.Error(w, `{"errors":[{"code":"UNAUTHORIZED"}]}`, http.StatusUnauthorized)
-			return
-		}
-		inner.ServeHTTP(w, r)
-	}))
-	t.Cleanup(s.Close)
-	return strings.TrimPrefix(s.URL, "http://")
-}
-
-// push uploads an image under the tag 1.
-func push(t *testing.T, host, repo string, img v1.Image) {
-	t.Helper()
-	send := func(method, path, mediaType string, body []byte, err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+host+"/v2/"+repo+path, bytes.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", mediaType)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusCreated {
-			t.Fatalf("%s %s: %s", method, path, resp.Status)
-		}
-	}
-	blob := func(data []byte, err error) {
-		t.Helper()
-		send(http.MethodPost, fmt.Sprintf("/blobs/uploads/?digest=sha256:%x", sha256.Sum256(data)), "application/octet-stream", data, err)
-	}
-	layers, err := img.Layers()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range layers {
-		r, err := l.Compressed()
-		if err != nil {
-			t.Fatal(err)
-		}
-		blob(io.ReadAll(r))
-	}
-	blob(img.RawConfigFile())
-	manifest, err := img.RawManifest()
-	send(http.MethodPut, "/manifests/1", string(types.DockerManifestSchema2), manifest, err)
-}
 
 func TestPullsFromRegistries(t *testing.T) {
 	testenv.NeedRoot(t)
-	host := startRegistry(t)
+	store := images.NewRegistry()
 	img := ownImage(t)
 	for _, repo := range []string{"open/own", "team/own"} {
-		push(t, host, repo, img)
+		store.Push(t, repo, img)
 	}
+	s := httptest.NewServer(store)
+	t.Cleanup(s.Close)
+	host := strings.TrimPrefix(s.URL, "http://")
 	dir := shortDir(t)
 	// Another name leads to the same registry by its hosts.toml.
 	mirror := filepath.Join(dir, "certs.d", "mirror.test")

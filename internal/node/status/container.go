@@ -38,7 +38,9 @@ func (g *generator) container(c *corev1.Container, old *corev1.ContainerStatus, 
 	if st.ImageRef != "" {
 		s.ImageID = st.ImageRef
 	}
-	s.State = g.state(st)
+	if s.State = g.state(st); s.State.Waiting != nil {
+		s.State.Waiting.Reason = g.starting(init, initialized)
+	}
 	if p := g.Seen.Previous(c.Name); p != nil && p.Exited() {
 		s.LastTerminationState = g.state(p)
 	} else if old != nil && old.ContainerID == s.ContainerID {
@@ -131,7 +133,7 @@ func (g *generator) state(st *cri.Container) corev1.ContainerState {
 		}
 		return corev1.ContainerState{Terminated: t}
 	}
-	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}
+	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{}}
 }
 
 func at(ns int64) metav1.Time {
@@ -139,6 +141,14 @@ func at(ns int64) metav1.Time {
 		return metav1.NewTime(time.Unix(0, 0))
 	}
 	return metav1.NewTime(time.Unix(0, ns))
+}
+
+// starting is why a container waits that nothing keeps from running.
+func (g *generator) starting(init, initialized bool) string {
+	if len(g.Pod.Spec.InitContainers) > 0 && (init || !initialized) {
+		return "PodInitializing"
+	}
+	return "ContainerCreating"
 }
 
 // unmade is the status of a container that the runtime does not have: not made yet, or gone.
@@ -165,10 +175,7 @@ func (g *generator) unmade(c *corev1.Container, old *corev1.ContainerStatus, ini
 	}
 	w, ok := g.Waiting[c.Name]
 	if !ok {
-		w.Reason = "ContainerCreating"
-		if len(g.Pod.Spec.InitContainers) > 0 && (init || !initialized) {
-			w.Reason = "PodInitializing"
-		}
+		w.Reason = g.starting(init, initialized)
 	}
 	if g.Over {
 		return s // never started: it stays without a state other than waiting
