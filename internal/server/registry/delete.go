@@ -190,9 +190,7 @@ func (d *deleting) grace(obj object.Object) (graceful, pending bool) {
 			return true, true
 		}
 		if !wants || seconds <= 0 {
-			zero := int64(0)
-			obj.SetDeletionGracePeriodSeconds(&zero)
-			return false, false
+			return false, false // its grace ends now: markDeleted writes so, where finalizers keep it
 		}
 		until := metav1.NewTime(was.Add(-time.Duration(*period-seconds) * time.Second))
 		obj.SetDeletionTimestamp(&until)
@@ -211,17 +209,18 @@ func (d *deleting) grace(obj object.Object) (graceful, pending bool) {
 	return true, false
 }
 
-// markDeleted sets the deletion timestamp of an object that finalizers keep. False: it was set already.
+// markDeleted says of an object that finalizers keep that it would be gone otherwise. False: it says so already.
 func markDeleted(obj object.Object, now metav1.Time) bool {
 	zero := int64(0)
 	if period := obj.GetDeletionGracePeriodSeconds(); obj.GetDeletionTimestamp() != nil && (period == nil || *period == 0) {
 		return false
 	}
-	if was := obj.GetDeletionTimestamp(); was == nil || was.After(now.Time) {
+	was := obj.GetDeletionTimestamp()
+	if was == nil || was.After(now.Time) {
 		obj.SetDeletionTimestamp(&now)
 	}
 	obj.SetDeletionGracePeriodSeconds(&zero)
-	if g := obj.GetGeneration(); g > 0 {
+	if g := obj.GetGeneration(); g > 0 && was == nil {
 		obj.SetGeneration(g + 1)
 	}
 	if ns, ok := obj.(*corev1.Namespace); ok {
