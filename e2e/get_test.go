@@ -15,6 +15,7 @@ var columns = map[string]string{
 	"replicasets":                     "NAME DESIRED CURRENT READY AGE CONTAINERS IMAGES SELECTOR",
 	"nodes":                           "NAME STATUS ROLES AGE VERSION INTERNAL-IP EXTERNAL-IP OS-IMAGE KERNEL-VERSION CONTAINER-RUNTIME",
 	"endpointslices":                  "NAME ADDRESSTYPE PORTS ENDPOINTS AGE",
+	"serviceaccounts":                 "NAME AGE",
 	"configmaps":                      "NAME DATA AGE",
 	"events":                          "LAST SEEN TYPE REASON OBJECT SUBOBJECT SOURCE MESSAGE FIRST SEEN COUNT NAME",
 	"namespaces":                      "NAME STATUS AGE",

@@ -21,13 +21,9 @@ func serviceAccountKind() *Kind {
 		Subresources: []Subresource{
 			handled("token", schema.GroupVersionKind{Group: "authentication.k8s.io", Version: "v1", Kind: "TokenRequest"}, "create"),
 		},
-		Columns: []metav1.TableColumnDefinition{
-			nameColumn(),
-			column("Secrets", "string", doc(corev1.ServiceAccount{}.SwaggerDoc())["secrets"]),
-			ageColumn(),
-		},
+		Columns: []metav1.TableColumnDefinition{nameColumn(), ageColumn()},
 		Cells: cells(func(s *corev1.ServiceAccount, now time.Time) []any {
-			return []any{s.Name, int64(len(s.Secrets)), age(s, now)}
+			return []any{s.Name, age(s, now)}
 		}),
 	}
 }
