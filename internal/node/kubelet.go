@@ -7,7 +7,7 @@
 // The parts, each a package below: cri (the runtime), pods (what each pod needs next, done), plan (decided), spec (a
 // pod's spec in the runtime's terms), status (a pod's status), volume, objects (config maps and secrets), env, downward,
 // probe, hook, logs, eviction, static (pods of a directory), nodestatus (the Node object and its lease), stats, server (the HTTPS API),
-// userns (user IDs), bootstrap (certificates).
+// userns (user IDs), trust (certificates of pods), bootstrap (certificates of the node).
 package node
 
 import (
@@ -35,6 +35,7 @@ import (
 	"hyperkube/internal/node/spec"
 	"hyperkube/internal/node/static"
 	"hyperkube/internal/node/status"
+	"hyperkube/internal/node/trust"
 	"hyperkube/internal/node/userns"
 	"hyperkube/internal/node/volume"
 )
@@ -121,7 +122,13 @@ const usersToSpare = 64
 func (k *Kubelet) makePods(users *userns.Allocator) {
 	cfg := &k.cfg
 	objs := objects.New(cfg.Client, k.informers, func(uid types.UID) { k.pods.Wake(uid) })
-	vols := volume.New(volume.Config{RootDir: cfg.RootDir, Objects: objs, Tokens: k.tokens(), Claims: cfg.Claims, Facts: k.facts})
+	vc := volume.Config{RootDir: cfg.RootDir, Objects: objs, Tokens: k.tokens(), Claims: cfg.Claims, Facts: k.facts}
+	if cfg.Client != nil {
+		wake := func(uid types.UID) { k.pods.Wake(uid) }
+		vc.Bundles = trust.NewBundles(k.informers, wake)
+		vc.Certificates = trust.NewCertificates(trust.CertificatesConfig{Client: cfg.Client, Informers: k.informers, NodeName: cfg.NodeName, Changed: wake})
+	}
+	vols := volume.New(vc)
 	pc := pods.Config{
 		CRI: cfg.CRI, Client: cfg.Client, Volumes: vols, Objects: objs, Images: k.images(objs), Users: users, Events: podEvents{k},
 		Writer: k.writer, Node: k.node, HostIPs: func() []string { return cfg.NodeIPs }, StatusTarget: k.target, Admit: k.admit, Fit: k.fit,

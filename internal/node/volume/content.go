@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -72,14 +73,15 @@ func (c *collector) volume(v *corev1.Volume) error {
 	}
 	def, user := mode(v.Projected.DefaultMode), v.Projected.DefaultUser
 	for i := range v.Projected.Sources {
-		if err := c.projection(&v.Projected.Sources[i], def, user); err != nil {
+		if err := c.projection(&v.Projected.Sources[i], fmt.Sprintf("%s/%d", v.Name, i), def, user); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *collector) projection(s *corev1.VolumeProjection, def fs.FileMode, user *int64) error {
+// projection adds what one source gives; id tells the pod's sources apart.
+func (c *collector) projection(s *corev1.VolumeProjection, id string, def fs.FileMode, user *int64) error {
 	switch {
 	case s.ConfigMap != nil:
 		return c.configMap(s.ConfigMap.Name, s.ConfigMap.Items, s.ConfigMap.Optional, def, user)
@@ -90,15 +92,46 @@ func (c *collector) projection(s *corev1.VolumeProjection, def fs.FileMode, user
 	case s.ServiceAccountToken != nil:
 		return c.token(s.ServiceAccountToken, def, user)
 	case s.ClusterTrustBundle != nil:
-		if s.ClusterTrustBundle.Optional != nil && *s.ClusterTrustBundle.Optional {
-			c.files[s.ClusterTrustBundle.Path] = file{mode: def, uid: user}
-			return nil
-		}
-		return fmt.Errorf("clusterTrustBundle projections are not supported by this node")
+		return c.bundle(s.ClusterTrustBundle, def, user)
 	case s.PodCertificate != nil:
-		return fmt.Errorf("podCertificate projections are not supported by this node")
+		return c.certificate(s.PodCertificate, id, def, user)
 	}
 	return nil
+}
+
+func (c *collector) bundle(s *corev1.ClusterTrustBundleProjection, def fs.FileMode, user *int64) error {
+	if c.m.cfg.Bundles == nil {
+		return fmt.Errorf("cluster trust bundles need an API server")
+	}
+	data, err := c.m.cfg.Bundles.PEM(c.ctx, c.pod.UID, s)
+	if err != nil {
+		return err
+	}
+	c.files[s.Path] = c.private(data, def, owner(s.User, user))
+	return nil
+}
+
+func (c *collector) certificate(s *corev1.PodCertificateProjection, id string, def fs.FileMode, user *int64) error {
+	if c.m.cfg.Certificates == nil {
+		return fmt.Errorf("pod certificates need an API server")
+	}
+	key, chain, err := c.m.cfg.Certificates.PEM(c.ctx, c.pod, id, s)
+	if err != nil {
+		return err
+	}
+	for path, data := range map[string][]byte{s.CredentialBundlePath: append(slices.Clip(key), chain...), s.KeyPath: key, s.CertificateChainPath: chain} {
+		if path != "" {
+			c.files[path] = c.private(data, def, owner(s.User, user))
+		}
+	}
+	return nil
+}
+
+func owner(own, all *int64) *int64 {
+	if own != nil {
+		return own
+	}
+	return all
 }
 
 func mode(m *int32) fs.FileMode {
@@ -184,8 +217,20 @@ func (c *collector) downward(items []corev1.DownwardAPIVolumeFile, def fs.FileMo
 	return nil
 }
 
-// token puts a service account token in. It is readable for its group, for the one user that all containers run as, or,
-// where neither is known, as the volume's mode says.
+// private is a file of credentials. It is readable for its group, for the one user that all containers run as, or, where neither is
+// known, as the volume's mode says.
+func (c *collector) private(data []byte, def fs.FileMode, user *int64) file {
+	f := file{data, def, user}
+	if only := onlyUser(c.pod); f.uid == nil && only != nil {
+		f.uid = only
+	}
+	if f.uid != nil || fsGroup(c.pod) != nil {
+		f.mode = 0o600
+	}
+	return f
+}
+
+// token puts a service account token in.
 func (c *collector) token(s *corev1.ServiceAccountTokenProjection, def fs.FileMode, user *int64) error {
 	seconds := int64(3600)
 	if s.ExpirationSeconds != nil {
@@ -195,14 +240,7 @@ func (c *collector) token(s *corev1.ServiceAccountTokenProjection, def fs.FileMo
 	if err != nil {
 		return err
 	}
-	f := file{[]byte(t.Value), def, user}
-	if only := onlyUser(c.pod); f.uid == nil && only != nil {
-		f.uid = only
-	}
-	if f.uid != nil || fsGroup(c.pod) != nil {
-		f.mode = 0o600
-	}
-	c.files[s.Path] = f
+	c.files[s.Path] = c.private([]byte(t.Value), def, user)
 	return nil
 }
 

@@ -51,11 +51,28 @@ type Claims interface {
 	Unmount(ctx context.Context, uid types.UID) error
 }
 
+// Bundles gives the certificates that the cluster trusts, for the projections of pods that it is released from in the end.
+type Bundles interface {
+	PEM(ctx context.Context, pod types.UID, p *corev1.ClusterTrustBundleProjection) ([]byte, error)
+	Release(pod types.UID)
+}
+
+// Certificates gives pods certificates of their own.
+type Certificates interface {
+	PEM(ctx context.Context, pod *corev1.Pod, id string, p *corev1.PodCertificateProjection) (key, chain []byte, err error)
+	// Next is when one of the pod's should be looked at again; zero is never.
+	Next(pod types.UID) time.Time
+	Release(pod types.UID)
+}
+
 // Config is what volumes are made from.
 type Config struct {
 	RootDir string
 	Objects env.Objects
 	Tokens  Tokens
+	// Bundles and Certificates are nil without an API server.
+	Bundles      Bundles
+	Certificates Certificates
 	// Claims is optional: without it pods with claims wait with FailedMount.
 	Claims Claims
 	Facts  func(pod *corev1.Pod) downward.Facts
@@ -231,6 +248,11 @@ func (m *Manager) NextRefresh(uid types.UID) time.Time {
 			}
 		}
 	}
+	if m.cfg.Certificates != nil {
+		if at := m.cfg.Certificates.Next(uid); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
 	return next
 }
 
@@ -248,6 +270,12 @@ func (m *Manager) Teardown(ctx context.Context, uid types.UID) error {
 	}
 	if err := os.RemoveAll(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	if m.cfg.Bundles != nil {
+		m.cfg.Bundles.Release(uid)
+	}
+	if m.cfg.Certificates != nil {
+		m.cfg.Certificates.Release(uid)
 	}
 	m.mu.Lock()
 	delete(m.pods, uid)
