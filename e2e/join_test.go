@@ -51,6 +51,27 @@ func TestJoin(t *testing.T) {
 	}
 }
 
+// TestJoinHostGW has pods of two machines reach each other by plain routes.
+func TestJoinHostGW(t *testing.T) {
+	l := newLab(t)
+	one, two := l.host(1), l.host(2)
+	before := two.kernel()
+	one.run("up", "--detach", "--data-dir", one.data, "--node-name", "one", "--overlay-backend", "host-gw")
+	two.join(one.token(), "two", "HYPERKUBE_TOKEN")
+	one.importImage()
+	two.importImage()
+	one.apply(webSet)
+	one.kubectl("rollout", "status", "daemonset/web", "--timeout=50s")
+	mesh(t, one, one.pods("app=web"), []*host{one, two})
+	if kernel := two.kernel(); !strings.Contains(kernel, "via "+one.ip) || strings.Contains(kernel, "flannel.1") {
+		t.Errorf("no plain routes:\n%s", kernel)
+	}
+	two.run("reset", "--data-dir", two.data)
+	if after := two.kernel(); after != before {
+		t.Errorf("reset left\n%s\nbefore there was\n%s", after, before)
+	}
+}
+
 // shortLeases makes the kubelets that join from now on show themselves every two seconds.
 func (h *host) shortLeases() {
 	h.t.Helper()
@@ -162,6 +183,9 @@ func mesh(t *testing.T, master *host, pods []pod, hosts []*host) {
 	}
 	targets = append(targets, cluster+":8080")
 	for _, h := range hosts {
+		targets = append(targets, h.ip+":30080")
+	}
+	for _, h := range hosts {
 		if out, err := h.in(h.webapp(), append([]string{"reach"}, targets...)...).CombinedOutput(); err != nil {
 			t.Errorf("from machine %s: %v: %s", h.ip, err, out)
 		}
@@ -169,6 +193,9 @@ func mesh(t *testing.T, master *host, pods []pod, hosts []*host) {
 	names := append(targets, "web:8080", "web.default:8080", "web.default.svc.cluster.local:8080", "headless.default.svc:8080")
 	for _, p := range pods {
 		master.kubectl(append([]string{"exec", p.name, "--", "/webapp", "reach"}, names...)...)
+		if got := master.kubectl("exec", p.name, "--", "/webapp", "get", "http://kubernetes.default.svc:443/"); !strings.Contains(got, "HTTPS server") {
+			t.Errorf("the API server as %s on %s sees it: %q", p.name, p.node, got)
+		}
 		if got := master.kubectl("logs", p.name); !strings.Contains(got, "serving v1") {
 			t.Errorf("logs of %s on %s: %q", p.name, p.node, got)
 		}
@@ -239,6 +266,10 @@ func masterAway(t *testing.T, one, two *host, up []string) {
 	if out, err := two.in(two.webapp(), "lookup", "web.default.svc.cluster.local.", "10.96.0.10").CombinedOutput(); err != nil || !strings.Contains(string(out), cluster) {
 		t.Errorf("DNS while the master is away: %v: %s", err, out)
 	}
+	two.run("down", "--data-dir", two.data)
+	if out := two.run("up", "--detach", "--data-dir", two.data); !strings.Contains(out, "will be Ready when its cluster answers") {
+		t.Errorf("up without a master printed %q", out)
+	}
 	one.run(up...)
 	began := time.Now()
 	one.apply(fmt.Sprintf(pinned, "back", "two"))
@@ -278,8 +309,9 @@ apiVersion: v1
 kind: Service
 metadata: {name: web}
 spec:
+  type: NodePort
   selector: {app: web}
-  ports: [{name: tcp, port: 8080}, {name: udp, port: 8080, protocol: UDP}]
+  ports: [{name: tcp, port: 8080, nodePort: 30080}, {name: udp, port: 8080, nodePort: 30080, protocol: UDP}]
 ---
 apiVersion: v1
 kind: Service

@@ -27,9 +27,13 @@ func ParseCSR(pemBytes []byte) (*x509.CertificateRequest, error) {
 	return csr, nil
 }
 
+// short is the life below which a certificate does not begin before it was issued, as upstream's signer has it.
+const short = 8 * time.Hour
+
 // SignCSR issues the certificate that a request asks for: its subject and its alternative names, with
 // the given usages, valid from shortly before now for the given duration, but not beyond the
-// life of the authority. The caller has decided that the request is allowed. The result is PEM.
+// life of the authority. A short life begins now: its holder reckons by its beginning when to ask for the next. The caller has
+// decided that the request is allowed. The result is PEM.
 func SignCSR(ca *CA, csr *x509.CertificateRequest, usages []certv1.KeyUsage, duration time.Duration, now time.Time) ([]byte, error) {
 	if duration <= 0 {
 		return nil, fmt.Errorf("a certificate cannot be valid for %s", duration)
@@ -41,13 +45,17 @@ func SignCSR(ca *CA, csr *x509.CertificateRequest, usages []certv1.KeyUsage, dur
 	if err != nil {
 		return nil, err
 	}
+	begin := now
+	if duration >= short {
+		begin = now.Add(-backdate)
+	}
 	t := &x509.Certificate{
 		Subject:        csr.Subject,
 		DNSNames:       csr.DNSNames,
 		IPAddresses:    csr.IPAddresses,
 		EmailAddresses: csr.EmailAddresses,
 		URIs:           csr.URIs,
-		NotBefore:      now.Add(-backdate),
+		NotBefore:      begin,
 		NotAfter:       now.Add(duration),
 		KeyUsage:       key,
 		ExtKeyUsage:    ext,

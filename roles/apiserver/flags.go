@@ -13,6 +13,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/utils/ptr"
 
+	"hyperkube/internal/config"
 	"hyperkube/internal/flags"
 	"hyperkube/internal/logging"
 	"hyperkube/internal/version"
@@ -232,6 +233,22 @@ func advertise(c *cli.Context, cfg *Config) error {
 	}
 	cfg.AdvertiseAddress = ip
 	return nil
+}
+
+// FromArgs reads the role's flags from a list, for whoever runs it together with others.
+func FromArgs(args []string) (Config, error) {
+	var cfg Config
+	err := config.ParseArgs("apiserver", ownFlags, args, func(c *cli.Context, others []string) (err error) {
+		if len(others) > 0 {
+			return fmt.Errorf("unexpected argument %q", others[0])
+		}
+		if err := foreign.Check(c); err != nil {
+			return err
+		}
+		cfg, err = fromFlags(c)
+		return err
+	})
+	return cfg, err
 }
 
 // Command is `apiserver`.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hyperkube/roles/apiserver"
 	"hyperkube/roles/controllermanager"
 	"hyperkube/roles/kubelet"
 	"hyperkube/roles/proxy"
@@ -20,6 +21,10 @@ var passing = []struct {
 	master     bool
 	check      func(args []string) error
 }{
+	{"apiserver", "kube-apiserver-arg", true, func(a []string) error {
+		_, err := apiserver.FromArgs(append([]string{"--data-dir=/", "--service-account-issuer=x"}, a...)) // which others need
+		return err
+	}},
 	{"controller-manager", "kube-controller-manager-arg", true, func(a []string) error { _, err := controllermanager.FromArgs(a); return err }},
 	{"scheduler", "kube-scheduler-arg", true, func(a []string) error { _, err := scheduler.FromArgs(a); return err }},
 	{"kubelet", "kubelet-arg", false, func(a []string) error { _, err := kubelet.FromArgs(a); return err }},

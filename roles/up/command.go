@@ -176,8 +176,7 @@ func run(c *cli.Context, cfg Config, args []string) error {
 		return nil
 	}
 	logging.Setup(c.App.ErrWriter, cfg.Verbose)
-	return Run(c.Context, cfg, func(failure error) {
-		text := cfg.summary()
+	return Run(c.Context, cfg, func(text string, failure error) {
 		cluster.Report(text, failure)
 		if failure == nil && !cluster.Detached() {
 			fmt.Fprint(c.App.Writer, text)

@@ -59,7 +59,11 @@ func newMaster(ctx context.Context, cfg Config) (*master, error) {
 	if err := m.kubeconfigs(); err != nil {
 		return nil, err
 	}
-	if m.api, err = apiserver.New(ctx, m.apiConfig()); err != nil {
+	config, err := m.apiConfig()
+	if err != nil {
+		return nil, err
+	}
+	if m.api, err = apiserver.New(ctx, config); err != nil {
 		return nil, err
 	}
 	return m, nil
@@ -82,23 +86,18 @@ func (m *master) kubeconfigs() error {
 	return nil
 }
 
-func (m *master) apiConfig() apiserver.Config {
-	dir := m.cfg.Layout.PKI()
-	return apiserver.Config{
-		DataDir:     m.cfg.Layout.Data,
-		BindAddress: "0.0.0.0", Port: m.cfg.APIPort, AdvertiseAddress: m.cfg.NodeIP,
-		TLSCertFile: m.pki.APIServer.CertFile, TLSKeyFile: m.pki.APIServer.KeyFile,
-		ClientCAFile: filepath.Join(dir, "ca.crt"),
-		ServiceCIDRs: []*net.IPNet{m.cfg.ServiceCIDR}, NodePortRange: m.cfg.NodePorts,
-		ServiceAccountIssuers:    []string{"https://kubernetes.default.svc." + m.cfg.ClusterDomain},
-		ServiceAccountKeyFiles:   []string{m.pki.ServiceAccountPub},
-		ServiceAccountSigningKey: m.pki.ServiceAccountKey,
-		BootstrapTokens:          true,
-		KubeletClientCert:        m.pki.APIServerKubeletClient.CertFile, KubeletClientKey: m.pki.APIServerKubeletClient.KeyFile,
-		KubeletCA:    filepath.Join(dir, "ca.crt"),
-		FrontProxyCA: filepath.Join(dir, "front-proxy-ca.crt"), FrontProxyNames: []string{"front-proxy-client"},
-		Profiling: true,
-	}
+func (m *master) apiConfig() (apiserver.Config, error) {
+	dir, kubelet := m.cfg.Layout.PKI(), m.pki.APIServerKubeletClient
+	return apiserver.FromArgs(m.cfg.args("apiserver",
+		"--data-dir="+m.cfg.Layout.Data, fmt.Sprintf("--secure-port=%d", m.cfg.APIPort), "--advertise-address="+m.cfg.NodeIP.String(),
+		"--tls-cert-file="+m.pki.APIServer.CertFile, "--tls-private-key-file="+m.pki.APIServer.KeyFile, "--client-ca-file="+filepath.Join(dir, "ca.crt"),
+		"--service-cluster-ip-range="+m.cfg.ServiceCIDR.String(), "--service-node-port-range="+m.cfg.NodePorts.String(),
+		"--service-account-issuer=https://kubernetes.default.svc."+m.cfg.ClusterDomain,
+		"--service-account-key-file="+m.pki.ServiceAccountPub, "--service-account-signing-key-file="+m.pki.ServiceAccountKey,
+		"--enable-bootstrap-token-auth",
+		"--kubelet-client-certificate="+kubelet.CertFile, "--kubelet-client-key="+kubelet.KeyFile, "--kubelet-certificate-authority="+filepath.Join(dir, "ca.crt"),
+		"--requestheader-client-ca-file="+filepath.Join(dir, "front-proxy-ca.crt"), "--requestheader-allowed-names=front-proxy-client",
+	))
 }
 
 // start runs the control plane in the group and returns when the API is ready.

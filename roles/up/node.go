@@ -25,7 +25,9 @@ type worker struct {
 	api client.Interface
 	// kubeletArgs are the flags that differ between a master's kubelet and others.
 	kubeletArgs []string
-	engine      chan engine
+	// offline tells that the API server is away, so that the node cannot become Ready now.
+	offline bool
+	engine  chan engine
 }
 
 // engine is the container runtime once it is up.
@@ -208,6 +210,9 @@ func (w *worker) startKubelet(ctx context.Context, g *lifecycle.Group, endpoint 
 		return err
 	}
 	g.Start(lifecycle.Part{Name: "kubelet", Run: run})
+	if w.offline {
+		return nil
+	}
 	select {
 	case <-k.Ready():
 		return nil

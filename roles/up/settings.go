@@ -2,6 +2,7 @@ package up
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,10 +14,8 @@ import (
 	"hyperkube/internal/join"
 	"hyperkube/internal/network/overlay"
 	"hyperkube/internal/pki"
+	"hyperkube/internal/version"
 )
-
-// version of Kubernetes whose API the cluster speaks.
-const version = "v1.37.2"
 
 // settings are what the master tells other nodes.
 func (c *Config) settings() (*join.Settings, error) {
@@ -29,7 +28,7 @@ func (c *Config) settings() (*join.Settings, error) {
 		return nil, fmt.Errorf("the DNS address %s is not understood", c.DNSIP)
 	}
 	return &join.Settings{
-		PodCIDR: c.PodCIDR, ServiceCIDR: service, Domain: c.ClusterDomain, DNS: dns.Unmap(), Overlay: c.OverlayBackend, Version: version,
+		PodCIDR: c.PodCIDR, ServiceCIDR: service, Domain: c.ClusterDomain, DNS: dns.Unmap(), Overlay: c.OverlayBackend, Version: version.Kubernetes,
 		Endpoint: net.JoinHostPort(c.NodeIP.String(), fmt.Sprint(c.APIPort)),
 	}, nil
 }
@@ -37,8 +36,9 @@ func (c *Config) settings() (*join.Settings, error) {
 // learnTime bounds the question for the settings at a start that knows them from an earlier one.
 const learnTime = 5 * time.Second
 
-// learn takes the cluster's settings over. They are kept on disk: while the API server is away, those from last time count.
-func (c *Config) learn(ctx context.Context, api client.Interface) error {
+// learn takes the cluster's settings over. They are kept on disk: while the API server is away, those from last time count, and
+// offline is true.
+func (c *Config) learn(ctx context.Context, api client.Interface) (offline bool, err error) {
 	known := c.PodCIDR.IsValid() && c.ServiceCIDR != nil && c.DNSIP != nil && c.ClusterDomain != ""
 	asking := ctx
 	if known {
@@ -49,22 +49,22 @@ func (c *Config) learn(ctx context.Context, api client.Interface) error {
 	l, err := join.Learn(asking, api)
 	if err != nil {
 		if !known || ctx.Err() != nil {
-			return err
+			return false, err
 		}
 		slog.Default().Warn("the cluster's settings cannot be read, those of the last start count", "component", "up", "error", err)
-		return nil
+		return client.Restored(api) != nil || errors.Is(err, context.DeadlineExceeded), nil
 	}
 	c.PodCIDR, c.ClusterDomain, c.DNSIP, c.OverlayBackend = l.PodCIDR, l.Domain, l.DNS.AsSlice(), l.Overlay
 	if _, c.ServiceCIDR, err = net.ParseCIDR(l.ServiceCIDR.String()); err != nil {
-		return err
+		return false, err
 	}
 	if _, err := overlay.ParseNetConf(l.NetConf); err != nil {
-		return fmt.Errorf("the cluster's settings: %w", err)
+		return false, fmt.Errorf("the cluster's settings: %w", err)
 	}
 	if err := pki.WriteFile(c.Layout.KubeletConfig(), l.Kubelet, 0o600, false); err != nil {
-		return err
+		return false, err
 	}
-	return pki.WriteFile(c.Layout.NetConf(), l.NetConf, 0o600, false)
+	return false, pki.WriteFile(c.Layout.NetConf(), l.NetConf, 0o600, false)
 }
 
 // netConf is the overlay's configuration.

@@ -12,24 +12,25 @@ import (
 )
 
 // Run runs a master with a node, or a node that joins a cluster elsewhere, until ctx ends. ready is called once, when the node
-// is Ready or the start has failed.
-func Run(ctx context.Context, cfg Config, ready func(error)) error {
+// is Ready or the start has failed, with what there is to tell.
+func Run(ctx context.Context, cfg Config, ready func(summary string, failure error)) error {
 	began := time.Now()
 	told := false
 	err := cfg.holding(func() error {
 		var g lifecycle.Group
-		if err := cfg.start(ctx, &g); err != nil {
+		offline, err := cfg.start(ctx, &g)
+		if err != nil {
 			g.Stop()
 			return err
 		}
-		slog.Default().Info("the node is ready", "component", "up", "node", cfg.NodeName, "took", time.Since(began).Round(time.Millisecond))
+		slog.Default().Info("the node runs", "component", "up", "node", cfg.NodeName, "ready", !offline, "took", time.Since(began).Round(time.Millisecond))
 		told = true
-		ready(nil)
+		ready(cfg.summary(offline), nil)
 		return g.Wait(ctx)
 	})
 	err = portuse.Explain(err)
 	if !told {
-		ready(err)
+		ready("", err)
 		if errors.Is(err, lifecycle.ErrAgain) { // Whoever waits was told that the start failed.
 			err = errors.New(err.Error())
 		}
@@ -57,10 +58,15 @@ func (c *Config) holding(f func() error) error {
 	return err
 }
 
-func (c *Config) start(ctx context.Context, g *lifecycle.Group) error {
+// start returns when the node is Ready, or, offline, when all runs and waits for the API server.
+func (c *Config) start(ctx context.Context, g *lifecycle.Group) (offline bool, err error) {
 	if c.Join != nil {
 		return c.startMember(ctx, g)
 	}
+	return false, c.startMaster(ctx, g)
+}
+
+func (c *Config) startMaster(ctx context.Context, g *lifecycle.Group) error {
 	if err := c.save(); err != nil {
 		return err
 	}
@@ -83,29 +89,32 @@ func (c *Config) start(ctx context.Context, g *lifecycle.Group) error {
 }
 
 // startMember runs the node of a cluster elsewhere.
-func (c *Config) startMember(ctx context.Context, g *lifecycle.Group) error {
+func (c *Config) startMember(ctx context.Context, g *lifecycle.Group) (offline bool, err error) {
 	m, err := c.admit(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	// From here on the machine is a node, whatever happens, and reset must find it.
 	if err := c.save(); err != nil {
-		return err
+		return false, err
 	}
 	engines := startEngine(ctx, *c)
-	if err := c.learn(ctx, m.api); err != nil {
-		return err
+	if offline, err = c.learn(ctx, m.api); err != nil {
+		return false, err
 	}
 	if err := c.save(); err != nil {
-		return err
+		return false, err
 	}
 	g.Start(lifecycle.Part{Name: "client certificate", Run: func(ctx context.Context) error { return m.id.Rotate(ctx, m.rest) }})
-	w := &worker{cfg: *c, engine: engines, api: m.api, kubeletArgs: c.memberKubeletArgs()}
-	return w.start(ctx, g)
+	w := &worker{cfg: *c, engine: engines, api: m.api, kubeletArgs: c.memberKubeletArgs(), offline: offline}
+	return offline, w.start(ctx, g)
 }
 
-// summary is what is printed when the node is Ready.
-func (c *Config) summary() string {
+// summary is what is printed when the node is Ready, or runs and is not.
+func (c *Config) summary(offline bool) string {
+	if offline {
+		return fmt.Sprintf("Node %s runs, and will be Ready when its cluster answers; %s cannot be reached now.\n", c.NodeName, c.Join.Server)
+	}
 	if c.Join != nil {
 		return fmt.Sprintf("Node %s is Ready, in the cluster at %s.\n", c.NodeName, c.Join.Server)
 	}

@@ -106,6 +106,70 @@ func TestClientCertificate(t *testing.T) {
 	}
 }
 
+// TestRotation has certificates that live for seconds be renewed, by a signer of the product.
+func TestRotation(t *testing.T) {
+	api := servertest.Start(t, nil)
+	ca, err := pki.NewCA("ca", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	renewed := make(chan struct{}, 16)
+	c := &Client{
+		Kubeconfig: filepath.Join(dir, "kubeconfig"), CertDir: filepath.Join(dir, "pki"), NodeName: "n1",
+		Bootstrap: api.REST, Renewed: func() { renewed <- struct{}{} },
+	}
+	signer(t, api.Admin(), ca, 3*time.Second, false)
+	cfg, err := c.Ensure(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Rotate(ctx, cfg) }()
+	for range 2 {
+		before, err := c.store().load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-renewed:
+		case <-time.After(20 * time.Second):
+			t.Fatal("no new certificate")
+		}
+		after, err := c.store().load()
+		if err != nil || after.Leaf.Equal(before.Leaf) {
+			t.Errorf("%v; the certificate is still the same", err)
+		}
+		life := before.Leaf.NotAfter.Sub(before.Leaf.NotBefore)
+		if at := renewAt(before.Leaf); at.Before(before.Leaf.NotBefore.Add(life*7/10)) || at.After(before.Leaf.NotBefore.Add(life*9/10)) {
+			t.Errorf("to be renewed at %v of a life from %v to %v", at, before.Leaf.NotBefore, before.Leaf.NotAfter)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestExpiredWithoutToken(t *testing.T) {
+	api := servertest.Start(t, nil)
+	ca, err := pki.NewCA("ca", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	c := &Client{Kubeconfig: filepath.Join(dir, "kubeconfig"), CertDir: filepath.Join(dir, "pki"), NodeName: "n1", Bootstrap: api.REST}
+	signer(t, api.Admin(), ca, time.Hour, false)
+	if _, err := c.Ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.Bootstrap, c.Now = nil, func() time.Time { return time.Now().Add(2 * time.Hour) }
+	if _, err := c.Ensure(t.Context()); !errors.Is(err, ErrExpired) {
+		t.Errorf("%v, want %v", err, ErrExpired)
+	}
+}
+
 func TestDenied(t *testing.T) {
 	api := servertest.Start(t, nil)
 	signer(t, api.Admin(), nil, 0, true)

@@ -64,7 +64,11 @@ func (c *Client) Ensure(ctx context.Context) (*rest.Config, error) {
 		}
 	}
 	slog.Default().Info("asking for a client certificate", "component", "kubelet", "node", c.NodeName)
-	if err := c.request(ctx, boot); err != nil {
+	api, err := client.NewREST(boot)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.request(ctx, api); err != nil {
 		return nil, fmt.Errorf("TLS bootstrap: %w", err)
 	}
 	if err := c.writeKubeconfig(boot); err != nil {
@@ -87,11 +91,7 @@ func (c *Client) expired(cfg *rest.Config) bool {
 	return err != nil || cert == nil || c.now().After(cert.Leaf.NotAfter)
 }
 
-func (c *Client) request(ctx context.Context, with *rest.Config) error {
-	api, err := client.NewREST(with)
-	if err != nil {
-		return err
-	}
+func (c *Client) request(ctx context.Context, api client.Interface) error {
 	data, err := obtain(ctx, api, Wish{Signer: certv1.KubeAPIServerClientKubeletSignerName, NodeName: c.NodeName})
 	if err != nil {
 		return err
@@ -117,17 +117,24 @@ func (c *Client) Rotate(ctx context.Context, cfg *rest.Config) error {
 		<-ctx.Done()
 		return nil
 	}
-	return rotate(ctx, c.now, c.store().load, func(ctx context.Context) error {
-		err := c.request(ctx, cfg)
-		if err == nil && c.Renewed != nil {
-			c.Renewed()
+	api, err := client.NewREST(cfg)
+	if err != nil {
+		return err
+	}
+	return rotate(ctx, api, c.now, c.store().load, func(ctx context.Context) error {
+		err := c.request(ctx, api)
+		if err == nil {
+			client.Reconnect(api)
+			if c.Renewed != nil {
+				c.Renewed()
+			}
 		}
 		return err
 	})
 }
 
-// rotate calls request when the certificate is due.
-func rotate(ctx context.Context, now func() time.Time, load func() (*tls.Certificate, error), request func(context.Context) error) error {
+// rotate calls request, which uses api, when the certificate is due.
+func rotate(ctx context.Context, api client.Interface, now func() time.Time, load func() (*tls.Certificate, error), request func(context.Context) error) error {
 	const retry = time.Minute
 	for ctx.Err() == nil {
 		wait := time.Duration(0)
@@ -141,12 +148,7 @@ func rotate(ctx context.Context, now func() time.Time, load func() (*tls.Certifi
 				wait = retry
 			}
 		}
-		t := time.NewTimer(max(wait, time.Second))
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
+		client.Wait(ctx, api, max(wait, time.Second))
 	}
 	return nil
 }

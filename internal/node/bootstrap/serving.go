@@ -50,7 +50,7 @@ func (s *Serving) Run(ctx context.Context) error {
 		s.cert.Store(c)
 		return c, nil
 	}
-	return rotate(ctx, time.Now, load, func(ctx context.Context) error {
+	return rotate(ctx, s.API, time.Now, load, func(ctx context.Context) error {
 		data, err := obtain(ctx, s.API, Wish{Signer: certv1.KubeletServingSignerName, NodeName: s.NodeName, Server: true, DNSNames: s.DNSNames, IPs: s.IPs})
 		if err != nil {
 			return err
