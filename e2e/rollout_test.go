@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 )
@@ -40,23 +41,23 @@ func TestRollout(t *testing.T) {
 		{"roll back", words("rollout undo deployment/web"), words("v1 v2")},
 		{"restart", words("rollout restart deployment/web"), words("v1")},
 	}
-	for _, s := range steps {
+	for i, s := range steps {
 		t.Run(s.name, func(t *testing.T) {
 			k, h, outside := k.on(t), h.on(t), outside.on(t)
+			asker := fmt.Sprintf("asker-%d", i)
 			loads := map[string]*load{
 				"cluster address":            h.load(cluster),
 				"node port from outside":     outside.load(node),
-				"name of the service, a pod": podLoad(k, "asker", "http://web/"),
+				"name of the service, a pod": podLoad(k, asker, "http://web/"),
 			}
-			before := words(k.run("get", "pods", "-l", "app=web", "-o", "name"))
+			before := h.podNames("app=web")
 			k.run(s.do...)
 			k.run("rollout", "status", "deployment/web", "--timeout=50s")
 			// Until the last of the old pods is gone the change is not over.
-			if old := without(before, words(k.run("get", "pods", "-l", "app=web", "-o", "jsonpath={range .items[?(!@.metadata.deletionTimestamp)]}pod/{.metadata.name} {end}"))); len(old) > 0 {
+			if old := without(before, h.podNames("app=web")); len(old) > 0 {
 				k.run(append(words("wait --for=delete --timeout=30s"), old...)...)
 			}
 			allAnswered(t, loads, s.versions...)
-			k.run("wait", "--for=delete", "pod/asker", "--timeout=30s")
 		})
 	}
 
@@ -70,6 +71,16 @@ func TestRollout(t *testing.T) {
 		k.run("rollout", "resume", "deployment/web")
 		has(t, "undo to what there is not", k.fails("rollout", "undo", "deployment/web", "--to-revision=99"), "unable to find specified revision 99")
 	})
+}
+
+// podNames are the pods that are not being deleted, as kubectl takes them.
+func (h *host) podNames(selector string) []string {
+	h.t.Helper()
+	var names []string
+	for _, p := range h.pods(selector) {
+		names = append(names, "pod/"+p.name)
+	}
+	return names
 }
 
 // without are the elements of a that are not in b.
