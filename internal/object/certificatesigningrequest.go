@@ -49,8 +49,8 @@ func certificateSigningRequestKind() *Kind {
 				},
 			}),
 			writes("status", rules[*csr]{
+				// Labels and annotations may come with the status, as they may with an approval.
 				PrepareUpdate: func(c, old *csr) {
-					metav1.ResetObjectMetaForStatus(c, old)
 					c.Spec = *old.Spec.DeepCopy()
 					stampConditions(c, old)
 				},
