@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"os/exec"
@@ -209,11 +210,12 @@ func (p *player) openLog(name string) (err error) {
 
 var unusual = regexp.MustCompile(`[^A-Za-z0-9]+`)
 
-// slug is a name as a file's name.
+// slug is a name as a file's name. Long names are cut, and told apart by a hash.
 func slug(name string) string {
+	const most = 160
 	s := strings.Trim(unusual.ReplaceAllString(name, "-"), "-")
-	if len(s) > 180 {
-		s = s[:180]
+	if len(s) <= most {
+		return s
 	}
-	return s
+	return fmt.Sprintf("%s-%08x", s[:most], crc32.ChecksumIEEE([]byte(name)))
 }
