@@ -15,6 +15,7 @@ import (
 	"hyperkube/internal/client"
 	"hyperkube/internal/node/cgroup"
 	"hyperkube/internal/node/cri"
+	"hyperkube/internal/node/eviction"
 	"hyperkube/internal/node/image"
 	"hyperkube/internal/node/nodestatus"
 	"hyperkube/internal/node/pods"
@@ -71,6 +72,9 @@ type Config struct {
 	SystemReserved corev1.ResourceList
 	KubeReserved   corev1.ResourceList
 	EvictionHard   *nodestatus.Thresholds
+	// EvictionSoft are thresholds that must have been passed for a time before pods go, with more time to end by themselves.
+	EvictionSoft       eviction.Soft
+	EvictionHysteresis time.Duration // how long a pressure is told after it was last seen; 5 min
 
 	NoCPUQuota      bool
 	CPUQuotaPeriod  time.Duration
@@ -159,8 +163,8 @@ func (c *Config) machine() (m *nodestatus.Machine, capacity, allocatable corev1.
 	}
 	capacity = m.Capacity(c.MaxPods)
 	evict := corev1.ResourceList{
-		corev1.ResourceMemory:           *resource.NewQuantity(c.EvictionHard.MemoryAvailable, resource.BinarySI),
-		corev1.ResourceEphemeralStorage: *resource.NewQuantity(int64(c.EvictionHard.DiskAvailable*float64(m.Storage)), resource.BinarySI),
+		corev1.ResourceMemory:           *resource.NewQuantity(c.EvictionHard.Memory.Of(m.Memory), resource.BinarySI),
+		corev1.ResourceEphemeralStorage: *resource.NewQuantity(c.EvictionHard.Disk.Of(m.Storage), resource.BinarySI),
 	}
 	return m, capacity, nodestatus.Allocatable(capacity, c.SystemReserved, c.KubeReserved, evict), nil
 }

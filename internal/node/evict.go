@@ -18,7 +18,7 @@ import (
 // makeEviction makes what ends pods when they, or the node, use too much.
 func (k *Kubelet) makeEviction(vols *volume.Manager) {
 	cfg := eviction.Config{
-		RootDir: k.cfg.RootDir, Thresholds: *k.cfg.EvictionHard, Pods: func() []*corev1.Pod { return k.pods.Active() },
+		RootDir: k.cfg.RootDir, Thresholds: *k.cfg.EvictionHard, Soft: k.cfg.EvictionSoft, Transition: k.cfg.EvictionHysteresis, Pods: func() []*corev1.Pod { return k.pods.Active() },
 		Disk: func(ctx context.Context, p *corev1.Pod) (*eviction.Disk, error) { return k.disk(ctx, vols, p) },
 		End: func(p *corev1.Pod, message string, grace int64) {
 			podEvents{k}.Event(p, "", corev1.EventTypeWarning, eviction.Reason, message)

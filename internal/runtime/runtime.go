@@ -19,11 +19,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/containerd/containerd/v2/cmd/containerd/server"
 	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/version"
 
 	"hyperkube/internal/boltcheck"
 )
@@ -115,6 +117,8 @@ func Start(ctx context.Context, c Config) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What the release's linker flags would say: the version is the module's, and there is no unknown build of it.
+	version.Version = strings.TrimSuffix(version.Version, "+unknown")
 	if started.Swap(true) {
 		return nil, errors.New("runtime: containerd was started in this process before; it can be started once")
 	}

@@ -19,6 +19,7 @@ import (
 
 	"hyperkube/internal/client"
 	"hyperkube/internal/node/cri"
+	"hyperkube/internal/node/eviction"
 	"hyperkube/internal/node/nodestatus"
 	"hyperkube/internal/node/volume"
 )
@@ -170,7 +171,6 @@ func supported(s *kubeletv1beta1.KubeletConfiguration) error {
 		not("podCIDR", s.PodCIDR != ""),
 		not("reservedSystemCPUs", s.ReservedSystemCPUs != ""),
 		not("shutdownGracePeriod", s.ShutdownGracePeriod.Duration != 0 || len(s.ShutdownGracePeriodByPodPriority) > 0),
-		not("evictionSoft", len(s.EvictionSoft) > 0),
 		not("tracing", s.Tracing != nil),
 	)
 }
@@ -187,57 +187,63 @@ func resources(m map[string]string) (corev1.ResourceList, error) {
 	return out, nil
 }
 
-// thresholds reads evictionHard: quantities or percentages by signal.
-func thresholds(m map[string]string, memory int64) (nodestatus.Thresholds, error) {
-	t := nodestatus.DefaultThresholds()
-	if m == nil {
-		return t, nil
-	}
-	t = nodestatus.Thresholds{}
+// thresholds reads evictionHard or evictionSoft: quantities or percentages by signal.
+func thresholds(field string, m map[string]string) (t nodestatus.Thresholds, err error) {
 	for signal, v := range m {
-		part, isPart, err := percentage(v)
-		if err != nil {
-			return t, fmt.Errorf("evictionHard %s: %w", signal, err)
+		var one nodestatus.Threshold
+		if s, isPart := strings.CutSuffix(v, "%"); isPart {
+			n, err := strconv.ParseFloat(s, 64)
+			if err != nil || n < 0 || n > 100 {
+				return t, fmt.Errorf("%s %s: %q is not a percentage", field, signal, v)
+			}
+			one.Part = n / 100
+		} else {
+			q, err := resource.ParseQuantity(v)
+			if err != nil || q.Sign() < 0 {
+				return t, fmt.Errorf("%s %s: %q is neither a quantity nor a percentage", field, signal, v)
+			}
+			one.Amount = q.Value()
 		}
 		switch signal {
 		case "memory.available":
-			t.MemoryAvailable = int64(part * float64(memory))
-			if !isPart {
-				q, err := resource.ParseQuantity(v)
-				if err != nil {
-					return t, fmt.Errorf("evictionHard %s: %w", signal, err)
-				}
-				t.MemoryAvailable = q.Value()
-			}
-			continue
+			t.Memory = one
 		case "nodefs.available":
-			t.DiskAvailable = part
+			t.Disk = one
 		case "nodefs.inodesFree":
-			t.InodesFree = part
+			t.Inodes = one
 		case "pid.available":
-			t.PIDsFree = part
+			t.PIDs = one
 		case "imagefs.available", "imagefs.inodesFree", "containerfs.available", "containerfs.inodesFree":
-			continue // images are collected by their own thresholds
+			// images are collected by their own thresholds
 		default:
-			return t, fmt.Errorf("evictionHard: unknown signal %q", signal)
-		}
-		if !isPart {
-			return t, fmt.Errorf("evictionHard %s: only percentages are supported, not %q", signal, v)
+			return t, fmt.Errorf("%s: unknown signal %q", field, signal)
 		}
 	}
 	return t, nil
 }
 
-func percentage(v string) (part float64, ok bool, err error) {
-	s, ok := strings.CutSuffix(v, "%")
-	if !ok {
-		return 0, false, nil
+// softEviction reads evictionSoft with its grace periods.
+func softEviction(s *kubeletv1beta1.KubeletConfiguration) (out eviction.Soft, err error) {
+	if out.Thresholds, err = thresholds("evictionSoft", s.EvictionSoft); err != nil {
+		return out, err
 	}
-	n, err := strconv.ParseFloat(s, 64)
-	if err != nil || n < 0 || n > 100 {
-		return 0, true, fmt.Errorf("%q is not a percentage", v)
+	out.MaxGrace, out.After = int64(s.EvictionMaxPodGracePeriod), map[corev1.ResourceName]time.Duration{}
+	names := map[string]corev1.ResourceName{"memory.available": corev1.ResourceMemory, "nodefs.available": corev1.ResourceEphemeralStorage,
+		"nodefs.inodesFree": nodestatus.Inodes, "pid.available": nodestatus.PIDs}
+	for signal := range s.EvictionSoft {
+		text, ok := s.EvictionSoftGracePeriod[signal]
+		if !ok {
+			return out, fmt.Errorf("evictionSoftGracePeriod: there is none for %s", signal)
+		}
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 {
+			return out, fmt.Errorf("evictionSoftGracePeriod %s: %q is not a duration", signal, text)
+		}
+		if n, ok := names[signal]; ok {
+			out.After[n] = d
+		}
 	}
-	return n / 100, true, nil
+	return out, nil
 }
 
 // Taints reads key=value:effect,….

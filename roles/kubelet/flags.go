@@ -83,6 +83,22 @@ func pairs(group, name, usage string, to func(*Config) *map[string]string) setti
 	})
 }
 
+// signals is a list of resources of the node with a value each.
+func signals(name, sign, usage string, to func(*Config) *map[string]string) setting {
+	return list(nodes, name, usage, func(c *Config, v []string) error {
+		m := map[string]string{}
+		for _, s := range v {
+			signal, value, ok := strings.Cut(s, sign)
+			if !ok {
+				return fmt.Errorf("--%s: %q is not of the form signal%svalue", name, s, sign)
+			}
+			m[signal] = value
+		}
+		*to(c) = m
+		return nil
+	})
+}
+
 // settings are all flags but --config and those of the log.
 func settings() []setting {
 	return slices.Concat(identity(), running(), api(), further())
@@ -105,17 +121,11 @@ func identity() []setting {
 		number(nodes, "max-pods", "`NUMBER` of pods that the node takes", func(c *Config, v int) { c.Settings.MaxPods = int32(v) }),
 		pairs(nodes, "system-reserved", "`RESOURCES` that the system keeps, cpu=…,memory=…", func(c *Config) *map[string]string { return &c.Settings.SystemReserved }),
 		pairs(nodes, "kube-reserved", "`RESOURCES` that Kubernetes keeps, cpu=…,memory=…", func(c *Config) *map[string]string { return &c.Settings.KubeReserved }),
-		list(nodes, "eviction-hard", "`THRESHOLDS` of pressure, memory.available<100Mi,nodefs.available<10%,…", func(c *Config, v []string) error {
-			c.Settings.EvictionHard = map[string]string{}
-			for _, s := range v {
-				signal, value, ok := strings.Cut(s, "<")
-				if !ok {
-					return fmt.Errorf("--eviction-hard: %q is not of the form signal<value", s)
-				}
-				c.Settings.EvictionHard[signal] = value
-			}
-			return nil
-		}),
+		signals("eviction-hard", "<", "`THRESHOLDS` below which pods are ended, memory.available<100Mi,nodefs.available<10%,…", func(c *Config) *map[string]string { return &c.Settings.EvictionHard }),
+		signals("eviction-soft", "<", "`THRESHOLDS` below which pods are ended after a while", func(c *Config) *map[string]string { return &c.Settings.EvictionSoft }),
+		signals("eviction-soft-grace-period", "=", "`TIMES` that soft thresholds must have been passed for, memory.available=1m30s,…", func(c *Config) *map[string]string { return &c.Settings.EvictionSoftGracePeriod }),
+		number(nodes, "eviction-max-pod-grace-period", "`SECONDS` that pods ended by a soft threshold get at most", func(c *Config, v int) { c.Settings.EvictionMaxPodGracePeriod = int32(v) }),
+		span(nodes, "eviction-pressure-transition-period", "`TIME` for which a pressure is told after it was last seen", func(c *Config) *metav1.Duration { return &c.Settings.EvictionPressureTransitionPeriod }),
 		yes(nodes, "fail-swap-on", "refuse to run on a machine that swaps", func(c *Config) **bool { return &c.Settings.FailSwapOn }),
 		yes(nodes, "fail-cgroupv1", "refuse to run on a machine with cgroup v1", func(c *Config) **bool { return &c.Settings.FailCgroupV1 }),
 	}

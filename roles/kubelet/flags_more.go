@@ -75,7 +75,7 @@ var foreign = flags.Foreign{{
 	Why: "objects are watched, and nothing is looked at by the clock",
 	Spans: []string{
 		"file-check-frequency", "http-check-frequency", "sync-frequency", "housekeeping-interval", "cpu-manager-reconcile-period",
-		"volume-stats-agg-period", "eviction-pressure-transition-period",
+		"volume-stats-agg-period",
 	},
 	Bools: []string{"kernel-memcg-notification"},
 }, {
@@ -113,8 +113,7 @@ var foreign = flags.Foreign{{
 }, {
 	Why: "processors and memory are not given out one by one", Refuse: true, Texts: []string{"reserved-cpus", "reserved-memory", "qos-reserved"},
 }, {
-	Why: "there are no soft thresholds here", Refuse: true,
-	Texts: []string{"eviction-soft", "eviction-soft-grace-period", "eviction-minimum-reclaim"}, Numbers: []string{"eviction-max-pod-grace-period"},
+	Why: "pods are ended one at a time until enough is free", Refuse: true, Texts: []string{"eviction-minimum-reclaim"},
 }, {
 	Why: "the kubelet runs until it is stopped", Refuse: true, Bools: []string{"runonce"},
 }}

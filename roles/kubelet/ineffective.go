@@ -18,7 +18,8 @@ var effective = strings.Fields(`
 	memorySwap containerLogMaxSize containerLogMaxFiles containerLogMonitorInterval systemReserved kubeReserved enforceNodeAllocatable
 	allowedUnsafeSysctls logging enableSystemLogHandler seccompDefault registerWithTaints registerNode providerID crashLoopBackOff
 	containerRuntimeEndpoint imageServiceEndpoint oomScoreAdj
-	staticPodURL runOnce podCIDR reservedSystemCPUs shutdownGracePeriod shutdownGracePeriodByPodPriority evictionSoft tracing`)
+	staticPodURL runOnce podCIDR reservedSystemCPUs shutdownGracePeriod shutdownGracePeriodByPodPriority tracing
+	evictionSoft evictionSoftGracePeriod evictionMaxPodGracePeriod evictionPressureTransitionPeriod`)
 
 // ineffective lists the fields that a configuration sets in vain: what they tune is not there, or cannot be otherwise.
 func ineffective(s *kubeletv1beta1.KubeletConfiguration) []string {

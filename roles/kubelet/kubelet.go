@@ -156,7 +156,11 @@ func (k *Kubelet) nodeConfig() (node.Config, error) {
 	if err != nil {
 		return node.Config{}, fmt.Errorf("kubeReserved: %w", err)
 	}
-	evict, err := k.evictionHard()
+	evict, err := evictionHard(s)
+	if err != nil {
+		return node.Config{}, err
+	}
+	soft, err := softEviction(s)
 	if err != nil {
 		return node.Config{}, err
 	}
@@ -170,7 +174,7 @@ func (k *Kubelet) nodeConfig() (node.Config, error) {
 		RootDir: cfg.RootDir, PodLogsDir: s.PodLogsDir, ContainerLogsDir: cfg.ContainerLogsDir, PodManifestPath: s.StaticPodPath, DefaultPod: defaultPod,
 		CgroupRoot: s.CgroupRoot, NoPodCgroups: !*s.CgroupsPerQOS, NoEnforceAllocatable: !contains(s.EnforceNodeAllocatable, "pods"), PodPIDs: *s.PodPidsLimit,
 		ClusterDNS: s.ClusterDNS, ClusterDomain: s.ClusterDomain, ResolvConf: *s.ResolverConfig,
-		MaxPods: maxPods(s), SystemReserved: system, KubeReserved: kube, EvictionHard: evict,
+		MaxPods: maxPods(s), SystemReserved: system, KubeReserved: kube, EvictionHard: evict, EvictionSoft: soft, EvictionHysteresis: s.EvictionPressureTransitionPeriod.Duration,
 		NoCPUQuota: !*s.CPUCFSQuota, CPUQuotaPeriod: s.CPUCFSQuotaPeriod.Duration, SeccompDefault: s.SeccompDefault != nil && *s.SeccompDefault,
 		UnsafeSysctls: s.AllowedUnsafeSysctls, FailSwapOn: *s.FailSwapOn,
 		LogMaxSize: logSize.Value(), LogMaxFiles: int(*s.ContainerLogMaxFiles), LogCheck: s.ContainerLogMonitorInterval.Duration,
@@ -194,15 +198,12 @@ func (k *Kubelet) nodeConfig() (node.Config, error) {
 	return nc, nil
 }
 
-func (k *Kubelet) evictionHard() (*nodestatus.Thresholds, error) {
-	if err := os.MkdirAll(k.cfg.RootDir, 0o750); err != nil {
-		return nil, err
+func evictionHard(s *kubeletv1beta1.KubeletConfiguration) (*nodestatus.Thresholds, error) {
+	if s.EvictionHard == nil {
+		t := nodestatus.DefaultThresholds()
+		return &t, nil
 	}
-	m, err := nodestatus.ReadMachine(k.cfg.RootDir)
-	if err != nil {
-		return nil, err
-	}
-	t, err := thresholds(k.cfg.Settings.EvictionHard, m.Memory)
+	t, err := thresholds("evictionHard", s.EvictionHard)
 	return &t, err
 }
 

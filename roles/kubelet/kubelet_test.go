@@ -54,9 +54,33 @@ func TestFlagsGoOverTheFile(t *testing.T) {
 	if s.Port != 10250 || *s.HealthzPort != 10248 || s.ClusterDomain != "cluster.local" {
 		t.Errorf("defaults: %+v", s)
 	}
-	th, err := thresholds(s.EvictionHard, 1000)
-	if err != nil || th.MemoryAvailable != 50 {
+	th, err := evictionHard(&s)
+	if err != nil || th.Memory.Of(1000) != 50 || th.Disk.Of(1000) != 0 {
 		t.Errorf("%+v %v", th, err)
+	}
+}
+
+func TestSoftEviction(t *testing.T) {
+	cfg, err := parse(t, "--eviction-soft=memory.available<1Gi,nodefs.available<20%", "--eviction-soft-grace-period=memory.available=1m30s,nodefs.available=2m",
+		"--eviction-max-pod-grace-period=60", "--eviction-pressure-transition-period=1m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	soft, err := softEviction(&cfg.Settings)
+	if err != nil || soft.Memory.Of(0) != 1<<30 || soft.Disk.Of(1000) != 200 || soft.MaxGrace != 60 || soft.After[corev1.ResourceMemory] != 90*time.Second {
+		t.Errorf("%+v, %v", soft, err)
+	}
+	for _, bad := range [][]string{
+		{"--eviction-soft=memory.available<1Gi"}, {"--eviction-soft=memory.available<x", "--eviction-soft-grace-period=memory.available=1m"},
+		{"--eviction-soft=none<1Gi", "--eviction-soft-grace-period=none=1m"}, {"--eviction-soft=memory.available<1Gi", "--eviction-soft-grace-period=memory.available=soon"},
+	} {
+		cfg, err := parse(t, bad...)
+		if err == nil {
+			_, err = softEviction(&cfg.Settings)
+		}
+		if err == nil {
+			t.Errorf("no error for %q", bad)
+		}
 	}
 }
 

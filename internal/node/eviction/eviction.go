@@ -33,6 +33,7 @@ const Reason = "Evicted"
 type Config struct {
 	RootDir    string
 	Thresholds nodestatus.Thresholds
+	Soft       Soft
 	// Pods are those that run, or are about to.
 	Pods func() []*corev1.Pod
 	// Memory and processes of a pod. cgroup.ErrNotFound is for one that has just ended.
@@ -52,6 +53,14 @@ type Config struct {
 	Read       func(rootDir string) (nodestatus.Signals, error) // nodestatus.ReadSignals
 }
 
+// Soft are thresholds that end pods only when they have been passed for a time, by resource.
+type Soft struct {
+	nodestatus.Thresholds
+	After map[corev1.ResourceName]time.Duration
+	// MaxGrace bounds the pods' own grace periods, in seconds.
+	MaxGrace int64
+}
+
 // grace is what an evicted pod gets to end by itself, in seconds.
 const grace = 1
 
@@ -62,6 +71,7 @@ type Manager struct {
 
 	mu   sync.Mutex
 	last map[corev1.NodeConditionType]time.Time // when each pressure was last seen
+	soft map[corev1.ResourceName]time.Time      // since when soft thresholds are passed
 }
 
 // New makes a manager.
@@ -108,6 +118,7 @@ func (m *Manager) Check(ctx context.Context) error {
 	}
 	short := s.Below(m.cfg.Thresholds)
 	if len(short) == 0 {
+		m.checkSoft(ctx, s)
 		return nil
 	}
 	if short[0].Condition == corev1.NodeDiskPressure && m.cfg.Reclaim != nil {
@@ -121,8 +132,35 @@ func (m *Manager) Check(ctx context.Context) error {
 			return nil
 		}
 	}
-	m.evictOne(ctx, short[0])
+	m.evictOne(ctx, short[0], func(*corev1.Pod) int64 { return grace })
 	return nil
+}
+
+// checkSoft looks at the soft thresholds, when no hard one is passed.
+func (m *Manager) checkSoft(ctx context.Context, s nodestatus.Signals) {
+	now := m.cfg.Now()
+	passed := map[corev1.ResourceName]time.Time{}
+	var due *nodestatus.Shortage
+	for _, short := range s.Below(m.cfg.Soft.Thresholds) {
+		since, was := m.soft[short.Resource]
+		if !was {
+			since = now
+		}
+		passed[short.Resource] = since
+		if due == nil && now.Sub(since) >= m.cfg.Soft.After[short.Resource] {
+			due = &short
+		}
+	}
+	m.soft = passed
+	if due != nil {
+		m.evictOne(ctx, *due, func(p *corev1.Pod) int64 {
+			own := int64(corev1.DefaultTerminationGracePeriodSeconds)
+			if g := p.Spec.TerminationGracePeriodSeconds; g != nil {
+				own = *g
+			}
+			return max(min(own, m.cfg.Soft.MaxGrace), grace)
+		})
+	}
 }
 
 // observe reads the node, and tells when a pressure came or went.
@@ -134,9 +172,7 @@ func (m *Manager) observe() (nodestatus.Signals, error) {
 	now := m.cfg.Now()
 	m.mu.Lock()
 	before := m.pressure(now)
-	for _, b := range s.Below(m.cfg.Thresholds) {
-		m.last[b.Condition] = now
-	}
+	m.note(s, now)
 	changed := before != m.pressure(now)
 	m.mu.Unlock()
 	if changed && m.cfg.Changed != nil {
@@ -154,10 +190,15 @@ func (m *Manager) Pressure() (nodestatus.Pressure, error) {
 	now := m.cfg.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, b := range s.Below(m.cfg.Thresholds) {
+	m.note(s, now)
+	return m.pressure(now), nil
+}
+
+// note what is short now, by either kind of threshold. m.mu is held.
+func (m *Manager) note(s nodestatus.Signals, now time.Time) {
+	for _, b := range append(s.Below(m.cfg.Thresholds), s.Below(m.cfg.Soft.Thresholds)...) {
 		m.last[b.Condition] = now
 	}
-	return m.pressure(now), nil
 }
 
 func (m *Manager) pressure(now time.Time) nodestatus.Pressure {

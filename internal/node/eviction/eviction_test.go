@@ -38,12 +38,15 @@ type node struct {
 	ended   map[string]string
 	reclaim func()
 	changes int
+	soft    Soft
+	graces  []int64
 }
 
 func (n *node) manager() *Manager {
 	n.now, n.ended = time.Unix(1000, 0), map[string]string{}
 	return New(Config{
-		Thresholds: nodestatus.Thresholds{MemoryAvailable: 100 << 20, DiskAvailable: 0.1},
+		Thresholds: nodestatus.Thresholds{Memory: nodestatus.Threshold{Amount: 100 << 20}, Disk: nodestatus.Threshold{Part: 0.1}},
+		Soft:       n.soft,
 		Pods:       func() []*corev1.Pod { return n.pods },
 		Stats: func(uid types.UID) (*cgroup.Stats, error) {
 			if u, ok := n.use[uid]; ok {
@@ -57,7 +60,10 @@ func (n *node) manager() *Manager {
 			}
 			return &Disk{}, nil
 		},
-		End: func(p *corev1.Pod, message string, _ int64) { n.ended[p.Name] = message },
+		End: func(p *corev1.Pod, message string, grace int64) {
+			n.ended[p.Name] = message
+			n.graces = append(n.graces, grace)
+		},
 		Reclaim: func(context.Context) error {
 			if n.reclaim != nil {
 				n.reclaim()
@@ -135,6 +141,33 @@ func TestPressureLastsAndKeepsPodsAway(t *testing.T) {
 	}
 	if n.changes != 1 {
 		t.Errorf("told %d changes, want 1", n.changes)
+	}
+}
+
+func TestSoftThresholdsHavePatience(t *testing.T) {
+	n := &node{signals: healthy(), use: map[types.UID]uint64{"a": 50}, pods: []*corev1.Pod{pod("a", 0, "")}, soft: Soft{
+		Thresholds: nodestatus.Thresholds{Memory: nodestatus.Threshold{Amount: 500 << 20}},
+		After:      map[corev1.ResourceName]time.Duration{corev1.ResourceMemory: time.Minute}, MaxGrace: 20,
+	}}
+	m := n.manager()
+	check := func(after time.Duration, memory int64, want int) {
+		t.Helper()
+		n.now, n.signals.Memory = n.now.Add(after), memory
+		if err := m.Check(t.Context()); err != nil || len(n.ended) != want {
+			t.Fatalf("after %v: %v, ended %v", after, err, n.ended)
+		}
+	}
+	check(0, 400<<20, 0)
+	if p, err := m.Pressure(); err != nil || !p.Memory {
+		t.Errorf("a soft threshold is passed: %+v, %v", p, err)
+	}
+	check(50*time.Second, 400<<20, 0)
+	check(time.Second, 600<<20, 0) // enough again: the time starts anew
+	check(time.Second, 400<<20, 0)
+	check(59*time.Second, 400<<20, 0)
+	check(time.Second, 400<<20, 1)
+	if n.graces[0] != 20 {
+		t.Errorf("grace period %d, want the least of the pod's 30 and the configured 20", n.graces[0])
 	}
 }
 

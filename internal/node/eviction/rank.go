@@ -49,7 +49,7 @@ func priority(p *corev1.Pod) int32 {
 }
 
 // evictOne ends the pod that is to go first. The next is chosen at the next look, if it is needed still.
-func (m *Manager) evictOne(ctx context.Context, s nodestatus.Shortage) {
+func (m *Manager) evictOne(ctx context.Context, s nodestatus.Shortage, grace func(*corev1.Pod) int64) {
 	var list []candidate
 	for _, p := range m.cfg.Pods() {
 		if critical(p) {
@@ -66,7 +66,7 @@ func (m *Manager) evictOne(ctx context.Context, s nodestatus.Shortage) {
 	order(list)
 	c := list[0]
 	m.log.Warn("ending a pod because the node runs short", "resource", s.Resource, "pod", c.pod.Namespace+"/"+c.pod.Name)
-	m.cfg.End(c.pod, message(s, c), grace)
+	m.cfg.End(c.pod, message(s, c), grace(c.pod))
 }
 
 func (m *Manager) weigh(ctx context.Context, p *corev1.Pod, name corev1.ResourceName) (candidate, bool) {

@@ -12,17 +12,26 @@ import (
 // Pressure is what the node runs short of.
 type Pressure struct{ Memory, Disk, PID bool }
 
-// Thresholds below which there is pressure.
-type Thresholds struct {
-	MemoryAvailable int64   // bytes
-	DiskAvailable   float64 // part of the filesystem, 0 to 1
-	InodesFree      float64
-	PIDsFree        float64
+// Threshold is an amount, or a part of the whole from 0 to 1. The zero value is never reached.
+type Threshold struct {
+	Amount int64
+	Part   float64
 }
+
+// Of is the threshold as an amount.
+func (t Threshold) Of(whole int64) int64 {
+	if t.Amount > 0 {
+		return t.Amount
+	}
+	return int64(t.Part * float64(whole))
+}
+
+// Thresholds of what is left, below which there is pressure.
+type Thresholds struct{ Memory, Disk, Inodes, PIDs Threshold }
 
 // DefaultThresholds are upstream's hard eviction thresholds.
 func DefaultThresholds() Thresholds {
-	return Thresholds{MemoryAvailable: 100 << 20, DiskAvailable: 0.10, InodesFree: 0.05}
+	return Thresholds{Memory: Threshold{Amount: 100 << 20}, Disk: Threshold{Part: 0.10}, Inodes: Threshold{Part: 0.05}}
 }
 
 // What a node can run short of besides memory and storage, as messages name it.
@@ -33,7 +42,7 @@ const (
 
 // Signals is what is left of the machine.
 type Signals struct {
-	Memory            int64 // bytes
+	Memory, MemoryAll int64 // bytes
 	Disk, DiskSize    int64 // bytes
 	Inodes, InodesAll int64 // 0 of 0 where the filesystem has no fixed number
 	PIDs, PIDsAll     int64
@@ -53,7 +62,7 @@ func ReadSignals(rootDir string) (Signals, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Memory = mem["MemAvailable"]
+	s.Memory, s.MemoryAll = mem["MemAvailable"], mem["MemTotal"]
 	var st unix.Statfs_t
 	if err := unix.Statfs(rootDir, &st); err != nil {
 		return s, err
@@ -73,27 +82,11 @@ func (s Signals) Below(t Thresholds) []Shortage {
 			out = append(out, Shortage{c, r, threshold, available})
 		}
 	}
-	add(corev1.NodeMemoryPressure, corev1.ResourceMemory, t.MemoryAvailable, s.Memory)
-	add(corev1.NodeDiskPressure, corev1.ResourceEphemeralStorage, int64(t.DiskAvailable*float64(s.DiskSize)), s.Disk)
-	add(corev1.NodeDiskPressure, Inodes, int64(t.InodesFree*float64(s.InodesAll)), s.Inodes)
-	add(corev1.NodePIDPressure, PIDs, int64(t.PIDsFree*float64(s.PIDsAll)), s.PIDs)
+	add(corev1.NodeMemoryPressure, corev1.ResourceMemory, t.Memory.Of(s.MemoryAll), s.Memory)
+	add(corev1.NodeDiskPressure, corev1.ResourceEphemeralStorage, t.Disk.Of(s.DiskSize), s.Disk)
+	add(corev1.NodeDiskPressure, Inodes, t.Inodes.Of(s.InodesAll), s.Inodes)
+	add(corev1.NodePIDPressure, PIDs, t.PIDs.Of(s.PIDsAll), s.PIDs)
 	return out
-}
-
-// ReadPressure says what the machine is short of now.
-func ReadPressure(rootDir string, t Thresholds) (p Pressure, err error) {
-	s, err := ReadSignals(rootDir)
-	for _, b := range s.Below(t) {
-		switch b.Condition {
-		case corev1.NodeMemoryPressure:
-			p.Memory = true
-		case corev1.NodeDiskPressure:
-			p.Disk = true
-		default:
-			p.PID = true
-		}
-	}
-	return p, err
 }
 
 // pids counts the threads of the machine and the number there may be.

@@ -9,19 +9,11 @@ import (
 
 // linkRewriter makes the links and redirects of proxied answers lead through the server again.
 func linkRewriter(r *http.Request, prefix string, t http.RoundTripper) http.RoundTripper {
-	scheme := "http"
-	if r.TLS != nil {
-		scheme = "https"
-	}
 	if upgrading(r) {
 		return t // upgraded connections are dialled through the transport itself
 	}
-	return &utilproxy.Transport{
-		Scheme:       scheme,
-		Host:         r.Host,
-		PathPrepend:  strings.TrimSuffix(prefix, "/"),
-		RoundTripper: t,
-	}
+	// Without a scheme and a host: whoever asks by another name of the server, or through a proxy, goes on by it.
+	return &utilproxy.Transport{PathPrepend: strings.TrimSuffix(prefix, "/"), RoundTripper: t}
 }
 
 func upgrading(r *http.Request) bool {
