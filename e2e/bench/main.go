@@ -72,7 +72,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.root, "root", ".", "root of the repository")
 	f.StringVar(&o.work, "work", os.TempDir(), "directory for the boxes' data")
 	f.StringVar(&o.scenario, "scenario", "", "regular expression of the scenarios to run; list prints them")
-	f.StringVar(&systems, "systems", "hyperkube", "systems to measure")
+	f.StringVar(&systems, "systems", strings.Join(system.Names, ","), "systems to measure")
 	f.IntVar(&o.rounds, "rounds", 3, "rounds of each scenario")
 	f.BoolVar(&o.save, "save", false, "write the results to e2e/bench/RESULTS.md and results.json")
 	if err := f.Parse(args); err != nil {

@@ -102,6 +102,11 @@ func (a *API) Watch(ctx context.Context, r Resource, namespace string, o metav1.
 	return a.rest.Get().AbsPath(r.Path(namespace, "")).VersionedParams(&o, scheme.ParameterCodec).Watch(ctx)
 }
 
+// Raw asks for a path and drops the answer.
+func (a *API) Raw(ctx context.Context, path string) error {
+	return a.rest.Get().AbsPath(path).Do(ctx).Error()
+}
+
 // Await follows a resource from its present state until an object satisfies done.
 func Await[T runtime.Object](ctx context.Context, a *API, r Resource, namespace string, o metav1.ListOptions, done func(T) bool) error {
 	w, err := a.Watch(ctx, r, namespace, o)

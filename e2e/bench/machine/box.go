@@ -75,7 +75,7 @@ func (b *Box) Remove() error {
 	for _, group := range []string{b.systemGroup(), b.clientGroup(), b.PodGroup()} {
 		errs = append(errs, removeGroup(group))
 	}
-	errs = append(errs, unmountBelow(b.Dir))
+	errs = append(errs, UnmountBelow(b.Dir))
 	if _, err := os.Stat(b.namespace()); err == nil {
 		if out, err := exec.Command("ip", "netns", "del", b.Name).CombinedOutput(); err != nil {
 			errs = append(errs, fmt.Errorf("ip netns del %s: %w: %s", b.Name, err, out))
@@ -135,8 +135,8 @@ func (b *Box) enter(ctx context.Context, group string, bound bool, args []string
 	return exec.CommandContext(ctx, self, append([]string{EnterVerb, b.namespace(), group, how}, args...)...)
 }
 
-// unmountBelow undoes every mount below a directory, the newest first.
-func unmountBelow(dir string) error {
+// UnmountBelow undoes every mount below a directory, the newest first.
+func UnmountBelow(dir string) error {
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return err

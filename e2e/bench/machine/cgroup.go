@@ -41,15 +41,42 @@ func ensureAccounting() error {
 	return nil
 }
 
+// share is the weight of a box's cgroup against what else the machine runs, in the kernel's units of 1024 for a session. Both systems
+// get the same, however many processes and sessions they are made of.
+const share = 4096
+
 func createGroup(name string) error {
 	if err := ensureAccounting(); err != nil {
 		return err
 	}
-	return os.MkdirAll(groupDir(name), 0o755)
+	if err := os.MkdirAll(groupDir(name), 0o755); err != nil {
+		return err
+	}
+	if unified() {
+		// Where the controller is not delegated the weight cannot be set, and the machine shares as it likes.
+		_ = os.WriteFile(filepath.Join(groupDir(name), "cpu.weight"), []byte(strconv.Itoa(100*share/1024)), 0)
+		return nil
+	}
+	if err := os.MkdirAll(shareDir(name), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(shareDir(name), "cpu.shares"), []byte(strconv.Itoa(share)), 0)
 }
 
+// shareDir is where the first version of cgroups weighs.
+func shareDir(name string) string { return filepath.Join(cgroups, "cpu", name) }
+
 func joinGroup(name string) error {
-	return os.WriteFile(filepath.Join(groupDir(name), "cgroup.procs"), []byte("0"), 0)
+	dirs := []string{groupDir(name)}
+	if !unified() {
+		dirs = append(dirs, shareDir(name))
+	}
+	for _, dir := range dirs {
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // groupTime is the CPU time that a cgroup has used, by processes that ended too.
@@ -102,6 +129,48 @@ func groupProcesses(dir string) ([]int, error) {
 		return nil
 	})
 	return all, err
+}
+
+// CreateGroupEverywhere makes a cgroup in every hierarchy, as a root for containers.
+func CreateGroupEverywhere(name string) error {
+	if unified() {
+		return os.MkdirAll(filepath.Join(cgroups, name), 0o755)
+	}
+	all, err := filepath.Glob(filepath.Join(cgroups, "*", "cgroup.procs"))
+	if err != nil {
+		return err
+	}
+	for _, f := range all {
+		if err := os.MkdirAll(filepath.Join(filepath.Dir(f), name), 0o755); err != nil {
+			return err
+		}
+	}
+	return copyCPUSet(name)
+}
+
+// copyCPUSet lets a new cgroup of the first version have processes: without processors and memory nodes it may not.
+func copyCPUSet(name string) error {
+	for _, f := range []string{"cpuset.cpus", "cpuset.mems"} {
+		data, err := os.ReadFile(filepath.Join(cgroups, "cpuset", f))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(cgroups, "cpuset", name, f), data, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// EndGroup kills what is in a cgroup and below and leaves the cgroup.
+func EndGroup(name string) error {
+	if err := removeGroup(name); err != nil {
+		return err
+	}
+	return CreateGroupEverywhere(name)
 }
 
 // removeGroup kills what is in a cgroup, in every hierarchy, and removes it.

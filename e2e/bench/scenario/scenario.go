@@ -50,10 +50,16 @@ type Round struct {
 
 // All are the scenarios, in the order of the table.
 func All() []Scenario {
-	return []Scenario{
-		start(), restart(), firstPod(), idle(), size(),
+	all := []Scenario{
+		start(), restart(), apiStart(), firstPod(), pods(),
+		idle(), idleControl(), loadedNode(),
+		create(), get(), list(), patch(), fanOut(), memory(),
 	}
+	all = append(all, schedules()...)
+	return append(all, proxied(1000, 0, 0), proxied(10000, 1000, 20), size())
 }
+
+var controlPlane = system.Options{Parts: []system.Part{system.Controllers, system.Scheduler}}
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 func megabytes(bytes int64) float64        { return float64(bytes) / 1e6 }

@@ -61,6 +61,26 @@ func (h *hyperkube) Start(ctx context.Context) error {
 	return h.run(ctx, append([]string{"up", "--detach"}, h.flags()...)...)
 }
 
+func (h *hyperkube) StartPart(_ context.Context, p Part) error {
+	args := map[Part][]string{
+		Proxy:     {"proxy", "--kubeconfig", h.kubeconfig(), "--hostname-override", NodeName, "--cluster-cidr", "10.244.0.0/16"},
+		Scheduler: {"scheduler", "--kubeconfig", h.kubeconfig()},
+	}[p]
+	if args == nil {
+		return fmt.Errorf("hyperkube %w: %s as a process of its own", ErrNotOffered, p)
+	}
+	log, err := os.OpenFile(filepath.Join(h.data, string(p)+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := h.box.Command(context.Background(), false, append([]string{Binary(h.root)}, args...)...)
+	cmd.Stdout, cmd.Stderr = log, log
+	return cmd.Start()
+}
+
+func (h *hyperkube) kubeconfig() string { return filepath.Join(h.data, "admin.kubeconfig") }
+
 func (h *hyperkube) Stop(ctx context.Context) error {
 	return h.run(ctx, "down", "--data-dir", h.data, "--run-dir", runDir(h.box), "--pods")
 }
@@ -70,6 +90,9 @@ func (h *hyperkube) Import(ctx context.Context, archive string) error {
 }
 
 func (h *hyperkube) Forget(context.Context) error {
+	if err := machine.UnmountBelow(h.data); err != nil {
+		return err
+	}
 	all, err := os.ReadDir(h.data)
 	if err != nil {
 		return err
@@ -86,7 +109,7 @@ func (h *hyperkube) Forget(context.Context) error {
 }
 
 func (h *hyperkube) Client() (*rest.Config, error) {
-	return clientcmd.BuildConfigFromFlags("", filepath.Join(h.data, "admin.kubeconfig"))
+	return clientcmd.BuildConfigFromFlags("", h.kubeconfig())
 }
 
 func (h *hyperkube) API() []string { return []string{"hyperkube"} }

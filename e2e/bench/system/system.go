@@ -56,6 +56,8 @@ type System interface {
 	Prepare(ctx context.Context, o Options) error
 	// Start returns when the API answers /readyz and, with a node, that is Ready.
 	Start(ctx context.Context) error
+	// StartPart starts one more part beside a running API server, as a process of its own.
+	StartPart(ctx context.Context, p Part) error
 	// Stop ends the processes and leaves the data.
 	Stop(ctx context.Context) error
 	// Import loads an image archive into the node's runtime.
@@ -75,12 +77,14 @@ func New(name string, box *machine.Box, root, data string) (System, error) {
 	switch name {
 	case "hyperkube":
 		return &hyperkube{box: box, root: root, data: data}, nil
+	case "upstream":
+		return &upstream{box: box, root: root, data: data}, nil
 	}
-	return nil, fmt.Errorf("there is no system %q: there is hyperkube", name)
+	return nil, fmt.Errorf("there is no system %q: there are upstream and hyperkube", name)
 }
 
 // Names are the systems in the order of the table.
-var Names = []string{"hyperkube"}
+var Names = []string{"upstream", "hyperkube"}
 
 // ErrNotOffered says that a system cannot do what a scenario asks for.
 var ErrNotOffered = errors.New("does not offer this")

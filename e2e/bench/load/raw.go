@@ -1,0 +1,138 @@
+package load
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+// own gives a configuration whose connections are shared with no other's.
+func own(cfg *rest.Config) *rest.Config {
+	c := rest.CopyConfig(cfg)
+	c.Dial = (&net.Dialer{}).DialContext
+	return c
+}
+
+// Getter reads answers and drops them, so that decoding in the client does not hide the server. It asks for no compression.
+type Getter struct {
+	client *http.Client
+	host   string
+}
+
+// NewGetter makes one with a connection of its own.
+func NewGetter(cfg *rest.Config) (*Getter, error) {
+	c := own(cfg)
+	c.DisableCompression = true
+	client, err := rest.HTTPClientFor(c)
+	if err != nil {
+		return nil, err
+	}
+	return &Getter{client, c.Host}, nil
+}
+
+// Get asks for a path in a format and gives the length of the answer.
+func (g *Getter) Get(ctx context.Context, path, format string) (int64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.host+path, nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Accept", format)
+	res, err := g.client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	n, err := io.Copy(io.Discard, res.Body)
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", path, res.Status)
+	}
+	return n, err
+}
+
+// Stream is a watch that is read but not decoded, over a connection of its own.
+type Stream struct {
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+// OpenStream opens one by HTTP/1.1: what is left for the client is TLS and looking for line ends.
+func OpenStream(ctx context.Context, cfg *rest.Config, path string) (*Stream, error) {
+	t, err := rest.TLSConfigFor(cfg)
+	if err != nil {
+		return nil, err
+	}
+	t = t.Clone()
+	t.NextProtos = []string{"http/1.1"}
+	u, err := url.Parse(cfg.Host)
+	if err != nil {
+		return nil, err
+	}
+	t.ServerName = u.Hostname()
+	conn, err := (&tls.Dialer{Config: t}).DialContext(ctx, "tcp", u.Host)
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { conn.Close() })
+	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nAccept: application/json\r\n\r\n", path, u.Host); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	s := &Stream{conn, bufio.NewReaderSize(conn, 64<<10)}
+	for first := true; ; first = false {
+		line, err := s.in.ReadString('\n')
+		if err != nil {
+			conn.Close()
+			return nil, err
+		}
+		if first && len(line) > 12 && line[9:12] != "200" {
+			conn.Close()
+			return nil, fmt.Errorf("%s: %s", path, line)
+		}
+		if line == "\r\n" {
+			return s, nil
+		}
+	}
+}
+
+// OpenStreamWhenUp opens one as soon as the server can be reached.
+func OpenStreamWhenUp(ctx context.Context, cfg *rest.Config, path string) (*Stream, error) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		s, err := OpenStream(ctx, cfg, path)
+		if err == nil {
+			return s, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// Events waits for the next data and tells how many events end in it, and how many bytes it was. An event ends with a brace
+// and a line end, which is found nowhere else: within JSON and in the chunks' frames a line end comes after something else.
+func (s *Stream) Events() (events, bytes int, err error) {
+	for {
+		line, err := s.in.ReadSlice('\n')
+		bytes += len(line)
+		if n := len(line); n > 1 && line[n-2] == '}' && line[n-1] == '\n' {
+			return 1, bytes, nil
+		}
+		if err != nil && err != bufio.ErrBufferFull {
+			return 0, bytes, err
+		}
+	}
+}
+
+// Close ends the stream.
+func (s *Stream) Close() error { return s.conn.Close() }

@@ -1,0 +1,232 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"hyperkube/e2e/bench/load"
+	"hyperkube/e2e/bench/system"
+)
+
+const (
+	clients   = 32
+	namespace = "bench"
+)
+
+// onAPI starts an API server with its datastore and a namespace for pods, nothing else.
+func onAPI(run func(ctx context.Context, r *Round, cfg *rest.Config) error, parts ...system.Part) func(context.Context, *Round) error {
+	return func(ctx context.Context, r *Round) error {
+		if err := r.System.Prepare(ctx, system.Options{Parts: parts}); err != nil {
+			return err
+		}
+		if err := r.System.Start(ctx); err != nil {
+			return err
+		}
+		cfg, err := r.System.Client()
+		if err != nil {
+			return err
+		}
+		api, err := load.NewAPI(cfg, load.JSON)
+		if err != nil {
+			return err
+		}
+		if err := load.Prepare(ctx, api, namespace); err != nil {
+			return err
+		}
+		return run(ctx, r, cfg)
+	}
+}
+
+// fill makes hollow pods.
+func fill(ctx context.Context, cfg *rest.Config, format string, count int) (load.Times, error) {
+	all, err := load.Clients(cfg, format, clients)
+	if err != nil {
+		return load.Times{}, err
+	}
+	return load.Parallel(ctx, all, count, func(ctx context.Context, a *load.API, n int) error {
+		return a.Create(ctx, load.Pods, namespace, load.HollowPod(namespace, n))
+	})
+}
+
+func apiStart() Scenario {
+	f := Figure{Name: "start of datastore and API server to /readyz", Unit: "ms"}
+	return Scenario{
+		Name:     "api-start",
+		Sentence: "From the start of the first process with an empty data directory until /readyz of the API server says ok, nothing else running.",
+		Figures:  []Figure{f}, Limit: 2 * time.Minute,
+		Run: func(ctx context.Context, r *Round) error {
+			if err := r.System.Prepare(ctx, system.Options{}); err != nil {
+				return err
+			}
+			began := time.Now()
+			if err := r.System.Start(ctx); err != nil {
+				return err
+			}
+			r.Record(f.Name, milliseconds(time.Since(began)))
+			return nil
+		},
+	}
+}
+
+func create() Scenario {
+	const count = 5000
+	json := Figure{Name: "create pods, JSON", Unit: "/s", Higher: true, Times: 5}
+	proto := Figure{Name: "create pods, protobuf", Unit: "/s", Higher: true, Times: 5}
+	p50 := Figure{Name: "create a pod, JSON, p50", Unit: "ms"}
+	return Scenario{
+		Name:     "create",
+		Sentence: fmt.Sprintf("%d clients of client-go, each with its own TLS connection, make %d pods of 2 KB; a new API server for each of the two wire formats.", clients, count),
+		Figures:  []Figure{json, proto, p50}, Limit: 4 * time.Minute,
+		Run: onAPI(func(ctx context.Context, r *Round, cfg *rest.Config) error {
+			t, err := fill(ctx, cfg, load.JSON, count)
+			if err != nil {
+				return err
+			}
+			r.Record(json.Name, t.Rate())
+			r.Record(p50.Name, milliseconds(t.P50()))
+			if err := r.System.Stop(ctx); err != nil {
+				return err
+			}
+			if err := r.System.Forget(ctx); err != nil {
+				return err
+			}
+			return onAPI(func(ctx context.Context, r *Round, cfg *rest.Config) error {
+				t, err := fill(ctx, cfg, load.Protobuf, count)
+				r.Record(proto.Name, t.Rate())
+				return err
+			})(ctx, r)
+		}),
+	}
+}
+
+func get() Scenario {
+	const pods, count = 1000, 20000
+	f := Figure{Name: "get a pod", Unit: "/s", Higher: true, Times: 5}
+	return Scenario{
+		Name:     "get",
+		Sentence: fmt.Sprintf("%d clients, each with its own TLS connection, read one of %d pods as JSON, %d times in all, without decoding it.", clients, pods, count),
+		Figures:  []Figure{f}, Limit: 3 * time.Minute,
+		Run: onAPI(func(ctx context.Context, r *Round, cfg *rest.Config) error {
+			if _, err := fill(ctx, cfg, load.Protobuf, pods); err != nil {
+				return err
+			}
+			t, err := gets(ctx, cfg, clients, count, func(n int) (string, string) {
+				return load.Pods.Path(namespace, load.HollowPod(namespace, n%pods).Name), load.JSON
+			})
+			if err != nil {
+				return err
+			}
+			r.Record(f.Name, t.Rate())
+			return nil
+		}),
+	}
+}
+
+// gets reads paths in parallel and drops the answers.
+func gets(ctx context.Context, cfg *rest.Config, clients, count int, what func(n int) (path, format string)) (load.Times, error) {
+	getters := map[*load.API]*load.Getter{}
+	var keys []*load.API
+	for range clients {
+		g, err := load.NewGetter(cfg)
+		if err != nil {
+			return load.Times{}, err
+		}
+		key := new(load.API)
+		getters[key], keys = g, append(keys, key)
+	}
+	return load.Parallel(ctx, keys, count, func(ctx context.Context, a *load.API, n int) error {
+		path, format := what(n)
+		_, err := getters[a].Get(ctx, path, format)
+		return err
+	})
+}
+
+func list() Scenario {
+	const pods, count = 5000, 40
+	consistent := Figure{Name: "list 5,000 pods, JSON, p50", Unit: "ms", Times: 10}
+	old := Figure{Name: "list 5,000 pods, JSON, resourceVersion=0, p50", Unit: "ms", Times: 10}
+	proto := Figure{Name: "list 5,000 pods, protobuf, p50", Unit: "ms", Times: 10}
+	label := Figure{Name: "list 50 of 5,000 pods by label, JSON, p50", Unit: "ms"}
+	return Scenario{
+		Name:     "list",
+		Sentence: fmt.Sprintf("4 clients at a time list a namespace of %d pods, uncompressed and undecoded, %d times in all for each kind.", pods, count),
+		Figures:  []Figure{consistent, old, proto, label}, Limit: 4 * time.Minute,
+		Run: onAPI(func(ctx context.Context, r *Round, cfg *rest.Config) error {
+			if _, err := fill(ctx, cfg, load.Protobuf, pods); err != nil {
+				return err
+			}
+			path := load.Pods.Path(namespace, "")
+			for _, k := range []struct{ figure, query, format string }{
+				{consistent.Name, "", load.JSON}, {old.Name, "?resourceVersion=0", load.JSON},
+				{proto.Name, "", load.Protobuf}, {label.Name, "?labelSelector=group%3Dg007", load.JSON},
+			} {
+				t, err := gets(ctx, cfg, 4, count, func(int) (string, string) { return path + k.query, k.format })
+				if err != nil {
+					return err
+				}
+				r.Record(k.figure, milliseconds(t.P50()))
+			}
+			return nil
+		}),
+	}
+}
+
+func patch() Scenario {
+	const pods, count = 1000, 4000
+	f := Figure{Name: "patch a pod's status", Unit: "/s", Higher: true, Times: 5}
+	return Scenario{
+		Name:     "patch",
+		Sentence: fmt.Sprintf("%d clients of client-go send %d strategic-merge patches to the status of %d pods.", clients, count, pods),
+		Figures:  []Figure{f}, Limit: 3 * time.Minute,
+		Run: onAPI(func(ctx context.Context, r *Round, cfg *rest.Config) error {
+			if _, err := fill(ctx, cfg, load.Protobuf, pods); err != nil {
+				return err
+			}
+			all, err := load.Clients(cfg, load.JSON, clients)
+			if err != nil {
+				return err
+			}
+			t, err := load.Parallel(ctx, all, count, func(ctx context.Context, a *load.API, n int) error {
+				body := fmt.Sprintf(`{"status":{"message":"change %d","conditions":[{"type":"Ready","status":"True","lastTransitionTime":%q}]}}`, n, metav1.Now().UTC().Format(time.RFC3339))
+				return a.Patch(ctx, load.Pods, namespace, load.HollowPod(namespace, n%pods).Name, "status", types.StrategicMergePatchType, []byte(body))
+			})
+			if err != nil {
+				return err
+			}
+			r.Record(f.Name, t.Rate())
+			return nil
+		}),
+	}
+}
+
+func memory() Scenario {
+	const pods = 10000
+	f := Figure{Name: "memory of API server and datastore with 10,000 pods (PSS)", Unit: "MB", Times: 6}
+	return Scenario{
+		Name:     "memory",
+		Sentence: fmt.Sprintf("Proportional memory of the processes that serve the API, half a minute after %d clients have made %d pods of 2 KB.", clients, pods),
+		Figures:  []Figure{f}, Limit: 4 * time.Minute,
+		Run: onAPI(func(ctx context.Context, r *Round, cfg *rest.Config) error {
+			if _, err := fill(ctx, cfg, load.Protobuf, pods); err != nil {
+				return err
+			}
+			if err := pass(ctx, settled); err != nil {
+				return err
+			}
+			m, err := r.Box.Memory(r.System.API()...)
+			if err != nil {
+				return err
+			}
+			r.Record(f.Name, megabytes(m.PSS))
+			return nil
+		}),
+	}
+}
+
+// settled is how long a server has after a load before its memory is looked at.
+const settled = 30 * time.Second
