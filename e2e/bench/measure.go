@@ -71,6 +71,9 @@ func measure(ctx context.Context, o options) error {
 			failures = append(failures, fmt.Errorf("%s: %w", s.Name, err))
 			fmt.Fprintf(os.Stderr, "%s: %v\n", s.Name, err)
 		}
+		if err := save(o, r); err != nil {
+			failures = append(failures, err)
+		}
 		if ctx.Err() != nil {
 			break
 		}

@@ -12,7 +12,7 @@ import (
 	"hyperkube/e2e/bench/scenario"
 )
 
-// publish prints the table, writes it as JSON beside the binaries, and with -save replaces the committed record.
+// publish prints the table and writes it as JSON beside the binaries.
 func publish(o options, scenarios []scenario.Scenario, results []report.Result) error {
 	fmt.Print("\n", report.Table(results), "\n")
 	for _, s := range scenarios {
@@ -23,6 +23,12 @@ func publish(o options, scenarios []scenario.Scenario, results []report.Result) 
 		return err
 	}
 	fmt.Println("\nall samples:", file)
+	return nil
+}
+
+// save replaces the committed record's entries of what was measured, when that is asked for. It is called after each scenario, so that
+// a run that is broken off has not been for nothing.
+func save(o options, results []report.Result) error {
 	if !o.save {
 		return nil
 	}

@@ -78,12 +78,17 @@ func create() Scenario {
 	json := Figure{Name: "create pods, JSON", Unit: "/s", Higher: true, Times: 5}
 	proto := Figure{Name: "create pods, protobuf", Unit: "/s", Higher: true, Times: 5}
 	p50 := Figure{Name: "create a pod, JSON, p50", Unit: "ms"}
+	cost := Figure{Name: "create a pod, JSON, CPU of the servers", Unit: "µs"}
 	return Scenario{
 		Name:     "create",
 		Sentence: fmt.Sprintf("%d clients of client-go, each with its own TLS connection, make %d pods of 2 KB; a new API server for each of the two wire formats.", clients, count),
-		Figures:  []Figure{json, proto, p50}, Limit: 4 * time.Minute,
+		Figures:  []Figure{json, proto, p50, cost}, Limit: 4 * time.Minute,
 		Run: onAPI(func(ctx context.Context, r *Round, cfg *rest.Config) error {
-			t, err := fill(ctx, cfg, load.JSON, count)
+			var t load.Times
+			err := r.recordSpent(cost.Name, count, func() (err error) {
+				t, err = fill(ctx, cfg, load.JSON, count)
+				return err
+			})
 			if err != nil {
 				return err
 			}
@@ -107,22 +112,22 @@ func create() Scenario {
 func get() Scenario {
 	const pods, count = 1000, 20000
 	f := Figure{Name: "get a pod", Unit: "/s", Higher: true, Times: 5}
+	cost := Figure{Name: "get a pod, CPU of the servers", Unit: "µs"}
 	return Scenario{
 		Name:     "get",
 		Sentence: fmt.Sprintf("%d clients, each with its own TLS connection, read one of %d pods as JSON, %d times in all, without decoding it.", clients, pods, count),
-		Figures:  []Figure{f}, Limit: 3 * time.Minute,
+		Figures:  []Figure{f, cost}, Limit: 3 * time.Minute,
 		Run: onAPI(func(ctx context.Context, r *Round, cfg *rest.Config) error {
 			if _, err := fill(ctx, cfg, load.Protobuf, pods); err != nil {
 				return err
 			}
-			t, err := gets(ctx, cfg, clients, count, func(n int) (string, string) {
-				return load.Pods.Path(namespace, load.HollowPod(namespace, n%pods).Name), load.JSON
-			})
-			if err != nil {
+			return r.recordSpent(cost.Name, count, func() error {
+				t, err := gets(ctx, cfg, clients, count, func(n int) (string, string) {
+					return load.Pods.Path(namespace, load.HollowPod(namespace, n%pods).Name), load.JSON
+				})
+				r.Record(f.Name, t.Rate())
 				return err
-			}
-			r.Record(f.Name, t.Rate())
-			return nil
+			})
 		}),
 	}
 }
@@ -152,24 +157,36 @@ func list() Scenario {
 	old := Figure{Name: "list 5,000 pods, JSON, resourceVersion=0, p50", Unit: "ms", Times: 10}
 	proto := Figure{Name: "list 5,000 pods, protobuf, p50", Unit: "ms", Times: 10}
 	label := Figure{Name: "list 50 of 5,000 pods by label, JSON, p50", Unit: "ms"}
+	cost := Figure{Name: "list 5,000 pods, JSON, CPU of the servers", Unit: "µs"}
+	protoCost := Figure{Name: "list 5,000 pods, protobuf, CPU of the servers", Unit: "µs"}
+	labelCost := Figure{Name: "list 50 of 5,000 pods by label, CPU of the servers", Unit: "µs"}
 	return Scenario{
-		Name:     "list",
+		Name:     "lists",
 		Sentence: fmt.Sprintf("4 clients at a time list a namespace of %d pods, uncompressed and undecoded, %d times in all for each kind.", pods, count),
-		Figures:  []Figure{consistent, old, proto, label}, Limit: 4 * time.Minute,
+		Figures:  []Figure{consistent, cost, old, proto, protoCost, label, labelCost}, Limit: 4 * time.Minute,
 		Run: onAPI(func(ctx context.Context, r *Round, cfg *rest.Config) error {
 			if _, err := fill(ctx, cfg, load.Protobuf, pods); err != nil {
 				return err
 			}
 			path := load.Pods.Path(namespace, "")
-			for _, k := range []struct{ figure, query, format string }{
-				{consistent.Name, "", load.JSON}, {old.Name, "?resourceVersion=0", load.JSON},
-				{proto.Name, "", load.Protobuf}, {label.Name, "?labelSelector=group%3Dg007", load.JSON},
+			for _, k := range []struct{ figure, cost, query, format string }{
+				{consistent.Name, cost.Name, "", load.JSON}, {old.Name, "", "?resourceVersion=0", load.JSON},
+				{proto.Name, protoCost.Name, "", load.Protobuf}, {label.Name, labelCost.Name, "?labelSelector=group%3Dg007", load.JSON},
 			} {
-				t, err := gets(ctx, cfg, 4, count, func(int) (string, string) { return path + k.query, k.format })
-				if err != nil {
+				lists := func() error {
+					t, err := gets(ctx, cfg, 4, count, func(int) (string, string) { return path + k.query, k.format })
+					r.Record(k.figure, milliseconds(t.P50()))
 					return err
 				}
-				r.Record(k.figure, milliseconds(t.P50()))
+				if k.cost == "" {
+					if err := lists(); err != nil {
+						return err
+					}
+					continue
+				}
+				if err := r.recordSpent(k.cost, count, lists); err != nil {
+					return err
+				}
 			}
 			return nil
 		}),
@@ -179,15 +196,20 @@ func list() Scenario {
 func patch() Scenario {
 	const pods, count = 1000, 4000
 	f := Figure{Name: "patch a pod's status", Unit: "/s", Higher: true, Times: 5}
+	cost := Figure{Name: "patch a pod's status, CPU of the servers", Unit: "µs"}
 	return Scenario{
 		Name:     "patch",
 		Sentence: fmt.Sprintf("%d clients of client-go send %d strategic-merge patches to the status of %d pods.", clients, count, pods),
-		Figures:  []Figure{f}, Limit: 3 * time.Minute,
+		Figures:  []Figure{f, cost}, Limit: 3 * time.Minute,
 		Run: onAPI(func(ctx context.Context, r *Round, cfg *rest.Config) error {
 			if _, err := fill(ctx, cfg, load.Protobuf, pods); err != nil {
 				return err
 			}
 			all, err := load.Clients(cfg, load.JSON, clients)
+			if err != nil {
+				return err
+			}
+			since, err := r.spent()
 			if err != nil {
 				return err
 			}
@@ -199,7 +221,9 @@ func patch() Scenario {
 				return err
 			}
 			r.Record(f.Name, t.Rate())
-			return nil
+			v, err := since(count)
+			r.Record(cost.Name, v)
+			return err
 		}),
 	}
 }

@@ -22,7 +22,7 @@ func proxied(services int, sync, fresh float64) Scenario {
 		Name: fmt.Sprintf("proxy-%d", services),
 		Sentence: fmt.Sprintf("%d clients make %d services, each with an EndpointSlice of one address; then the proxy is started, with iptables, as a process of its own; then %d more services are "+
 			"made, each measured from its creation to the first connection through its cluster IP.", clients, services, news),
-		Figures: []Figure{pairs, full, reach}, Limit: 7 * time.Minute,
+		Figures: []Figure{pairs, full, reach}, Limit: 9 * time.Minute,
 		Run: onAPI(func(ctx context.Context, r *Round, cfg *rest.Config) error {
 			server, err := net.Listen("tcp", net.JoinHostPort(r.Box.IP, "0"))
 			if err != nil {

@@ -61,5 +61,32 @@ func All() []Scenario {
 
 var controlPlane = system.Options{Parts: []system.Part{system.Controllers, system.Scheduler}}
 
+// spent gives the CPU time that the system has used since the call, for each of a number of operations, in microseconds. Unlike the time
+// on the clock it does not depend on what else the machine does.
+func (r *Round) spent() (since func(operations int) (float64, error), err error) {
+	before, err := r.Box.CPU()
+	return func(operations int) (float64, error) {
+		after, err := r.Box.CPU()
+		return float64((after - before).Microseconds()) / float64(operations), err
+	}, err
+}
+
+// recordSpent runs a load of a number of operations and records what each has cost the system.
+func (r *Round) recordSpent(figure string, operations int, load func() error) error {
+	since, err := r.spent()
+	if err != nil {
+		return err
+	}
+	if err := load(); err != nil {
+		return err
+	}
+	v, err := since(operations)
+	if err != nil {
+		return err
+	}
+	r.Record(figure, v)
+	return nil
+}
+
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 func megabytes(bytes int64) float64        { return float64(bytes) / 1e6 }
