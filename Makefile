@@ -49,8 +49,9 @@ upstream-kubectl:
 
 # Whole clusters are tested after everything else, so that they have the machine for themselves.
 test: build upstream-kubectl lint
+	scripts/setup-docker
 	go test -timeout 8m $$(go list ./... | grep -v '/e2e$$')
-	go test -timeout 12m ./e2e
+	go test -timeout 15m ./e2e
 
 # SCENARIO=regex picks (SCENARIO=list shows them), ROUNDS=n repeats, SYSTEMS=hyperkube leaves upstream out, SAVE=1 writes the
 # committed table.

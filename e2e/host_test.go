@@ -52,6 +52,7 @@ func (h *host) on(t *testing.T) *host {
 // clean removes the node and the machine. What is not there needs no removing.
 func (h *host) clean() {
 	h.endRoles()
+	h.endDocker()
 	if _, err := os.Stat(h.path("node.json")); err == nil {
 		if out, err := h.in(h.bin, "reset", "--data-dir", h.data).CombinedOutput(); err != nil {
 			h.t.Logf("reset: %v: %s", err, out)

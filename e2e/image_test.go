@@ -42,8 +42,8 @@ func (h *host) fetches(url, prefix string) {
 	}
 }
 
-// importImage builds the test images and loads them.
-func (h *host) importImage(flags ...string) {
+// archive builds the test images and gives the file with both.
+func (h *host) archive() string {
 	h.t.Helper()
 	build := exec.Command("go", "build", "-trimpath", "-o", h.webapp(), "./webapp")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -62,7 +62,14 @@ func (h *host) importImage(flags ...string) {
 	if err := ociarchive.Write(f, image(webImage, "v1", program), image(webImage2, "v2", program)); err != nil {
 		h.t.Fatal(err)
 	}
-	if got := h.run(append(append([]string{"images", "import", "--data-dir", h.data}, flags...), f.Name())...); !strings.Contains(got, webImage) || !strings.Contains(got, webImage2) {
+	return f.Name()
+}
+
+// importImage loads the test images.
+func (h *host) importImage(flags ...string) {
+	h.t.Helper()
+	args := append(append([]string{"images", "import", "--data-dir", h.data}, flags...), h.archive())
+	if got := h.run(args...); !strings.Contains(got, webImage) || !strings.Contains(got, webImage2) {
 		h.t.Fatalf("images import printed %q", got)
 	}
 }

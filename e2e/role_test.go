@@ -19,7 +19,7 @@ func (h *host) role(name string, args ...string) *process {
 	if err := os.Symlink(h.bin, link); err != nil && !os.IsExist(err) {
 		h.t.Fatal(err)
 	}
-	p := start(h.t, exec.Command("nsenter", append([]string{"--net=/run/netns/" + h.ns, link}, args...)...))
+	p := start(h.t, h.command(link, args...))
 	p.name = name
 	h.t.Cleanup(func() {
 		if lines := strings.Split(p.said(), "\n"); h.t.Failed() {
@@ -34,16 +34,23 @@ func (h *host) endRoles() {
 	if _, err := os.Stat(filepath.Join(h.data, "bin")); err != nil {
 		return
 	}
-	if out, err := exec.Command("ip", "netns", "pids", h.ns).Output(); err == nil {
-		for _, pid := range strings.Fields(string(out)) {
-			_ = exec.Command("kill", "-9", pid).Run() // in this namespace are only the test's own
-		}
-	}
+	h.killNetwork()
 	out, err := h.in(h.bin, "containerd", "--cleanup", "--root", h.path("containerd"), "--state", h.path("run/containerd"), "--cgroup-parent", h.cgroup()).CombinedOutput()
 	if err != nil {
 		h.t.Logf("ending containers: %v: %s", err, out)
 	}
 	h.unmount()
+}
+
+// killNetwork kills what runs in the machine's network: only the test's own.
+func (h *host) killNetwork() {
+	out, err := exec.Command("ip", "netns", "pids", h.ns).Output()
+	if err != nil {
+		return // there is no such machine
+	}
+	for _, pid := range strings.Fields(string(out)) {
+		_ = exec.Command("kill", "-9", pid).Run() // it may have ended
+	}
 }
 
 func (h *host) path(name string) string { return filepath.Join(h.data, filepath.FromSlash(name)) }
@@ -60,7 +67,7 @@ func (h *host) unmount() {
 	}
 	for line := range bytes.Lines(mounts) {
 		if f := strings.Fields(string(line)); len(f) > 4 && strings.HasPrefix(f[4], h.data+"/") {
-			if out, err := exec.Command("umount", "-l", f[4]).CombinedOutput(); err != nil {
+			if out, err := exec.Command("umount", "-l", f[4]).CombinedOutput(); err != nil && !strings.Contains(string(out), "not mounted") {
 				h.t.Logf("umount: %v: %s", err, out)
 			}
 		}

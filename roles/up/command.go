@@ -164,10 +164,10 @@ func run(c *cli.Context, cfg Config, args []string) error {
 	if os.Geteuid() != 0 {
 		return errors.New("a node needs root: it makes containers, network interfaces and mounts")
 	}
+	if err := cfg.complete(); err != nil {
+		return err
+	}
 	if c.Bool("detach") && !cluster.Detached() {
-		if err := cfg.complete(); err != nil {
-			return err
-		}
 		text, err := cfg.Layout.Detach(args)
 		if err != nil {
 			return err

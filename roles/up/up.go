@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hyperkube/internal/lifecycle"
+	"hyperkube/internal/network/apply"
 	"hyperkube/internal/portuse"
 )
 
@@ -44,6 +45,9 @@ func (c *Config) holding(f func() error) error {
 	if err := c.complete(); err != nil {
 		return err
 	}
+	if err := c.tools(); err != nil {
+		return err
+	}
 	if err := c.Layout.Create(); err != nil {
 		return err
 	}
@@ -56,6 +60,18 @@ func (c *Config) holding(f func() error) error {
 		c.Layout.Discard()
 	}
 	return err
+}
+
+// tools refuses a machine that lacks what services and the pods' network cannot be without: better no node than one that is
+// Ready and answers nothing.
+func (c *Config) tools() error {
+	if c.Disabled["proxy"] && c.Disabled["flannel"] {
+		return nil
+	}
+	if err := apply.Missing(); err != nil {
+		return fmt.Errorf("%w; without, only --disable proxy,flannel works", err)
+	}
+	return nil
 }
 
 // start returns when the node is Ready, or, offline, when all runs and waits for the API server.

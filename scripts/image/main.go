@@ -1,4 +1,5 @@
-// Image packs the built binary as a container image: image BINARY OUTPUT REFERENCE. Any role runs by its arguments.
+// Image packs the built binary as a container image: image BINARY OUTPUT REFERENCE. Any role runs by its arguments, and so
+// does a whole cluster: iptables goes in beside the binary.
 package main
 
 import (
@@ -25,6 +26,10 @@ func pack(binary, output, ref string) error {
 	if err != nil {
 		return err
 	}
+	files, err := tools(binary)
+	if err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(filepath.Dir(output), ".image-*")
 	if err != nil {
 		return err
@@ -33,11 +38,10 @@ func pack(binary, output, ref string) error {
 	err = ociarchive.Write(f, ociarchive.Image{
 		Ref:        ref,
 		Entrypoint: []string{"/usr/local/bin/hyperkube"},
-		Env:        []string{"PATH=/usr/local/bin:/usr/bin:/bin"},
-		Files: []ociarchive.File{
-			{Path: "usr/local/bin/hyperkube", Mode: 0o755, Data: data},
-			{Path: "tmp", Dir: true, Mode: 0o1777},
-		},
+		Env:        []string{"PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+		Files: append(files,
+			ociarchive.File{Path: "usr/local/bin/hyperkube", Mode: 0o755, Data: data},
+			ociarchive.File{Path: "tmp", Dir: true, Mode: 0o1777}),
 	})
 	if err != nil {
 		return err

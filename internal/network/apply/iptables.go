@@ -67,6 +67,16 @@ func Detect(ctx context.Context, family Family) (*IPTables, error) {
 	return t, nil
 }
 
+// Missing tells, in words for people, which of the tools for the packet filter are not on this machine.
+func Missing() error {
+	for _, tool := range []string{"iptables", "iptables-save", "iptables-restore"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("%s is not on this machine: services and the network of pods need iptables, which every distribution has as a package", tool)
+		}
+	}
+	return nil
+}
+
 func tools(ctx context.Context, base string, family Family) (*IPTables, error) {
 	out, err := exec.CommandContext(ctx, base, "--version").Output()
 	if err != nil {
