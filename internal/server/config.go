@@ -89,6 +89,8 @@ type Parts struct {
 	// Handlers serve paths that are no resources: exact paths, or prefixes ending in a slash. Authenticated and
 	// authorized like everything.
 	Handlers map[string]http.Handler
+	// NoQuota leaves ResourceQuotas unheeded.
+	NoQuota bool
 	// Hooks see every write of a kind between validation and store (IP allocation, quota).
 	Hooks map[schema.GroupResource]WriteHook
 	// Delegate is asked for API paths whose group and version no row serves (aggregation); false: not mine.

@@ -86,7 +86,7 @@ func New(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("API server: %w", err)
 		}
 	}
-	s.registry = registry.New(registry.Config{Store: s.store, Admission: s.parts.Admission, Hooks: s.parts.Hooks, EventTTL: cfg.EventTTL})
+	s.registry = registry.New(registry.Config{Store: s.store, Admission: s.parts.Admission, Hooks: s.parts.Hooks, Charge: s.charge, EventTTL: cfg.EventTTL})
 	own := s.Direct(loopback())
 	s.crds = crd.New(crd.Config{Table: cfg.Table, Store: s.store, Managers: s.registry.Managers(), Client: own, Webhooks: webhook.New(own)})
 	s.nonAPI = s.nonAPIHandlers()

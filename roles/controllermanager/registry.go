@@ -14,6 +14,7 @@ import (
 	"hyperkube/internal/controllers/csrsigning"
 	"hyperkube/internal/controllers/daemonset"
 	"hyperkube/internal/controllers/deployment"
+	"hyperkube/internal/controllers/disruption"
 	"hyperkube/internal/controllers/endpoints"
 	"hyperkube/internal/controllers/endpointslice"
 	"hyperkube/internal/controllers/gc"
@@ -21,8 +22,10 @@ import (
 	"hyperkube/internal/controllers/nodeipam"
 	"hyperkube/internal/controllers/nodelifecycle"
 	"hyperkube/internal/controllers/podgc"
+	"hyperkube/internal/controllers/protection"
 	"hyperkube/internal/controllers/replicaset"
 	"hyperkube/internal/controllers/replication"
+	"hyperkube/internal/controllers/resourcequota"
 	"hyperkube/internal/controllers/rootca"
 	"hyperkube/internal/controllers/satoken"
 	"hyperkube/internal/controllers/serviceaccount"
@@ -80,10 +83,15 @@ func entries() []entry {
 			return slicemirroring.New(d, n, 0), nil
 		}},
 		{name: gc.Name, alias: "garbagecollector", workers: 20, make: simple(gc.New)},
+		{name: resourcequota.Name, alias: "resourcequota", workers: 5, make: simple(resourcequota.New)},
 		{name: namespace.Name, alias: "namespace", workers: 10, make: simple(namespace.New)},
 		{name: podgc.Name, alias: "podgc", workers: 4, make: func(d controllers.Deps, c *Config, _ *material, _ int) (controllers.Controller, error) {
 			return podgc.New(d, c.TerminatedPods), nil
 		}},
+		{name: protection.ClaimName, alias: "pvc-protection", workers: 1, make: simple(protection.NewClaims)},
+		{name: protection.VolumeName, alias: "pv-protection", workers: 1, make: simple(protection.NewVolumes)},
+		{name: protection.ClassName, alias: "vac-protection", workers: 1, make: simple(protection.NewClasses)},
+		{name: disruption.Name, alias: "disruption", workers: 1, make: simple(disruption.New)},
 		{name: csrapproving.Name, alias: "csrapproving", workers: 1, make: func(d controllers.Deps, c *Config, _ *material, n int) (controllers.Controller, error) {
 			return csrapproving.New(d, n, csrapproving.Options{ServingByAddress: c.KubeletServingAutoApprove}), nil
 		}},
@@ -104,15 +112,15 @@ func entries() []entry {
 // elsewhere are upstream's controllers that are not part of this manager. To switch one off is no error.
 func elsewhere() []string {
 	return []string{
-		"cronjob-controller", "device-taint-eviction-controller", "disruption-controller", "ephemeral-volume-controller",
+		"cronjob-controller", "device-taint-eviction-controller", "ephemeral-volume-controller",
 		"horizontal-pod-autoscaler-controller", "job-controller", "kube-apiserver-serving-clustertrustbundle-publisher-controller",
 		"legacy-serviceaccount-token-cleaner-controller", "node-route-controller", "persistentvolume-attach-detach-controller",
-		"persistentvolume-binder-controller", "persistentvolume-expander-controller", "persistentvolume-protection-controller",
-		"persistentvolumeclaim-protection-controller", "podcertificaterequest-cleaner-controller", "resourceclaim-controller",
-		"resourcequota-controller", "selinux-warning-controller", "service-cidr-controller", "service-lb-controller",
+		"persistentvolume-binder-controller", "persistentvolume-expander-controller",
+		"podcertificaterequest-cleaner-controller", "resourceclaim-controller",
+		"selinux-warning-controller", "service-cidr-controller", "service-lb-controller",
 		"cloud-node-lifecycle-controller", "statefulset-controller", "storage-version-migrator-controller",
 		"storageversion-garbage-collector-controller", "ttl-after-finished-controller", "ttl-controller",
-		"validatingadmissionpolicy-status-controller", "volumeattributesclass-protection-controller",
+		"validatingadmissionpolicy-status-controller",
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 
 	authnv1 "k8s.io/api/authentication/v1"
 	authzv1 "k8s.io/api/authorization/v1"
@@ -66,6 +67,7 @@ func Wire(cfg Config) func(client.Interface, *server.Parts) error {
 		if p.Admission, err = plugins.Default(cfg.Admission); err != nil {
 			return err
 		}
+		p.NoQuota = slices.Contains(cfg.Admission.Disable, "ResourceQuota")
 		p.Authenticator, p.Authorizer, p.Impersonate = who, may, authn.Impersonation(may)
 		reviews(p, who, may)
 		if p.Handlers == nil {

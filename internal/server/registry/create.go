@@ -80,7 +80,7 @@ func (r *Registry) createNamed(ctx context.Context, req *request.Request, t Targ
 	if err := r.cfg.Admission.Validate(ctx, a); err != nil {
 		return Result{}, err
 	}
-	commit, rollback, err := r.hook(ctx, k, obj, nil, dryRun)
+	commit, rollback, err := r.prepareWrite(ctx, t, obj, nil, dryRun)
 	if err != nil {
 		return Result{}, err
 	}

@@ -34,6 +34,9 @@ type Config struct {
 	Store     *store.Store
 	Admission *admission.Chain
 	Hooks     map[schema.GroupResource]WriteHook
+	// Charge, when set, is asked last of all about what a create or update takes of the namespace's quotas. refund is
+	// called when the write was not stored after all.
+	Charge func(ctx context.Context, t Target, obj, old object.Object, dryRun bool) (refund func(), err error)
 	// Managers track who owns which field.
 	Managers *apply.Managers
 	// EventTTL is how long events are kept.
@@ -137,6 +140,21 @@ func (r *Registry) admit(ctx context.Context, a *admission.Attributes, s object.
 
 // IsDryRun says whether the options ask for a dry run.
 func IsDryRun(flag []string) bool { return len(flag) > 0 }
+
+// prepareWrite asks the kind's hook about a create or update, and then the quotas.
+func (r *Registry) prepareWrite(ctx context.Context, t Target, obj, old object.Object, dryRun bool) (commit, rollback func(), err error) {
+	commit, rollback, err = r.hook(ctx, t.Kind, obj, old, dryRun)
+	if err != nil || r.cfg.Charge == nil {
+		return commit, rollback, err
+	}
+	refund, err := r.cfg.Charge(ctx, t, obj, old, dryRun)
+	if err != nil {
+		rollback()
+		return nothing, nothing, err
+	}
+	undo := rollback
+	return commit, func() { refund(); undo() }, nil
+}
 
 func (r *Registry) hook(ctx context.Context, k *object.Kind, obj, old object.Object, dryRun bool) (commit, rollback func(), err error) {
 	h := r.cfg.Hooks[k.GroupResource()]

@@ -150,7 +150,7 @@ func (u *updating) attempt(cur *store.Entry) (object.Object, error) {
 	if releasable(u.t.Kind, obj, cur.Object) {
 		return nil, &lastFinalizer{obj, cur.Revision}
 	}
-	if u.commit, u.rollback, err = u.r.hook(u.ctx, u.t.Kind, obj, cur.Object, u.o.DryRun); err != nil {
+	if u.commit, u.rollback, err = u.r.prepareWrite(u.ctx, u.t, obj, cur.Object, u.o.DryRun); err != nil {
 		u.commit, u.rollback = nothing, nothing
 		return nil, err
 	}
