@@ -70,6 +70,8 @@ type Config struct {
 
 // Parts are what is plugged into the pipeline.
 type Parts struct {
+	// Table is the server's own, for parts that look rows up. The server sets it.
+	Table *object.Table
 	// Authenticator of the HTTP door; nil: everyone is system:anonymous.
 	Authenticator authenticator.Request
 	// Impersonate acts on Impersonate-* headers after authentication; nil refuses them.

@@ -157,11 +157,12 @@ func (s *Server) serveGroup(w http.ResponseWriter, r *http.Request) {
 		}
 	case parts[0] == "apis" && len(parts) == 3:
 		gv := schema.GroupVersion{Group: parts[1], Version: parts[2]}
-		v, ok := s.discovery.Version(gv)
-		if ok && v.Own {
-			doc, _ := s.discovery.ResourceList(gv)
-			sendMeta(w, r, doc, "APIResourceList")
-			return
+		if v, ok := s.discovery.Version(gv); ok && v.Own {
+			// The version may go between the two questions.
+			if doc, ok := s.discovery.ResourceList(gv); ok {
+				sendMeta(w, r, doc, "APIResourceList")
+				return
+			}
 		}
 	}
 	if s.parts.Delegate == nil || !s.parts.Delegate(w, r, req) {

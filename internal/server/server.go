@@ -70,6 +70,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	cfg.setDefaults()
 	s := &Server{cfg: cfg, parts: cfg.Parts, log: slog.Default().With("component", "apiserver"), ready: make(chan struct{}), started: make(chan struct{}), idle: make(chan struct{}, 1)}
+	s.parts.Table = cfg.Table
 	s.gatherer = prometheus.NewRegistry()
 	s.metrics = newMetrics(s)
 	s.gatherer.MustRegister(s.metrics)

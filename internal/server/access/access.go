@@ -23,6 +23,7 @@ import (
 	"hyperkube/internal/server"
 	"hyperkube/internal/server/admission"
 	"hyperkube/internal/server/admission/plugins"
+	"hyperkube/internal/server/admission/policies"
 	"hyperkube/internal/server/authn"
 	"hyperkube/internal/server/authz"
 	"hyperkube/internal/server/bootstrap"
@@ -63,6 +64,8 @@ func Wire(cfg Config) func(client.Interface, *server.Parts) error {
 		if may.RBAC != nil {
 			own = append(own, authz.NewEscalation(may))
 		}
+		rules := policies.Config{API: c, Informers: informers, Table: p.Table, Authorizer: may}
+		own = append(own, policies.NewMutating(rules), policies.NewValidating(rules))
 		cfg.Admission.Extra = append(own, cfg.Admission.Extra...)
 		if p.Admission, err = plugins.Default(cfg.Admission); err != nil {
 			return err
