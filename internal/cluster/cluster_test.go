@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -102,7 +103,9 @@ func TestMain(m *testing.M) {
 		os.Exit(2)
 	}
 	os.Stdout.WriteString("k")
-	select {}
+	for { // unlike an empty select, which the scheduler takes for a deadlock
+		_ = syscall.Pause()
+	}
 }
 
 func TestStop(t *testing.T) {
@@ -293,4 +296,36 @@ func TestNeitherDirectoryServesTwo(t *testing.T) {
 			t.Errorf("%+v: %v", other, err)
 		}
 	}
+}
+
+// TestAKilledProcessIsWaitedFor: who kills a node and starts it again need not wait between the two.
+func TestAKilledProcessIsWaitedFor(t *testing.T) {
+	l := layout(t)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "TEST_LAYOUT_DATA="+l.Data, "TEST_LAYOUT_RUN="+l.Run)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	if n, err := out.Read(make([]byte, 1)); n != 1 {
+		t.Fatal(err)
+	}
+	if awaitDying(cmd.Process.Pid) {
+		t.Error("a process that runs is thought to be dying")
+	}
+	if _, err := l.Lock(); !errors.Is(err, ErrRunning) {
+		t.Errorf("beside a process that runs: %v", err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	release, err := l.Lock()
+	if err != nil {
+		t.Fatalf("after it was killed: %v", err)
+	}
+	release()
 }

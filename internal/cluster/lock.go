@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,9 @@ func (l Layout) Lock() (release func(), err error) {
 	}
 	for _, path := range l.locks() {
 		f, err := lock(path)
+		if errors.Is(err, ErrRunning) && awaitDying(holder(path)) {
+			f, err = lock(path)
+		}
 		if err != nil {
 			release()
 			if errors.Is(err, ErrRunning) {
@@ -38,6 +42,45 @@ func (l Layout) Lock() (release func(), err error) {
 		held = append(held, f)
 	}
 	return release, nil
+}
+
+// awaitDying waits for the end of a process that was killed already but is not through with ending; false when it is not.
+func awaitDying(pid int) bool {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return errors.Is(err, unix.ESRCH)
+	}
+	defer unix.Close(fd)
+	return dying(pid) && waitPidfd(fd) == nil
+}
+
+// dying tells whether the kernel is ending a process, or was told to.
+func dying(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	// The name, which may hold anything, ends at the last bracket; the state and, seven fields on, the flags follow.
+	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	const exiting, flags = 0x4, 6 // PF_EXITING
+	if n, err := strconv.ParseUint(f[flags], 10, 64); f[0] == "Z" || f[0] == "X" || err == nil && n&exiting != 0 {
+		return true
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	for line := range strings.Lines(string(status)) {
+		for _, pending := range []string{"SigPnd:", "ShdPnd:"} {
+			if mask, ok := strings.CutPrefix(line, pending); ok {
+				n, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+				if err == nil && n&(1<<(syscall.SIGKILL-1)) != 0 {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 func lock(path string) (*os.File, error) {

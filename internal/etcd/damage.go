@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"encoding/binary"
 	"errors"
 	"expvar"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	bolt "go.etcd.io/bbolt"
 	"go.etcd.io/etcd/server/v3/etcdserver"
 	"go.etcd.io/etcd/server/v3/storage/schema"
 	"go.etcd.io/raft/v3"
@@ -45,10 +47,36 @@ func checkFiles(dir, wal string) error {
 			return fmt.Errorf("%w: the write-ahead log %s is empty", ErrDamaged, l)
 		}
 	}
-	if _, err := os.Stat(db); len(logs) == 0 && !errors.Is(err, fs.ErrNotExist) {
+	if len(logs) > 0 {
+		return nil
+	}
+	// The first start makes the database before the log, and may have been killed between the two.
+	if n, err := takenOver(db); err != nil || n > 0 {
 		return fmt.Errorf("%w: %s is there, but the write-ahead log in %s is gone", ErrDamaged, db, wal)
 	}
 	return nil
+}
+
+// takenOver is the last entry of the log that the database in a file has, 0 when it has none.
+func takenOver(path string) (uint64, error) {
+	if st, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && st.Size() == 0 {
+		return 0, nil
+	}
+	db, err := bolt.Open(path, 0, &bolt.Options{ReadOnly: true})
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	var n uint64
+	err = db.View(func(tx *bolt.Tx) error {
+		if b := tx.Bucket(schema.Meta.Name()); b != nil {
+			if v := b.Get(schema.MetaConsistentIndexKeyName); len(v) == 8 {
+				n = binary.BigEndian.Uint64(v)
+			}
+		}
+		return nil
+	})
+	return n, err
 }
 
 // held is the last entry of the log that the database has taken over.

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // used is a data directory in which a member has worked.
@@ -77,6 +79,26 @@ func TestDamageIsAnErrorAtTheStart(t *testing.T) {
 			}
 			t.Log(err)
 		})
+	}
+}
+
+// TestAStartKilledAtItsBeginning leaves a database with nothing in it and no log: the next start makes both.
+func TestAStartKilledAtItsBeginning(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "etcd")
+	db := filepath.Join(dir, "member", "snap", "db")
+	if err := os.MkdirAll(filepath.Dir(db), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b, err := bolt.Open(db, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m := begin(t, Config{Dir: dir})
+	if _, err := m.Client().Put(t.Context(), "a", "b"); err != nil {
+		t.Error(err)
 	}
 }
 

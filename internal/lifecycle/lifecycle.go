@@ -182,12 +182,15 @@ func Persist(ctx context.Context, name string, f func(context.Context) error) er
 			ended = true
 			return result
 		})
-		if ended {
+		switch {
+		case ended && ctx.Err() != nil:
+			return nil
+		case ended:
 			return fatal{errEnded}
 		}
 		return err
 	}})
-	if errors.Is(err, errEnded) {
+	if err == nil || errors.Is(err, errEnded) {
 		return result
 	}
 	return err

@@ -131,12 +131,13 @@ func lock(dir string) (unlock func(), err error) {
 // authorities loads or makes the roots of trust, all at once: each waits for the disk.
 func (f *Files) authorities() error {
 	var g errgroup.Group
+	issued := f.issued()
 	for _, a := range []struct {
 		at               **CA
 		name, commonName string
 	}{{&f.CA, "ca", "kubernetes"}, {&f.FrontProxyCA, "front-proxy-ca", "front-proxy-ca"}, {&f.EtcdCA, "etcd/ca", "etcd-ca"}} {
 		g.Go(func() (err error) {
-			*a.at, err = f.authority(a.name, a.commonName)
+			*a.at, err = f.authority(a.name, a.commonName, issued)
 			return err
 		})
 	}
@@ -144,8 +145,8 @@ func (f *Files) authorities() error {
 	return g.Wait()
 }
 
-// authority loads one, or makes it when neither certificate nor key is there.
-func (f *Files) authority(name, commonName string) (*CA, error) {
+// authority loads one, or makes it when neither certificate nor key is there, or nothing was issued yet.
+func (f *Files) authority(name, commonName string, issued bool) (*CA, error) {
 	p := f.pair(name)
 	_, certErr := os.Stat(p.CertFile)
 	_, keyErr := os.Stat(p.KeyFile)
@@ -160,10 +161,19 @@ func (f *Files) authority(name, commonName string) (*CA, error) {
 		}
 		return ca, nil
 	}
-	if !errors.Is(keyErr, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is a key %s but no certificate %s: restore the certificate, or remove the key to have a new authority made", p.KeyFile, p.CertFile)
+	var ca *CA
+	var err error
+	switch {
+	case errors.Is(keyErr, fs.ErrNotExist):
+		ca, err = NewCA(commonName, f.opts.Now())
+	case issued:
+		err = fmt.Errorf("there is a key %s but no certificate %s: restore the certificate, or remove the key to have a new authority made", p.KeyFile, p.CertFile)
+	default: // A first start was cut off between the two.
+		var key crypto.Signer
+		if key, err = LoadKey(p.KeyFile); err == nil {
+			ca, err = newCA(commonName, key, f.opts.Now())
+		}
 	}
-	ca, err := NewCA(commonName, f.opts.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +183,21 @@ func (f *Files) authority(name, commonName string) (*CA, error) {
 		return nil, err
 	}
 	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	return ca, writePair(p, ca.PEM, key, true)
+	// One after the other: a certificate whose key was lost with the power would be of no use.
+	if err := WriteFile(p.KeyFile, key, 0o600, true); err != nil {
+		return nil, err
+	}
+	return ca, WriteFile(p.CertFile, ca.PEM, 0o600, true)
+}
+
+// issued tells whether any certificate was issued in this directory yet.
+func (f *Files) issued() bool {
+	for _, l := range f.table() {
+		if _, err := os.Stat(f.pair(l.name).CertFile); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *Files) serviceAccountKey() error {

@@ -82,6 +82,11 @@ func NewCA(commonName string, now time.Time) (*CA, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newCA(commonName, key, now)
+}
+
+// newCA is an authority over a key that there is.
+func newCA(commonName string, key crypto.Signer, now time.Time) (*CA, error) {
 	serial, err := newSerial()
 	if err != nil {
 		return nil, err

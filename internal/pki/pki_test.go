@@ -226,3 +226,18 @@ func TestKubeconfig(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), st.Mode().Perm())
 }
+
+// TestAFirstStartCutOffIsGoneOnWith: whoever is killed between writing a key and its certificate has lost nothing yet.
+func TestAFirstStartCutOffIsGoneOnWith(t *testing.T) {
+	f, err := Ensure(t.TempDir(), Options{})
+	require.NoError(t, err)
+	key, err := os.ReadFile(f.CA.KeyFile)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "ca.key"), key, 0o600))
+	again, err := Ensure(dir, Options{})
+	require.NoError(t, err)
+	kept, err := os.ReadFile(again.CA.KeyFile)
+	require.NoError(t, err)
+	require.Equal(t, string(key), string(kept))
+}
