@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -70,6 +72,12 @@ func serve(w http.ResponseWriter, r *http.Request, name string, checks []Check) 
 	for _, x := range r.URL.Query()["exclude"] {
 		excluded[x] = true
 	}
+	var unknown []string
+	for x := range excluded {
+		if !slices.ContainsFunc(checks, func(c Check) bool { return c.Name == x }) {
+			unknown = append(unknown, strconv.Quote(x))
+		}
+	}
 	var text strings.Builder
 	failed := false
 	for _, c := range checks {
@@ -84,6 +92,10 @@ func serve(w http.ResponseWriter, r *http.Request, name string, checks []Check) 
 			continue
 		}
 		fmt.Fprintf(&text, "[+]%s ok\n", c.Name)
+	}
+	if len(unknown) > 0 {
+		slices.Sort(unknown)
+		fmt.Fprintf(&text, "warn: some health checks cannot be excluded: no matches for %s\n", strings.Join(unknown, ","))
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -19,11 +19,12 @@ func TestMux(t *testing.T) {
 		code int
 		want string
 	}{
-		"/healthz":                     {500, "[-]bad failed"},
-		"/healthz/good":                {200, "ok"},
-		"/readyz/bad":                  {500, "reason withheld"},
-		"/livez?exclude=bad":           {200, "ok"},
-		"/livez?verbose&exclude=bad":   {200, "[+]good ok"},
+		"/healthz":                   {500, "[-]bad failed"},
+		"/healthz/good":              {200, "ok"},
+		"/readyz/bad":                {500, "reason withheld"},
+		"/livez?exclude=bad":         {200, "ok"},
+		"/livez?verbose&exclude=bad": {200, "[+]good ok"},
+		"/livez?verbose&exclude=bad&exclude=none": {200, "warn: some health checks cannot be excluded: no matches for \"none\""},
 		"/metrics":                     {200, ""},
 		"/healthz/no-such-check-there": {404, ""},
 	} {

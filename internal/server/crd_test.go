@@ -228,3 +228,27 @@ func TestCustomResourceDefinitionsGo(t *testing.T) {
 		t.Errorf("the resource is still served: %d", res.StatusCode)
 	}
 }
+
+func TestDefinitionsAreJudged(t *testing.T) {
+	w := newWeb(t, servertest.Start(t, nil).REST)
+	for name, c := range map[string]struct{ old, new, want string }{
+		"rule that does not compile": {`"self.replicas <= 10"`, `"self.nothing == 10"`, `spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: Invalid value: \"self.nothing == 10\": compilation failed`},
+		"rule of another type":       {`"self.replicas <= 10"`, `"self.replicas"`, `must evaluate to a bool`},
+		"default that does not fit":  {`"default":1}`, `"default":"one"}`, `spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[replicas].default: Invalid value`},
+		"costly rule":                {`"rule":"self.replicas <= 10"`, `"rule":"self.bars.all(x, self.bars.all(y, x.name == y.name))"`, `estimated rule cost exceeds budget`},
+		"selectable field that is not there": {`"jsonPath":".spec.cronSpec"}],
+"schema"`, `"jsonPath":".spec.none"}],
+"schema"`, `spec.versions[0].selectableFields[0].jsonPath: Invalid value`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := strings.Replace(cronTabs, c.old, c.new, 1)
+			if body == cronTabs {
+				t.Fatal("nothing was changed")
+			}
+			res, data := (&web{t, w.host, w.h}).do("POST", crdPath+"?dryRun=All", body)
+			if res.StatusCode != 422 || !strings.Contains(string(data), c.want) {
+				t.Errorf("%d %s\nwant %s", res.StatusCode, data, c.want)
+			}
+		})
+	}
+}

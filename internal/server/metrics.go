@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"hyperkube/internal/server/request"
+	"hyperkube/internal/version"
 )
 
 // metrics counts requests in plain atomics, keyed by what they were for; names and labels are made when somebody scrapes.
@@ -169,9 +170,26 @@ func (m *metrics) endLongRunning() {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.total, m.duration, m.inflight, m.longRunningDesc} {
+	for _, d := range []*prometheus.Desc{m.total, m.duration, m.inflight, m.longRunningDesc, storedDesc, buildDesc} {
 		ch <- d
 	}
+}
+
+// What is known without counting requests. Names are upstream's.
+var (
+	storedDesc = prometheus.NewDesc("apiserver_storage_objects", "Number of stored objects at the time of last check split by kind.", []string{"resource"}, nil)
+	buildDesc  = prometheus.NewDesc("kubernetes_build_info", "A metric with a constant '1' value labeled by major, minor, git version, git commit, git tree state, build date, Go version, and compiler from which Kubernetes was built, and platform on which it is running.",
+		[]string{"major", "minor", "git_version", "git_commit", "git_tree_state", "build_date", "go_version", "compiler", "platform"}, nil)
+)
+
+// collectFacts tells how many objects there are, and what program this is.
+func (m *metrics) collectFacts(ch chan<- prometheus.Metric) {
+	for resource, n := range m.s.store.Objects() {
+		ch <- prometheus.MustNewConstMetric(storedDesc, prometheus.GaugeValue, float64(n), resource.String())
+	}
+	v := version.Info()
+	ch <- prometheus.MustNewConstMetric(buildDesc, prometheus.GaugeValue, 1,
+		v.Major, v.Minor, v.GitVersion, v.GitCommit, v.GitTreeState, v.BuildDate, v.GoVersion, v.Compiler, v.Platform)
 }
 
 // Collect implements prometheus.Collector.
@@ -181,6 +199,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		seconds float64
 		buckets map[float64]uint64
 	}
+	m.collectFacts(ch)
 	durations := map[requestKey]*sum{}
 	m.requests.Range(func(key, value any) bool {
 		k, c := key.(requestKey), value.(*requestCount)

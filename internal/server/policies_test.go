@@ -94,7 +94,10 @@ func TestPolicies(t *testing.T) {
 		w.do("POST", cmPath, `{"metadata":{"name":"limits"},"data":{"max":"3"}}`)
 		policy(t, w, "Validating", "params", `"paramKind":{"apiVersion":"v1","kind":"ConfigMap"},"validations":[{"expression":"object.spec.replicas <= int(params.data.max)","reason":"Forbidden","message":"above the limit"}]`,
 			`,"paramRef":{"name":"limits","namespace":"default","parameterNotFoundAction":"Deny"},"validationActions":["Deny"]`)
-		until(t, func() bool { code, _, st, _ := create(t, "a", "4"); return code == 403 && strings.Contains(st.Message, "above the limit") })
+		until(t, func() bool {
+			code, _, st, _ := create(t, "a", "4")
+			return code == 403 && strings.Contains(st.Message, "above the limit")
+		})
 		w.do("DELETE", cmPath+"/limits", "")
 		if code, _, st, _ := create(t, "a", "1"); code != 422 || !strings.Contains(st.Message, "no params found for policy binding with `Deny` parameterNotFoundAction") {
 			t.Errorf("%d %+v", code, st)

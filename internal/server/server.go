@@ -25,6 +25,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"hyperkube/internal/lifecycle"
@@ -73,7 +75,7 @@ func New(cfg Config) (*Server, error) {
 	s.parts.Table = cfg.Table
 	s.gatherer = prometheus.NewRegistry()
 	s.metrics = newMetrics(s)
-	s.gatherer.MustRegister(s.metrics)
+	s.gatherer.MustRegister(s.metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.store = store.New(store.Config{Client: cfg.Etcd, Prefix: cfg.Prefix, Metrics: s.gatherer, CompactionInterval: cfg.CompactionInterval})
 	s.inflight.reading.limit = int64(cfg.MaxInFlight)
 	s.inflight.mutating.limit = int64(cfg.MaxMutatingInFlight)
@@ -87,6 +89,10 @@ func New(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("API server: %w", err)
 		}
 	}
+	if s.parts.Hooks == nil {
+		s.parts.Hooks = map[schema.GroupResource]WriteHook{}
+	}
+	s.parts.Hooks[schema.GroupResource{Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"}] = crd.Hook
 	s.registry = registry.New(registry.Config{Store: s.store, Admission: s.parts.Admission, Hooks: s.parts.Hooks, Charge: s.charge, EventTTL: cfg.EventTTL})
 	own := s.Direct(loopback())
 	s.crds = crd.New(crd.Config{Table: cfg.Table, Store: s.store, Managers: s.registry.Managers(), Client: own, Webhooks: webhook.New(own)})

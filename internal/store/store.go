@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/object"
@@ -204,6 +205,19 @@ func (s *Store) Warm(ctx context.Context, kinds ...*object.Kind) error {
 		})
 	}
 	return g.Wait()
+}
+
+// Objects counts what the caches hold, by resource.
+func (s *Store) Objects() map[schema.GroupResource]int {
+	out := map[schema.GroupResource]int{}
+	for _, c := range *s.feed.colls.Load() {
+		c.mu.RLock()
+		if !c.loading {
+			out[c.kind.GroupResource()] = c.tree.Len()
+		}
+		c.mu.RUnlock()
+	}
+	return out
 }
 
 // Revision is the newest revision that the caches have reached.
