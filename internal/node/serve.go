@@ -110,7 +110,10 @@ func (k *Kubelet) metrics() prometheus.Gatherer {
 		}
 		return 0
 	})
-	gauge("kubelet_running_containers", "Number of containers currently running", func(p *corev1.Pod) int { return len(k.pods.Seen(p.UID).Running()) })
+	r.MustRegister(states{k}, k.eviction.Ended())
+	for _, c := range k.cfg.CRI.Metrics() {
+		r.MustRegister(c)
+	}
 	gauge("kubelet_desired_pods", "The number of pods the kubelet is being instructed to run", func(*corev1.Pod) int { return 1 })
 	for _, c := range k.pods.Metrics() {
 		r.MustRegister(c)

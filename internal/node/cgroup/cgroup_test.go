@@ -125,7 +125,7 @@ func fakeV2(t *testing.T, cgroups ...string) *Hierarchy {
 			for name, text := range map[string]string{
 				"cgroup.controllers": "cpu memory pids\n", "cgroup.subtree_control": "cpu memory pids\n", "cgroup.procs": "",
 				"cpu.weight": "100\n", "cpu.max": "max 100000\n", "memory.max": "max\n", "pids.max": "max\n",
-				"cpu.stat": "usage_usec 2500\nuser_usec 1\n", "memory.current": "5000\n", "memory.swap.current": "10\n",
+				"cpu.stat": "usage_usec 2500\nuser_usec 1\nnr_periods 9\nnr_throttled 4\nthrottled_usec 8\n", "memory.peak": "6000\n", "memory.current": "5000\n", "memory.swap.current": "10\n",
 				"memory.stat": "anon 3000\nfile 2000\ninactive_file 1500\npgfault 7\npgmajfault 2\n", "memory.events": "oom 1\noom_kill 1\n", "pids.current": "3\n",
 			} {
 				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -173,7 +173,7 @@ func TestVersion2(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Time = time.Time{}
-	want := Stats{CPUNanoseconds: 2500000, MemoryUsage: 5000, MemoryWorkingSet: 3500, MemoryRSS: 3000, MemoryLimit: 134217728,
+	want := Stats{CPUNanoseconds: 2500000, CPUPeriods: 9, ThrottledPeriods: 4, ThrottledNanoseconds: 8000, MemoryCache: 2000, MemoryPeak: 6000, MemoryUsage: 5000, MemoryWorkingSet: 3500, MemoryRSS: 3000, MemoryLimit: 134217728,
 		SwapUsage: 10, PageFaults: 7, MajorPageFaults: 2, Processes: 3, OOMKills: 1}
 	if *s != want {
 		t.Errorf("stats %+v, want %+v", *s, want)

@@ -19,9 +19,14 @@ type Stats struct {
 	Time time.Time
 	// CPUNanoseconds is the CPU time used since the cgroup was made.
 	CPUNanoseconds uint64
+	// CPUPeriods are those of the quota that passed while it wanted to run, ThrottledPeriods those of them in which it used up its
+	// quota, ThrottledNanoseconds how long it then waited. All are 0 without a quota.
+	CPUPeriods, ThrottledPeriods, ThrottledNanoseconds uint64
 	// MemoryUsage counts all memory, the page cache included; MemoryWorkingSet leaves out file pages not used of late and
 	// is what eviction looks at; MemoryRSS is anonymous memory. All in bytes.
 	MemoryUsage, MemoryWorkingSet, MemoryRSS uint64
+	// MemoryCache is the page cache, MemoryPeak the most that was ever used; the kernel does not always tell it.
+	MemoryCache, MemoryPeak uint64
 	// MemoryLimit is 0 without a limit.
 	MemoryLimit uint64
 	// SwapUsage in bytes.
@@ -87,11 +92,12 @@ func (h *Hierarchy) statsV2(cg string, s *Stats) error {
 		return err
 	}
 	s.CPUNanoseconds = cpu["usage_usec"] * 1000
+	s.CPUPeriods, s.ThrottledPeriods, s.ThrottledNanoseconds = cpu["nr_periods"], cpu["nr_throttled"], cpu["throttled_usec"]*1000
 	memory, err := table(filepath.Join(dir, "memory.stat"))
 	if err != nil {
 		return optional(err)
 	}
-	s.MemoryRSS = memory["anon"]
+	s.MemoryRSS, s.MemoryCache = memory["anon"], memory["file"]
 	s.PageFaults, s.MajorPageFaults = memory["pgfault"], memory["pgmajfault"]
 	if s.MemoryUsage, err = number(filepath.Join(dir, "memory.current")); gone(err) { // The root has none.
 		if s.MemoryUsage, err = usedMemory(); err != nil {
@@ -103,13 +109,15 @@ func (h *Hierarchy) statsV2(cg string, s *Stats) error {
 	s.MemoryWorkingSet = less(s.MemoryUsage, memory["inactive_file"])
 	limit, err := number(filepath.Join(dir, "memory.max"))
 	s.MemoryLimit = unlessHuge(limit)
+	peak, peakErr := number(filepath.Join(dir, "memory.peak"))
+	s.MemoryPeak = peak
 	swap, swapErr := number(filepath.Join(dir, "memory.swap.current"))
 	s.SwapUsage = swap
 	events, eventsErr := table(filepath.Join(dir, "memory.events"))
 	s.OOMKills = events["oom_kill"]
 	pids, pidsErr := number(filepath.Join(dir, "pids.current"))
 	s.Processes = pids
-	return errors.Join(optional(err), optional(swapErr), optional(eventsErr), optional(pidsErr))
+	return errors.Join(optional(err), optional(peakErr), optional(swapErr), optional(eventsErr), optional(pidsErr))
 }
 
 func (h *Hierarchy) statsV1(cg string, s *Stats) error {
@@ -119,12 +127,22 @@ func (h *Hierarchy) statsV1(cg string, s *Stats) error {
 			return err
 		}
 	}
+	if d := h.dir("cpu", cg); d != "" {
+		cpu, err := table(filepath.Join(d, "cpu.stat"))
+		if optional(err) != nil {
+			return err
+		}
+		s.CPUPeriods, s.ThrottledPeriods, s.ThrottledNanoseconds = cpu["nr_periods"], cpu["nr_throttled"], cpu["throttled_time"]
+	}
 	if d := h.dir("memory", cg); d != "" {
 		memory, err := table(filepath.Join(d, "memory.stat"))
 		if err != nil {
 			return err
 		}
-		s.MemoryRSS = memory["total_rss"]
+		s.MemoryRSS, s.MemoryCache = memory["total_rss"], memory["total_cache"]
+		if s.MemoryPeak, err = number(filepath.Join(d, "memory.max_usage_in_bytes")); optional(err) != nil {
+			return err
+		}
 		s.PageFaults, s.MajorPageFaults = memory["total_pgfault"], memory["total_pgmajfault"]
 		s.SwapUsage = memory["total_swap"]
 		if s.MemoryUsage, err = number(filepath.Join(d, "memory.usage_in_bytes")); err != nil {

@@ -33,26 +33,30 @@ type Client struct {
 
 	conns []*grpc.ClientConn
 
+	measures *measures
+
 	mu     sync.Mutex
 	exited map[string]*rt.ContainerStatus // by container ID
 }
 
 // New makes a client over given connections, for a runtime in the same process.
 func New(r rt.RuntimeServiceClient, i rt.ImageServiceClient) *Client {
-	return &Client{Runtime: r, Images: i, exited: map[string]*rt.ContainerStatus{}}
+	return &Client{Runtime: r, Images: i, measures: newMeasures(), exited: map[string]*rt.ContainerStatus{}}
 }
 
 // Dial makes a client for the sockets of a runtime ("unix:///run/containerd/containerd.sock"). An empty image
 // endpoint means the runtime's. It does not wait for the runtime to be there.
 func Dial(runtimeEndpoint, imageEndpoint string) (*Client, error) {
-	rc, err := dial(runtimeEndpoint)
+	m := newMeasures()
+	rc, err := m.dial(runtimeEndpoint)
 	if err != nil {
 		return nil, err
 	}
 	c := New(rt.NewRuntimeServiceClient(rc), rt.NewImageServiceClient(rc))
+	c.measures = m
 	c.conns = append(c.conns, rc)
 	if imageEndpoint != "" && imageEndpoint != runtimeEndpoint {
-		ic, err := dial(imageEndpoint)
+		ic, err := m.dial(imageEndpoint)
 		if err != nil {
 			c.Close()
 			return nil, err
@@ -70,7 +74,7 @@ func (c *Client) Close() {
 	}
 }
 
-func dial(endpoint string) (*grpc.ClientConn, error) {
+func (m *measures) dial(endpoint string) (*grpc.ClientConn, error) {
 	path, ok := strings.CutPrefix(endpoint, "unix://")
 	if !ok && !strings.HasPrefix(endpoint, "/") {
 		return nil, fmt.Errorf("container runtime endpoint %q: only unix:// sockets are supported", endpoint)
@@ -84,7 +88,7 @@ func dial(endpoint string) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithAuthority("localhost"),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: 5 * time.Second}),
-		grpc.WithChainUnaryInterceptor(bounded),
+		grpc.WithChainUnaryInterceptor(m.count, bounded),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 			var d net.Dialer

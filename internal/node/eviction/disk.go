@@ -47,6 +47,7 @@ func (m *Manager) overLimits(ctx context.Context) (any bool) {
 		}
 		if text := exceeded(p, d); text != "" {
 			m.log.Info("ending a pod over its storage limit", "pod", p.Namespace+"/"+p.Name, "why", text)
+			m.ended.WithLabelValues("localstorage").Inc()
 			m.cfg.End(p, text, grace)
 			any = true
 		}

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
@@ -72,7 +73,12 @@ type Manager struct {
 	mu   sync.Mutex
 	last map[corev1.NodeConditionType]time.Time // when each pressure was last seen
 	soft map[corev1.ResourceName]time.Time      // since when soft thresholds are passed
+
+	ended *prometheus.CounterVec
 }
+
+// Ended counts the pods that were ended, by the signal that asked for it.
+func (m *Manager) Ended() prometheus.Collector { return m.ended }
 
 // New makes a manager.
 func New(cfg Config) *Manager {
@@ -88,7 +94,8 @@ func New(cfg Config) *Manager {
 	if cfg.Read == nil {
 		cfg.Read = nodestatus.ReadSignals
 	}
-	return &Manager{cfg: cfg, log: slog.Default().With("component", "kubelet"), last: map[corev1.NodeConditionType]time.Time{}}
+	return &Manager{cfg: cfg, log: slog.Default().With("component", "kubelet"), last: map[corev1.NodeConditionType]time.Time{},
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kubelet_evictions", Help: "Cumulative number of pod evictions by eviction signal"}, []string{"eviction_signal"})}
 }
 
 // Run until ctx ends.

@@ -66,6 +66,7 @@ func (m *Manager) evictOne(ctx context.Context, s nodestatus.Shortage, grace fun
 	order(list)
 	c := list[0]
 	m.log.Warn("ending a pod because the node runs short", "resource", s.Resource, "pod", c.pod.Namespace+"/"+c.pod.Name)
+	m.ended.WithLabelValues(signals[s.Resource]).Inc()
 	m.cfg.End(c.pod, message(s, c), grace(c.pod))
 }
 
@@ -94,6 +95,11 @@ func (m *Manager) weigh(ctx context.Context, p *corev1.Pod, name corev1.Resource
 		c.use = int64(st.MemoryWorkingSet)
 	}
 	return c, true
+}
+
+// signals are upstream's names of what is measured.
+var signals = map[corev1.ResourceName]string{
+	corev1.ResourceMemory: "memory.available", corev1.ResourceEphemeralStorage: "nodefs.available", nodestatus.Inodes: "nodefs.inodesFree", nodestatus.PIDs: "pid.available",
 }
 
 // message says why a pod was ended.

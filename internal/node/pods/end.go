@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -170,6 +171,7 @@ func (m *Manager) forget(ctx context.Context, p *pod) error {
 	m.cfg.Writer.Forget(target)
 	m.cfg.Objects.Release(p.uid)
 	m.probes.Forget(p.uid)
+	m.measures.probes.DeletePartialMatch(prometheus.Labels{"pod_uid": string(p.uid)})
 	m.mu.Lock()
 	if m.pods[p.uid] == p {
 		delete(m.pods, p.uid)

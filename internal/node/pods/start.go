@@ -144,6 +144,7 @@ func (m *Manager) failed(ctx context.Context, obj *corev1.Pod, container, reason
 	if ctx.Err() == nil {
 		m.event(obj, container, corev1.EventTypeWarning, "Failed", "Error: "+err.Error())
 	}
+	m.measures.failed.WithLabelValues(containerType(&obj.Spec, container), reason).Inc()
 	return &Waiting{reason, err.Error()}
 }
 
@@ -167,7 +168,7 @@ func (m *Manager) makeAndStart(ctx context.Context, p *pod, obj *corev1.Pod, c *
 		return "", m.failed(ctx, obj, c.Name, "RunContainerError", err)
 	}
 	m.event(obj, c.Name, corev1.EventTypeNormal, "Started", "Container started")
-	m.measures.restarts.Inc()
+	m.measures.started.WithLabelValues(containerType(&obj.Spec, c.Name)).Inc()
 	return made.ContainerId, nil
 }
 

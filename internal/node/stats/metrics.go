@@ -2,13 +2,9 @@ package stats
 
 import (
 	"context"
-	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	rt "k8s.io/cri-api/pkg/apis/runtime/v1"
-
-	"hyperkube/internal/node/cgroup"
 )
 
 // scrapeTimeout bounds the questions to the runtime of one scrape.
@@ -84,66 +80,4 @@ func (s *Source) Resource() prometheus.Gatherer {
 		}
 		bad.send(ch, failed, 0)
 	})
-}
-
-// CAdvisor are the metrics of /metrics/cadvisor under the names that dashboards know, as far as the runtime tells them.
-func (s *Source) CAdvisor() prometheus.Gatherer {
-	const c, g = prometheus.CounterValue, prometheus.GaugeValue
-	labels := []string{"container", "id", "image", "name", "namespace", "pod"}
-	perNet := []string{"container", "id", "image", "interface", "name", "namespace", "pod"}
-	cpu := define("container_cpu_usage_seconds_total", "Cumulative cpu time consumed in seconds.", c, with(labels, "cpu")...)
-	usage := define("container_memory_usage_bytes", "Current memory usage in bytes, including all memory regardless of when it was accessed", g, labels...)
-	working := define("container_memory_working_set_bytes", "Current working set in bytes.", g, labels...)
-	rss := define("container_memory_rss", "Size of RSS in bytes.", g, labels...)
-	faults := define("container_memory_failures_total", "Cumulative count of memory allocation failures.", c, with(labels, "failure_type", "scope")...)
-	ooms := define("container_oom_events_total", "Count of out of memory events observed for the container", c, labels...)
-	fs := define("container_fs_usage_bytes", "Number of bytes that are consumed by the container on this filesystem.", g, with(labels, "device")...)
-	rx := define("container_network_receive_bytes_total", "Cumulative count of bytes received", c, perNet...)
-	tx := define("container_network_transmit_bytes_total", "Cumulative count of bytes transmitted", c, perNet...)
-	machineCPU := define("machine_cpu_cores", "Number of logical CPU cores.", g)
-	machineMemory := define("machine_memory_bytes", "Amount of memory installed on the machine.", g)
-	return registry(func(ch chan<- prometheus.Metric) {
-		ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
-		defer cancel()
-		machineMemory.send(ch, float64(s.Memory), 0)
-		machineCPU.send(ch, float64(runtime.NumCPU()), 0)
-		for _, u := range s.collect(ctx, true) {
-			one := func(container, id, image string, st *cgroup.Stats) []string {
-				set := []string{container, id, image, id, u.pod.Namespace, u.pod.Name}
-				ns := st.Time.UnixNano()
-				cpu.send(ch, float64(st.CPUNanoseconds)/1e9, ns, with(set, "total")...)
-				usage.send(ch, float64(st.MemoryUsage), ns, set...)
-				working.send(ch, float64(st.MemoryWorkingSet), ns, set...)
-				rss.send(ch, float64(st.MemoryRSS), ns, set...)
-				faults.send(ch, float64(st.PageFaults), ns, with(set, "pgfault", "container")...)
-				faults.send(ch, float64(st.MajorPageFaults), ns, with(set, "pgmajfault", "container")...)
-				ooms.send(ch, float64(st.OOMKills), ns, set...)
-				return set
-			}
-			one("", u.sandbox, "", u.all)
-			for _, c := range u.containers {
-				set := one(c.c.Name, c.c.Id, c.c.GetImage().GetImage(), c.use)
-				if l := c.layer; l != nil {
-					fs.send(ch, float64(l.GetUsedBytes().GetValue()), l.Timestamp, with(set, l.GetFsId().GetMountpoint())...)
-				}
-			}
-			for _, i := range interfaces(u.network) {
-				set := []string{"POD", u.sandbox, "", i.Name, u.sandbox, u.pod.Namespace, u.pod.Name}
-				rx.send(ch, float64(i.GetRxBytes().GetValue()), u.network.Timestamp, set...)
-				tx.send(ch, float64(i.GetTxBytes().GetValue()), u.network.Timestamp, set...)
-			}
-		}
-	})
-}
-
-func with(set []string, more ...string) []string { return append(append([]string{}, set...), more...) }
-
-func interfaces(n *rt.NetworkUsage) []*rt.NetworkInterfaceUsage {
-	if n == nil {
-		return nil
-	}
-	if n.DefaultInterface == nil {
-		return n.Interfaces
-	}
-	return append([]*rt.NetworkInterfaceUsage{n.DefaultInterface}, n.Interfaces...)
 }
