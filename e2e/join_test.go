@@ -17,7 +17,8 @@ func TestJoin(t *testing.T) {
 	l := newLab(t)
 	one, two, three := l.host(1), l.host(2), l.host(3)
 	before := two.kernel()
-	master := []string{"up", "--detach", "--data-dir", one.data, "--node-name", "one", "--kube-controller-manager-arg", "node-monitor-grace-period=6s"}
+	master := []string{"up", "--detach", "--data-dir", one.data, "--node-name", "one",
+		"--kube-controller-manager-arg", "node-monitor-grace-period=6s", "--kubelet-arg", "config=" + one.kubeletConfig()}
 	one.run(master...)
 	one.shortLeases()
 	two.refused(one)
@@ -72,11 +73,24 @@ func TestJoinHostGW(t *testing.T) {
 	}
 }
 
-// shortLeases makes the kubelets that join from now on show themselves every two seconds.
+// leases has kubelets show themselves every two seconds.
+const leases = "nodeLeaseDurationSeconds: 8\n"
+
+// kubeletConfig is a file with settings of a master's kubelet.
+func (h *host) kubeletConfig() string {
+	h.t.Helper()
+	file := filepath.Join(h.t.TempDir(), "kubelet.yaml")
+	if err := os.WriteFile(file, []byte("apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"+leases), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	return file
+}
+
+// shortLeases gives the same to the kubelets that join from now on.
 func (h *host) shortLeases() {
 	h.t.Helper()
 	text := h.kubectl("get", "configmap", "kubelet-config", "-n", "kube-system", "-o", "jsonpath={.data.kubelet}")
-	patch, err := json.Marshal(map[string]any{"data": map[string]string{"kubelet": text + "nodeLeaseDurationSeconds: 8\n"}})
+	patch, err := json.Marshal(map[string]any{"data": map[string]string{"kubelet": text + leases}})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ type worker struct {
 	kubeletArgs []string
 	// offline tells that the API server is away, so that the node cannot become Ready now.
 	offline bool
-	engine  chan engine
+	engine  chan engine // nil without a kubelet
 }
 
 // engine is the container runtime once it is up.
@@ -79,6 +79,9 @@ func (w *worker) start(ctx context.Context, g *lifecycle.Group) error {
 		}
 		g.Start(lifecycle.Part{Name: "proxy", Run: run})
 	}
+	if w.engine == nil {
+		return nil
+	}
 	var e engine
 	select {
 	case e = <-w.engine:
@@ -98,9 +101,6 @@ func (w *worker) start(ctx context.Context, g *lifecycle.Group) error {
 				return lifecycle.Fatal(fmt.Errorf("the container runtime failed; see the log"))
 			}
 		}})
-	}
-	if w.cfg.Disabled["kubelet"] {
-		return nil
 	}
 	return w.startKubelet(ctx, g, e.endpoint)
 }

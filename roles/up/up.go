@@ -114,7 +114,10 @@ func (c *Config) startMember(ctx context.Context, g *lifecycle.Group) (offline b
 	if err := c.save(); err != nil {
 		return false, err
 	}
-	engines := startEngine(ctx, *c)
+	var engines chan engine
+	if !c.Disabled["kubelet"] {
+		engines = startEngine(ctx, *c)
+	}
 	if offline, err = c.learn(ctx, m.api); err != nil {
 		return false, err
 	}

@@ -191,28 +191,44 @@ func quiet(err error) error {
 	return err
 }
 
-// taint gives the node the taints that its conditions ask for.
+// taint gives the node the taints that its conditions ask for. The evicting one is rationed, but never taken back for want of a
+// ration: the node may have it already where this one is a version behind.
 func (c *controller) taint(ctx context.Context, node *corev1.Node) error {
-	now := time.Now()
-	wanted := conditionTaints(node)
-	if evict, ok := evictingTaint(node); ok && !c.zones.allDead() {
-		if taints.Has(node.Spec.Taints, evict.Key, evict.Effect) {
-			wanted = append(wanted, evict)
-		} else if wait := c.zones.ration(zoneOf(node), now); wait == 0 {
-			wanted = append(wanted, evict)
-		} else if wait > 0 {
+	now, dead, granted := time.Now(), c.zones.allDead(), false
+	if _, ok := evictingTaint(node); ok && !dead && !evicting(node) {
+		wait := c.zones.ration(zoneOf(node), now)
+		granted = wait == 0
+		if wait > 0 {
 			c.queue.AddAfter(node.Name, wait)
 		}
 	}
-	if _, changed := taints.Change(node.Spec.Taints, wanted, managed, now); !changed {
+	change := func(n *corev1.Node) ([]corev1.Taint, bool) {
+		return taints.Change(n.Spec.Taints, wanted(n, granted, dead), managed, now)
+	}
+	if _, changed := change(node); !changed {
 		return nil
 	}
 	_, err := client.Nodes.Modify(ctx, c.client, "", node.Name, func(n *corev1.Node) bool {
-		next, changed := taints.Change(n.Spec.Taints, wanted, managed, now)
+		next, changed := change(n)
 		n.Spec.Taints = next
 		return changed
 	})
 	return err
+}
+
+// evicting says whether pods are being driven from the node, for whichever of the two reasons.
+func evicting(n *corev1.Node) bool {
+	return taints.Has(n.Spec.Taints, corev1.TaintNodeNotReady, corev1.TaintEffectNoExecute) ||
+		taints.Has(n.Spec.Taints, corev1.TaintNodeUnreachable, corev1.TaintEffectNoExecute)
+}
+
+// wanted are the taints that a node should have: granted allows one that evicts, and dead, when all nodes are, none.
+func wanted(n *corev1.Node, granted, dead bool) []corev1.Taint {
+	out := conditionTaints(n)
+	if evict, ok := evictingTaint(n); ok && !dead && (granted || evicting(n)) {
+		out = append(out, evict)
+	}
+	return out
 }
 
 func reference(n *corev1.Node) *corev1.ObjectReference {

@@ -59,6 +59,27 @@ func TestRate(t *testing.T) {
 	}
 }
 
+func TestAnEvictionIsNotTakenBack(t *testing.T) {
+	n := node("a", "z", corev1.ConditionUnknown)
+	keys := func(ts []corev1.Taint) (out []corev1.TaintEffect) {
+		for _, x := range ts {
+			require.Equal(t, corev1.TaintNodeUnreachable, x.Key)
+			out = append(out, x.Effect)
+		}
+		return out
+	}
+	both := []corev1.TaintEffect{corev1.TaintEffectNoSchedule, corev1.TaintEffectNoExecute}
+	require.Equal(t, both[:1], keys(wanted(n, false, false)))
+	require.Equal(t, both, keys(wanted(n, true, false)))
+	n.Spec.Taints = wanted(n, true, false)
+	require.Equal(t, both, keys(wanted(n, false, false)), "no ration for one that has it")
+	require.Equal(t, both[:1], keys(wanted(n, false, true)), "more likely the master is cut off")
+	n.Spec.Taints = []corev1.Taint{{Key: corev1.TaintNodeNotReady, Effect: corev1.TaintEffectNoExecute}}
+	require.Equal(t, both, keys(wanted(n, false, false)), "one reason takes the other's place")
+	n.Status.Conditions[0].Status = corev1.ConditionTrue
+	require.Empty(t, wanted(n, false, false))
+}
+
 func TestConditionTaints(t *testing.T) {
 	n := node("a", "z", corev1.ConditionFalse)
 	n.Spec.Unschedulable = true
