@@ -146,6 +146,9 @@ func needsName(verb string) bool {
 }
 
 func subServes(sub *object.Subresource, verb string) bool {
+	if sub.Name == "proxy" && verb == "options" { // not a verb of resources, but one that a proxy passes on
+		return true
+	}
 	for _, v := range sub.Verbs {
 		if v == verb {
 			return true
