@@ -31,6 +31,7 @@ import (
 
 	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/object"
+	"hyperkube/internal/server/admission/match"
 	"hyperkube/internal/server/crd"
 	"hyperkube/internal/server/discovery"
 	"hyperkube/internal/server/registry"
@@ -93,6 +94,9 @@ func New(cfg Config) (*Server, error) {
 		s.parts.Hooks = map[schema.GroupResource]WriteHook{}
 	}
 	s.parts.Hooks[schema.GroupResource{Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"}] = crd.Hook
+	for _, r := range []string{"validatingwebhookconfigurations", "mutatingwebhookconfigurations"} {
+		s.parts.Hooks[schema.GroupResource{Group: "admissionregistration.k8s.io", Resource: r}] = match.Hook
+	}
 	s.registry = registry.New(registry.Config{Store: s.store, Admission: s.parts.Admission, Hooks: s.parts.Hooks, Charge: s.charge, EventTTL: cfg.EventTTL})
 	own := s.Direct(loopback())
 	s.crds = crd.New(crd.Config{Table: cfg.Table, Store: s.store, Managers: s.registry.Managers(), Client: own, Webhooks: webhook.New(own)})

@@ -24,10 +24,12 @@ import (
 	"hyperkube/internal/server/admission"
 	"hyperkube/internal/server/admission/plugins"
 	"hyperkube/internal/server/admission/policies"
+	"hyperkube/internal/server/admission/webhooks"
 	"hyperkube/internal/server/authn"
 	"hyperkube/internal/server/authz"
 	"hyperkube/internal/server/bootstrap"
 	"hyperkube/internal/server/request"
+	"hyperkube/internal/server/webhook"
 )
 
 // Config gathers the parts' own configurations. Clients and informers in them are filled in by Wire.
@@ -65,7 +67,8 @@ func Wire(cfg Config) func(client.Interface, *server.Parts) error {
 			own = append(own, authz.NewEscalation(may))
 		}
 		rules := policies.Config{API: c, Informers: informers, Table: p.Table, Authorizer: may}
-		own = append(own, policies.NewMutating(rules), policies.NewValidating(rules))
+		hooks := webhooks.Config{API: c, Informers: informers, Authorizer: may, Caller: webhook.New(c)}
+		own = append(own, policies.NewMutating(rules), webhooks.NewMutating(hooks), policies.NewValidating(rules), webhooks.NewValidating(hooks))
 		cfg.Admission.Extra = append(own, cfg.Admission.Extra...)
 		if p.Admission, err = plugins.Default(cfg.Admission); err != nil {
 			return err

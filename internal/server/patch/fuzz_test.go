@@ -2,6 +2,7 @@ package patch
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -35,7 +36,7 @@ func FuzzPatch(f *testing.F) {
 			if !json.Valid(out) {
 				t.Fatalf("%s made %s", data, out)
 			}
-			_ = p.Refuse(out, err)
+			_ = p.Refuse(out, errors.New("refused"))
 		}
 	})
 }

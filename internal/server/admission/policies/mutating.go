@@ -19,6 +19,7 @@ import (
 	"hyperkube/internal/object"
 	"hyperkube/internal/object/codec"
 	"hyperkube/internal/server/admission"
+	"hyperkube/internal/server/admission/match"
 )
 
 type (
@@ -44,7 +45,7 @@ func NewMutating(c Config) *Mutating {
 		func(p *mutatingPolicy) *admissionregistrationv1.MatchResources { return p.Spec.MatchConstraints },
 		func(b *mutatingBinding) (string, binding) {
 			return b.Spec.PolicyName, binding{name: b.Name, params: b.Spec.ParamRef,
-				where: func() (*constraints, error) { return newConstraints(b.Spec.MatchResources) }}
+				where: func() (*match.Constraints, error) { return match.New(b.Spec.MatchResources) }}
 		}),
 		sync.OnceValue(func() managedfields.TypeConverter { return applyconfigurations.NewTypeConverter(object.Scheme()) }),
 	}
@@ -56,7 +57,7 @@ func (*Mutating) Name() string { return "MutatingAdmissionPolicy" }
 // Mutate implements admission.Mutator. Policies that ask for it see a second time what those after them changed.
 func (p *Mutating) Mutate(ctx context.Context, a *admission.Attributes) error {
 	all := p.set.effective()
-	if len(all) == 0 || exempt(a) || a.Object == nil || a.Operation != admission.Create && a.Operation != admission.Update {
+	if len(all) == 0 || match.Exempt(a) || a.Object == nil || a.Operation != admission.Create && a.Operation != admission.Update {
 		return nil
 	}
 	var again []*bound[*mutatingPolicy, *mutation]
@@ -87,7 +88,7 @@ func (p *Mutating) run(ctx context.Context, a *admission.Attributes, b *bound[*m
 	if err != nil {
 		return false, apierrors.NewInternalError(fmt.Errorf("policy %s: %w", b.policy.Name, err))
 	}
-	v, ok, err := where.matches(ctx, p.cfg.API, a, false)
+	v, ok, err := where.Matches(ctx, p.cfg.API, a, false)
 	if err != nil {
 		return false, apierrors.NewInternalError(err)
 	}
@@ -113,7 +114,7 @@ func (p *Mutating) bound(ctx context.Context, a *admission.Attributes, b *bound[
 	if err != nil {
 		return false, err
 	}
-	if _, ok, err := narrow.matches(ctx, p.cfg.API, a, true); err != nil || !ok {
+	if _, ok, err := narrow.Matches(ctx, p.cfg.API, a, true); err != nil || !ok {
 		return false, err
 	}
 	compiled, err := b.compiled()
@@ -126,11 +127,11 @@ func (p *Mutating) bound(ctx context.Context, a *admission.Attributes, b *bound[
 	}
 	changed := false
 	for _, param := range list {
-		in, err := newInput(ctx, p.cfg.API, p.cfg.Authorizer, a, v)
+		in, err := match.NewInput(ctx, p.cfg.API, p.cfg.Authorizer, a, v)
 		if err != nil {
 			return changed, err
 		}
-		if ok, err := in.passes(ctx, compiled.match, param); err != nil || !ok {
+		if ok, err := in.Passes(ctx, compiled.match, param); err != nil || !ok {
 			if err != nil {
 				return changed, err
 			}
@@ -147,25 +148,25 @@ func (p *Mutating) bound(ctx context.Context, a *admission.Attributes, b *bound[
 }
 
 // step applies one mutation to the object of the write.
-func (p *Mutating) step(ctx context.Context, a *admission.Attributes, step patch.Patcher, in *input, param runtime.Object) error {
-	types, err := p.typesOf(in.version)
+func (p *Mutating) step(ctx context.Context, a *admission.Attributes, step patch.Patcher, in *match.Input, param runtime.Object) error {
+	types, err := p.typesOf(in.Version)
 	if err != nil {
 		return err
 	}
 	out, err := step.Patch(ctx, patch.Request{
-		MatchedResource: in.version.GroupVersion.WithResource(a.Row.Resource), VersionedAttributes: in.attributes,
-		ObjectInterfaces: upstream.NewObjectInterfacesFromScheme(object.Scheme()), OptionalVariables: in.bindings(param), Namespace: in.namespace, TypeConverter: types,
+		MatchedResource: in.Version.GroupVersion.WithResource(a.Row.Resource), VersionedAttributes: in.Attributes,
+		ObjectInterfaces: upstream.NewObjectInterfacesFromScheme(object.Scheme()), OptionalVariables: in.Bindings(param), Namespace: in.Namespace, TypeConverter: types,
 	}, celconfig.RuntimeCELCostBudget)
 	if err != nil {
 		return err
 	}
-	made, err := ownType(out, in.version)
+	made, err := ownType(out, in.Version)
 	if err != nil {
 		return err
 	}
-	in.attributes.VersionedObject.Set(made)
-	if in.version.ToHub != nil {
-		if made, err = in.version.ToHub(made); err != nil {
+	in.Attributes.VersionedObject.Set(made)
+	if in.Version.ToHub != nil {
+		if made, err = in.Version.ToHub(made); err != nil {
 			return err
 		}
 	}

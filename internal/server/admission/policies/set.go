@@ -9,6 +9,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/server/admission/match"
 )
 
 // bound is a policy, compiled at its first use, with the bindings that make it effective.
@@ -16,7 +17,7 @@ type bound[P, C any] struct {
 	policy   P
 	bindings []binding
 	compiled func() (C, error)
-	where    func() (*constraints, error)
+	where    func() (*match.Constraints, error)
 }
 
 // binding is what of a binding both kinds have in common.
@@ -24,7 +25,7 @@ type binding struct {
 	name    string
 	params  *admissionregistrationv1.ParamRef
 	actions []admissionregistrationv1.ValidationAction
-	where   func() (*constraints, error)
+	where   func() (*match.Constraints, error)
 }
 
 // set keeps the effective policies of one kind, in the order of their names.
@@ -70,7 +71,7 @@ func (s *set[P, B, C]) rebuild() {
 			b.compiled, b.where = was.compiled, was.where
 		} else {
 			b.compiled = sync.OnceValues(func() (C, error) { return s.compile(p) })
-			b.where = sync.OnceValues(func() (*constraints, error) { return newConstraints(s.limits(p)) })
+			b.where = sync.OnceValues(func() (*match.Constraints, error) { return match.New(s.limits(p)) })
 		}
 		kept[p.GetName()] = b
 		all = append(all, b)

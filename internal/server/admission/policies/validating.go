@@ -20,6 +20,7 @@ import (
 	"hyperkube/internal/client"
 	"hyperkube/internal/object"
 	"hyperkube/internal/server/admission"
+	"hyperkube/internal/server/admission/match"
 )
 
 type (
@@ -52,7 +53,7 @@ func NewValidating(c Config) *Validating {
 		func(p *vap) *admissionregistrationv1.MatchResources { return p.Spec.MatchConstraints },
 		func(b *vapBinding) (string, binding) {
 			return b.Spec.PolicyName, binding{name: b.Name, params: b.Spec.ParamRef, actions: b.Spec.ValidationActions,
-				where: func() (*constraints, error) { return newConstraints(b.Spec.MatchResources) }}
+				where: func() (*match.Constraints, error) { return match.New(b.Spec.MatchResources) }}
 		})}
 }
 
@@ -68,7 +69,7 @@ type verdict struct {
 // Validate implements admission.Validator.
 func (p *Validating) Validate(ctx context.Context, a *admission.Attributes) error {
 	all := p.set.effective()
-	if len(all) == 0 || exempt(a) {
+	if len(all) == 0 || match.Exempt(a) {
 		return nil
 	}
 	for _, b := range all {
@@ -76,7 +77,7 @@ func (p *Validating) Validate(ctx context.Context, a *admission.Attributes) erro
 		if err != nil {
 			return apierrors.NewInternalError(fmt.Errorf("policy %s: %w", b.policy.Name, err))
 		}
-		v, ok, err := where.matches(ctx, p.cfg.API, a, false)
+		v, ok, err := where.Matches(ctx, p.cfg.API, a, false)
 		if err != nil {
 			return apierrors.NewInternalError(err)
 		}
@@ -91,7 +92,7 @@ func (p *Validating) Validate(ctx context.Context, a *admission.Attributes) erro
 }
 
 func (p *Validating) judge(ctx context.Context, a *admission.Attributes, b *bound[*vap, *validation], v *object.Version) error {
-	in, err := newInput(ctx, p.cfg.API, p.cfg.Authorizer, a, v)
+	in, err := match.NewInput(ctx, p.cfg.API, p.cfg.Authorizer, a, v)
 	if err != nil {
 		return apierrors.NewInternalError(err)
 	}
@@ -100,7 +101,7 @@ func (p *Validating) judge(ctx context.Context, a *admission.Attributes, b *boun
 		if err != nil {
 			return apierrors.NewInternalError(fmt.Errorf("policy binding %s: %w", bind.name, err))
 		}
-		if _, ok, err := narrow.matches(ctx, p.cfg.API, a, true); err != nil {
+		if _, ok, err := narrow.Matches(ctx, p.cfg.API, a, true); err != nil {
 			return apierrors.NewInternalError(err)
 		} else if !ok {
 			continue
@@ -115,7 +116,7 @@ func (p *Validating) judge(ctx context.Context, a *admission.Attributes, b *boun
 }
 
 // evaluate gives what a policy says against the write under one binding.
-func (p *Validating) evaluate(ctx context.Context, a *admission.Attributes, b *bound[*vap, *validation], bind *binding, in *input) []verdict {
+func (p *Validating) evaluate(ctx context.Context, a *admission.Attributes, b *bound[*vap, *validation], bind *binding, in *match.Input) []verdict {
 	fail := func(err error) []verdict {
 		if f := b.policy.Spec.FailurePolicy; f != nil && *f == admissionregistrationv1.Ignore {
 			return nil
@@ -132,7 +133,7 @@ func (p *Validating) evaluate(ctx context.Context, a *admission.Attributes, b *b
 	}
 	var out []verdict
 	for _, param := range list {
-		ok, err := in.passes(ctx, compiled.match, param)
+		ok, err := in.Passes(ctx, compiled.match, param)
 		if err != nil {
 			out = append(out, fail(err)...)
 			continue
@@ -150,12 +151,12 @@ func (p *Validating) evaluate(ctx context.Context, a *admission.Attributes, b *b
 }
 
 // run evaluates every rule with one parameter object.
-func (c *validation) run(ctx context.Context, a *admission.Attributes, p *vap, in *input, param runtime.Object) ([]verdict, error) {
-	results, left, err := c.rules.ForInput(ctx, in.attributes, in.request, in.bindings(param), in.namespace, celconfig.RuntimeCELCostBudget)
+func (c *validation) run(ctx context.Context, a *admission.Attributes, p *vap, in *match.Input, param runtime.Object) ([]verdict, error) {
+	results, left, err := c.rules.ForInput(ctx, in.Attributes, in.Request, in.Bindings(param), in.Namespace, celconfig.RuntimeCELCostBudget)
 	if err != nil {
 		return nil, err
 	}
-	messages, left, err := c.messages.ForInput(ctx, in.attributes, in.request, in.bindings(param), in.namespace, left)
+	messages, left, err := c.messages.ForInput(ctx, in.Attributes, in.Request, in.Bindings(param), in.Namespace, left)
 	if err != nil {
 		messages = nil // without its own message a rule has the usual one
 	}
@@ -197,11 +198,11 @@ func ruleMessage(r *admissionregistrationv1.Validation) string {
 }
 
 // annotate adds the audit annotations of a policy.
-func (c *validation) annotate(ctx context.Context, a *admission.Attributes, p *vap, in *input, param runtime.Object, budget int64) {
+func (c *validation) annotate(ctx context.Context, a *admission.Attributes, p *vap, in *match.Input, param runtime.Object, budget int64) {
 	if len(p.Spec.AuditAnnotations) == 0 {
 		return
 	}
-	results, _, err := c.audit.ForInput(ctx, in.attributes, in.request, in.bindings(param), in.namespace, budget)
+	results, _, err := c.audit.ForInput(ctx, in.Attributes, in.Request, in.Bindings(param), in.Namespace, budget)
 	if err != nil {
 		return
 	}

@@ -1,4 +1,5 @@
-package policies
+// Package match says which writes an admission policy or webhook looks at, in which version, and shows a write to expressions in CEL.
+package match
 
 import (
 	"context"
@@ -16,51 +17,54 @@ import (
 	"hyperkube/internal/server/admission"
 )
 
-// constraints select writes.
-type constraints struct {
-	rules, exclude    []admissionregistrationv1.NamedRuleWithOperations
-	namespaces, these labels.Selector
-	equivalent        bool
+// Constraints select writes.
+type Constraints struct {
+	Rules, Exclude []admissionregistrationv1.NamedRuleWithOperations
+	// Namespaces and Objects select by labels.
+	Namespaces, Objects labels.Selector
+	// Equivalent rules match other versions of a resource as well.
+	Equivalent bool
 }
 
-// newConstraints reads matchConstraints or matchResources; nil selects everything that the other does.
-func newConstraints(m *admissionregistrationv1.MatchResources) (*constraints, error) {
+// New reads matchConstraints or matchResources of a policy or its binding; nil selects everything that the other does.
+func New(m *admissionregistrationv1.MatchResources) (*Constraints, error) {
 	if m == nil {
 		return nil, nil
 	}
-	c := &constraints{rules: m.ResourceRules, exclude: m.ExcludeResourceRules, equivalent: m.MatchPolicy == nil || *m.MatchPolicy == admissionregistrationv1.Equivalent}
+	c := &Constraints{Rules: m.ResourceRules, Exclude: m.ExcludeResourceRules, Equivalent: m.MatchPolicy == nil || *m.MatchPolicy == admissionregistrationv1.Equivalent}
 	var err error
-	if c.namespaces, err = selector(m.NamespaceSelector); err != nil {
+	if c.Namespaces, err = Selector(m.NamespaceSelector); err != nil {
 		return nil, err
 	}
-	c.these, err = selector(m.ObjectSelector)
+	c.Objects, err = Selector(m.ObjectSelector)
 	return c, err
 }
 
-func selector(s *metav1.LabelSelector) (labels.Selector, error) {
+// Selector of labels; nil selects everything.
+func Selector(s *metav1.LabelSelector) (labels.Selector, error) {
 	if s == nil {
 		return labels.Everything(), nil
 	}
 	return metav1.LabelSelectorAsSelector(s)
 }
 
-// matches says whether a write is selected, and in which version the rules look at it. A set without rules selects every resource
+// Matches says whether a write is selected, and in which version the rules look at it. A set without rules selects every resource
 // when anyRule is set (a binding narrows down what its policy selects).
-func (c *constraints) matches(ctx context.Context, api client.Interface, a *admission.Attributes, anyRule bool) (*object.Version, bool, error) {
+func (c *Constraints) Matches(ctx context.Context, api client.Interface, a *admission.Attributes, anyRule bool) (*object.Version, bool, error) {
 	own := versionOf(a)
 	if c == nil {
 		return own, true, nil
 	}
-	if v, _ := c.find(a, c.exclude); v != nil {
+	if v, _ := c.find(a, c.Exclude); v != nil {
 		return nil, false, nil
 	}
 	v := own
-	if len(c.rules) > 0 || !anyRule {
-		if v, _ = c.find(a, c.rules); v == nil {
+	if len(c.Rules) > 0 || !anyRule {
+		if v, _ = c.find(a, c.Rules); v == nil {
 			return nil, false, nil
 		}
 	}
-	if !c.these.Empty() && !matchesLabels(c.these, a.Object) && !matchesLabels(c.these, a.OldObject) {
+	if !c.Objects.Empty() && !matchesLabels(c.Objects, a.Object) && !matchesLabels(c.Objects, a.OldObject) {
 		return nil, false, nil
 	}
 	ok, err := c.inNamespace(ctx, api, a)
@@ -72,8 +76,8 @@ func matchesLabels(s labels.Selector, obj object.Object) bool {
 }
 
 // inNamespace judges the namespace of the write. Cluster-scoped objects are in none and match; namespaces are judged themselves.
-func (c *constraints) inNamespace(ctx context.Context, api client.Interface, a *admission.Attributes) (bool, error) {
-	if c.namespaces.Empty() {
+func (c *Constraints) inNamespace(ctx context.Context, api client.Interface, a *admission.Attributes) (bool, error) {
+	if c.Namespaces.Empty() {
 		return true, nil
 	}
 	if a.Is("", "namespaces", a.Subresource) {
@@ -81,7 +85,7 @@ func (c *constraints) inNamespace(ctx context.Context, api client.Interface, a *
 		if obj == nil {
 			obj = a.OldObject
 		}
-		return matchesLabels(c.namespaces, obj), nil
+		return matchesLabels(c.Namespaces, obj), nil
 	}
 	if a.Row.Scope == object.Cluster {
 		return true, nil
@@ -90,7 +94,7 @@ func (c *constraints) inNamespace(ctx context.Context, api client.Interface, a *
 	if err != nil || ns == nil {
 		return false, err
 	}
-	return c.namespaces.Matches(labels.Set(ns.Labels)), nil
+	return c.Namespaces.Matches(labels.Set(ns.Labels)), nil
 }
 
 // namespaceOf reads the namespace of a write; nil when there is none.
@@ -116,14 +120,14 @@ func versionOf(a *admission.Attributes) *object.Version {
 }
 
 // find gives the version of the write that a rule names: that of the request, or else another of the same resource.
-func (c *constraints) find(a *admission.Attributes, rules []admissionregistrationv1.NamedRuleWithOperations) (*object.Version, bool) {
+func (c *Constraints) find(a *admission.Attributes, rules []admissionregistrationv1.NamedRuleWithOperations) (*object.Version, bool) {
 	own := versionOf(a)
 	for i := range rules {
 		if ruleMatches(&rules[i], a, own) {
 			return own, true
 		}
 	}
-	if !c.equivalent {
+	if !c.Equivalent {
 		return nil, false
 	}
 	for i := range rules {
@@ -172,8 +176,8 @@ func resourceMatches(list []string, resource, sub string) bool {
 	return false
 }
 
-// exempt are the writes that no policy sees.
-func exempt(a *admission.Attributes) bool {
+// Exempt are the writes that no policy sees.
+func Exempt(a *admission.Attributes) bool {
 	switch a.GVR.Group {
 	case "admissionregistration.k8s.io":
 		return true

@@ -1,4 +1,4 @@
-package policies
+package match
 
 import (
 	"context"
@@ -18,16 +18,17 @@ import (
 	"hyperkube/internal/server/admission"
 )
 
-// input is a write as expressions see it.
-type input struct {
-	attributes *upstream.VersionedAttributes
-	request    *admissionv1.AdmissionRequest
-	namespace  *corev1.Namespace
-	authorizer authorizer.UnconditionalAuthorizer
-	version    *object.Version
+// Input is a write as expressions and webhooks see it.
+type Input struct {
+	Attributes *upstream.VersionedAttributes
+	Request    *admissionv1.AdmissionRequest
+	Namespace  *corev1.Namespace
+	Authorizer authorizer.UnconditionalAuthorizer
+	Version    *object.Version
 }
 
-func newInput(ctx context.Context, api client.Interface, may authorizer.UnconditionalAuthorizer, a *admission.Attributes, v *object.Version) (*input, error) {
+// NewInput shows a write in a version.
+func NewInput(ctx context.Context, api client.Interface, may authorizer.UnconditionalAuthorizer, a *admission.Attributes, v *object.Version) (*Input, error) {
 	gvk, gvr := a.GVK, a.GVR
 	if a.Subresource == "" || gvk == a.GVR.GroupVersion().WithKind(versionOf(a).Kind) {
 		gvk, gvr = v.GroupVersion.WithKind(v.Kind), v.GroupVersion.WithResource(a.Row.Resource)
@@ -53,33 +54,34 @@ func newInput(ctx context.Context, api client.Interface, may authorizer.Uncondit
 		return nil, err
 	}
 	if a.Operation == admission.Connect {
-		obj = a.Options
+		obj = codec.WithKind(a.Options, gvk)
 	}
 	ns, err := namespaceOf(ctx, api, a)
 	if err != nil {
 		return nil, err
 	}
 	record := upstream.NewAttributesRecord(obj, old, a.GVK, a.Namespace, nameOf(a), a.GVR, a.Subresource, upstream.Operation(a.Operation), a.Options, a.DryRun, a.User)
-	i := &input{
-		attributes: &upstream.VersionedAttributes{Attributes: record, VersionedKind: gvk, VersionedObject: upstream.NewLazyObject(obj), VersionedOldObject: upstream.NewLazyObject(old)},
-		authorizer: may, version: v,
+	i := &Input{
+		Attributes: &upstream.VersionedAttributes{Attributes: record, VersionedKind: gvk, VersionedObject: upstream.NewLazyObject(obj), VersionedOldObject: upstream.NewLazyObject(old)},
+		Authorizer: may, Version: v,
 	}
-	i.request = plugincel.CreateAdmissionRequest(record, metav1.GroupVersionResource(gvr), metav1.GroupVersionKind(gvk))
+	i.Request = plugincel.CreateAdmissionRequest(record, metav1.GroupVersionResource(gvr), metav1.GroupVersionKind(gvk))
 	if ns != nil {
-		i.namespace = plugincel.CreateNamespaceObject(ns)
+		i.Namespace = plugincel.CreateNamespaceObject(ns)
 	}
 	return i, nil
 }
 
-func (i *input) bindings(param runtime.Object) plugincel.OptionalVariableBindings {
-	return plugincel.OptionalVariableBindings{VersionedParams: param, Authorizer: i.authorizer}
+// Bindings of the optional variables.
+func (i *Input) Bindings(param runtime.Object) plugincel.OptionalVariableBindings {
+	return plugincel.OptionalVariableBindings{VersionedParams: param, Authorizer: i.Authorizer}
 }
 
-// passes asks the match conditions of a policy.
-func (i *input) passes(ctx context.Context, m matchconditions.Matcher, param runtime.Object) (bool, error) {
+// Passes asks the match conditions of a policy.
+func (i *Input) Passes(ctx context.Context, m matchconditions.Matcher, param runtime.Object) (bool, error) {
 	if m == nil {
 		return true, nil
 	}
-	r := m.Match(ctx, i.attributes, param, i.authorizer)
+	r := m.Match(ctx, i.Attributes, param, i.Authorizer)
 	return r.Matches, r.Error
 }
