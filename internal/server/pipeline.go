@@ -66,7 +66,20 @@ func privileged(req *request.Request) bool {
 
 // authorize asks whether the user may do what the request says.
 func (s *Server) authorize(ctx context.Context, req *request.Request) error {
-	return s.authorizeAs(ctx, request.Attributes{Request: req}, req)
+	err := s.authorizeAs(ctx, request.Attributes{Request: req}, req)
+	if err == nil && entersPod(req) {
+		err = s.authorizeAs(ctx, verbAs{request.Attributes{Request: req}, "create"}, req)
+	}
+	return err
+}
+
+// entersPod tells whether a read in name only opens a way into a pod: a WebSocket begins with a GET. Whoever may only look must
+// not come in by it, so that it takes the right to create as well (KEP-4006).
+func entersPod(req *request.Request) bool {
+	if req.Verb != "get" || req.Resource != "pods" || req.APIGroup != "" || !req.IsResourceRequest {
+		return false
+	}
+	return req.Subresource == "exec" || req.Subresource == "attach" || req.Subresource == "portforward"
 }
 
 func (s *Server) authorizeAs(ctx context.Context, a authorizer.Attributes, req *request.Request) error {
@@ -98,13 +111,14 @@ func (s *Server) authorizeAs(ctx context.Context, a authorizer.Attributes, req *
 	return authz.Forbidden(a, reason)
 }
 
-// verbAs is the request with another verb, for updates that turn out to create.
+// verbAs is the request with another verb, that of a write: for updates that turn out to create, and streams.
 type verbAs struct {
 	request.Attributes
 	verb string
 }
 
-func (v verbAs) GetVerb() string { return v.verb }
+func (v verbAs) GetVerb() string  { return v.verb }
+func (v verbAs) IsReadOnly() bool { return false }
 
 // target finds the row and the version that a request is for, and checks that they serve it.
 func (s *Server) target(req *request.Request) (registry.Target, error) {

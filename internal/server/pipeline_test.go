@@ -23,6 +23,7 @@ import (
 	"hyperkube/internal/object"
 	"hyperkube/internal/server"
 	"hyperkube/internal/server/admission"
+	"hyperkube/internal/server/request"
 	"hyperkube/internal/server/servertest"
 )
 
@@ -86,6 +87,43 @@ func TestAuthorizationOnBothDoors(t *testing.T) {
 	_, err := c.List(t.Context(), client.ConfigMaps.GVR, "default", metav1.ListOptions{})
 	if !apierrors.IsForbidden(err) || err.Error() != want {
 		t.Error(err)
+	}
+}
+
+// TestLookingIsNotEntering: the right to get pods/exec alone opens no stream, though a WebSocket begins with a GET.
+func TestLookingIsNotEntering(t *testing.T) {
+	may := "get"
+	reached := ""
+	connect := server.SubresourceHandler{Connect: func(_ http.ResponseWriter, _ *http.Request, req *request.Request) { reached += req.Subresource + " " }}
+	api := servertest.Start(t, func(c *server.Config) {
+		c.Authorizer = authorizer.AuthorizerFunc(func(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+			if slices.Contains(a.GetUser().GetGroups(), user.SystemPrivilegedGroup) || strings.Contains(may, a.GetVerb()) {
+				return authorizer.DecisionAllow, "", nil
+			}
+			return authorizer.DecisionNoOpinion, "", nil
+		})
+		c.Subresources = map[schema.GroupResource]map[string]server.SubresourceHandler{
+			{Resource: "pods"}: {"exec": connect, "attach": connect, "portforward": connect, "log": connect},
+		}
+	})
+	w := newWeb(t, api.REST)
+	const pod = "/api/v1/namespaces/default/pods/p/"
+	for _, sub := range []string{"exec", "attach", "portforward"} {
+		want := `pods \"p\" is forbidden: User \"system:anonymous\" cannot create resource \"pods/` + sub
+		if res, body := w.do("GET", pod+sub, ""); res.StatusCode != 403 || !strings.Contains(string(body), want) {
+			t.Errorf("%s: %d %s", sub, res.StatusCode, body)
+		}
+	}
+	w.do("GET", pod+"log", "")
+	if reached != "log " {
+		t.Errorf("by looking one comes to %q", reached)
+	}
+	may = "get create"
+	for _, sub := range []string{"exec", "attach", "portforward"} {
+		w.do("GET", pod+sub, "")
+	}
+	if reached != "log exec attach portforward " {
+		t.Errorf("with both rights one comes to %q", reached)
 	}
 }
 

@@ -44,7 +44,7 @@ func (s *server) tunnel(w http.ResponseWriter, r *http.Request, to string) {
 		for {
 			n, err := rest.Read(buf)
 			if n > 0 {
-				if ws.SetWriteDeadline(time.Now().Add(writeWait)) != nil || ws.WriteMessage(websocket.BinaryMessage, buf[:n]) != nil {
+				if ws.WriteMessage(websocket.BinaryMessage, buf[:n]) != nil {
 					return
 				}
 			}

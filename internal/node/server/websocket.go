@@ -28,8 +28,7 @@ const (
 	channelResize = 4
 	channelClose  = 255
 
-	writeWait = 60 * time.Second
-	maxFrame  = 32 << 20
+	maxFrame = 32 << 20
 )
 
 func upgrader(protocol string) *websocket.Upgrader {
@@ -61,6 +60,9 @@ func (s *server) translate(w http.ResponseWriter, r *http.Request, to string, o 
 	ws.SetReadLimit(maxFrame)
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
+	// A client may take as long as it likes to read what it gets, a pager that nobody turns among them. This ends a write that
+	// waits for one, when the stream is over.
+	defer context.AfterFunc(ctx, func() { ws.Close() })()
 	ch := &channels{ws: ws, sizes: make(chan remotecommand.TerminalSize, 4), done: ctx.Done()}
 	stdin, feed := io.Pipe()
 	go func() {
@@ -147,9 +149,6 @@ func (c *channels) writer(id byte) io.Writer { return channelWriter{c, id} }
 func (w channelWriter) Write(b []byte) (int, error) {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
-	if err := w.c.ws.SetWriteDeadline(time.Now().Add(writeWait)); err != nil {
-		return 0, err
-	}
 	if err := w.c.ws.WriteMessage(websocket.BinaryMessage, append([]byte{w.id}, b...)); err != nil {
 		return 0, err
 	}
