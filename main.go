@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -24,14 +23,11 @@ import (
 	"hyperkube/internal/portuse"
 )
 
-// startIsOver is when a role has done what it does only once.
-const startIsOver = 20 * time.Second
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	footprint.Settle(ctx, startIsOver, func(err error) {
-		slog.Default().Warn("memory of the start was not given back", "component", "footprint", "error", err)
+	go footprint.Keep(ctx, func(err error) {
+		slog.Default().Warn("memory could not be given back", "component", "footprint", "error", err)
 	})
 	err := run(ctx, os.Args)
 	if errors.Is(err, lifecycle.ErrAgain) {

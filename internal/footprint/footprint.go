@@ -1,8 +1,8 @@
-// Package footprint gives back the memory that only the start of a process needed.
+// Package footprint gives back memory that a process needed only for a while: for its start, or for a burst of work.
 //
-// A start decodes, sorts and compiles much that it needs once. What is left is garbage that the collector would keep as room to
-// grow, and pages of the program's file that the kernel mapped because something near them was touched: since Linux 6.18 it maps
-// whole folios, which for a file just written is most of it. Neither is of use to a cluster that idles.
+// A start decodes, sorts and compiles much that it needs once; a burst leaves garbage behind. The collector keeps such garbage as room to
+// grow for minutes. And the kernel maps pages of the program's file because something near them was touched: since Linux 6.18 whole
+// folios, which for a file just written is most of it. Neither is of use to a process that idles.
 //
 // Giving back costs one garbage collection and, for code and constants that are used again, a fault that finds the page in
 // the page cache. It changes nothing that a program can see.
@@ -21,14 +21,67 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Settle gives back what the start needed, once, after the process has run for a while; a process that ends before is not held up.
-func Settle(ctx context.Context, after time.Duration, failed func(error)) {
-	t := time.AfterFunc(after, func() {
-		if err := Trim(); err != nil {
-			failed(err)
+const (
+	// period is how long a process must have been quiet to count as idle.
+	period = 10 * time.Second
+	// quiet is the part of one core below which a process counts as idle.
+	quiet = 0.05
+)
+
+// Keep gives back what is not needed whenever the process has become quiet after it was busy, until ctx ends. failed is told of errors.
+func Keep(ctx context.Context, failed func(error)) {
+	t := time.NewTicker(period)
+	defer t.Stop()
+	k := keeper{busy: true} // with its start
+	for {
+		select {
+		case <-t.C:
+			if err := k.look(cpuTime, Trim); err != nil {
+				failed(err)
+			}
+		case <-ctx.Done():
+			return
 		}
-	})
-	context.AfterFunc(ctx, func() { t.Stop() })
+	}
+}
+
+// keeper remembers what it takes to see that a process has become quiet.
+type keeper struct {
+	busy bool // since the last time that memory was given back
+	used time.Duration
+}
+
+// look is called once each period. What giving back itself costs does not count as work.
+func (k *keeper) look(cpu func() (time.Duration, error), trim func() error) error {
+	now, err := cpu()
+	if err != nil {
+		return err
+	}
+	spent := now - k.used
+	k.used = now
+	if spent > time.Duration(quiet*float64(period)) {
+		k.busy = true
+		return nil
+	}
+	if !k.busy {
+		return nil
+	}
+	k.busy = false
+	err = trim()
+	now, cpuErr := cpu()
+	if cpuErr == nil {
+		k.used = now
+	}
+	return errors.Join(err, cpuErr)
+}
+
+// cpuTime is what the process has used until now.
+func cpuTime() (time.Duration, error) {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		return 0, err
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
 }
 
 // Trim gives back garbage and unmaps the pages of the program's own file.

@@ -3,6 +3,7 @@ package footprint
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestFileMapping(t *testing.T) {
@@ -32,5 +33,33 @@ func TestTrim(t *testing.T) {
 	}
 	if after := strings.Join(table[:], " "); after != before || after != "what is in the file stays" {
 		t.Errorf("%q became %q", before, after)
+	}
+}
+
+func TestLook(t *testing.T) {
+	var now time.Duration
+	trims := 0
+	k := keeper{busy: true}
+	for i, c := range []struct {
+		work time.Duration
+		want int
+	}{
+		{time.Second, 0},           // the start
+		{10 * time.Millisecond, 1}, // quiet after it
+		{10 * time.Millisecond, 1}, // nothing was done since, although giving back took time
+		{5 * time.Second, 1},
+		{5 * time.Second, 1},
+		{0, 2},
+		{0, 2},
+	} {
+		now += c.work
+		err := k.look(func() (time.Duration, error) { return now, nil }, func() error {
+			trims++
+			now += 3 * time.Second
+			return nil
+		})
+		if err != nil || trims != c.want {
+			t.Errorf("step %d: %d times given back, want %d (%v)", i, trims, c.want, err)
+		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func fanOut() Scenario {
-	const streams, makers, pods = 500, 32, 1000
+	const streams, makers, pods = 500, 8, 400
 	f := Figure{Name: "watch events to 500 streams", Unit: "/s", Higher: true, Times: 10}
 	bytes := Figure{Name: "watch events to 500 streams, bytes", Unit: "MB/s", Higher: true}
 	cost := Figure{Name: "a watch event to one stream, CPU of the servers", Unit: "µs"}
