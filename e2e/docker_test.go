@@ -31,23 +31,10 @@ type engine struct {
 	client string
 }
 
-// docker starts an engine of the test's own. Where there is none to start the test fails under CI=true, and is skipped elsewhere.
+// docker starts an engine of the test's own.
 func (h *host) docker() *engine {
 	h.t.Helper()
-	root, err := filepath.Abs("../build/docker")
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	path := strings.Join([]string{root + "/usr/sbin", root + "/usr/bin", os.Getenv("PATH")}, ":")
-	if _, err := os.Stat(root + "/usr/sbin/dockerd"); err != nil {
-		if _, err := exec.LookPath("dockerd"); err != nil {
-			if os.Getenv("CI") == "true" {
-				h.t.Fatal("there is no Docker engine to load the image into: run scripts/setup-docker")
-			}
-			h.t.Skip("there is no Docker engine to load the image into: run scripts/setup-docker")
-		}
-	}
-	h.t.Setenv("PATH", path)
+	h.engineOnPath("dockerd")
 	dir := h.path("docker")
 	cmd := h.command("dockerd", "--data-root", dir+"/data", "--exec-root", dir+"/run", "--pidfile", dir+"/pid", "--host", "unix://"+dir+"/sock",
 		"--userland-proxy=false", "--cgroup-parent", h.cgroup(), "--exec-opt", "native.cgroupdriver=cgroupfs")
@@ -57,6 +44,24 @@ func (h *host) docker() *engine {
 	start(h.t, cmd).expect("API listen on")
 	h.t.Cleanup(h.endDocker)
 	return &engine{h, "unix://" + dir + "/sock"}
+}
+
+// engineOnPath lets the test start programs of the distribution's container engines. Where there are none it fails under CI=true, and is
+// skipped elsewhere.
+func (h *host) engineOnPath(program string) {
+	h.t.Helper()
+	root, err := filepath.Abs("../build/docker")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Setenv("PATH", strings.Join([]string{root + "/usr/sbin", root + "/usr/bin", os.Getenv("PATH")}, ":"))
+	if _, err := exec.LookPath(program); err == nil {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		h.t.Fatalf("there is no %s on this machine: run scripts/setup-docker", program)
+	}
+	h.t.Skipf("there is no %s on this machine: run scripts/setup-docker", program)
 }
 
 // command is one in the machine's network, without a bound in time.

@@ -28,6 +28,9 @@ type Node struct {
 	Overlay  string   `json:"overlay"`
 	// RuntimeEndpoint is the socket of a container runtime that is not ours; reset leaves it alone.
 	RuntimeEndpoint string `json:"runtimeEndpoint,omitempty"`
+	// CNIConfDir and CNIBinDir are where that runtime looks for networks and plugins.
+	CNIConfDir string `json:"cniConfDir,omitempty"`
+	CNIBinDir  string `json:"cniBinDir,omitempty"`
 	// RegistryDir is where settings of image registries are looked for.
 	RegistryDir string `json:"registryDir,omitempty"`
 	// Run is the run directory.

@@ -64,27 +64,59 @@ func layOut(dir string) (string, error) {
 	return home, g.Wait()
 }
 
-// LayOutCNI writes the CNI plugin under a name into the directory of executables of a runtime that is not ours.
+// loopback is a plugin that runtimes start for each pod besides the configured ones.
+const loopback = "loopback"
+
+// LayOutCNI writes the CNI plugin under a name into the directory of executables of a runtime that is not ours, and under
+// the name loopback where there is none.
 func LayOutCNI(dir, name string) error {
 	if err := helpersFor(goruntime.GOARCH); err != nil {
 		return err
 	}
-	data, err := embedded.ReadFile("embedded/" + helperCNI + ".zst")
-	if err != nil {
-		return fmt.Errorf("%s: %w", helperCNI, errNoHelpers)
-	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("directory of CNI plugins: %w", err)
+	}
+	if err := writeCNI(filepath.Join(dir, name)); err != nil {
+		return fmt.Errorf("CNI plugin: %w", err)
+	}
+	err := os.Link(filepath.Join(dir, name), filepath.Join(dir, loopback))
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("CNI plugin: %w", err)
+	}
+	return nil
+}
+
+func writeCNI(path string) error {
+	data, err := embedded.ReadFile("embedded/" + helperCNI + ".zst")
+	if err != nil {
+		return errNoHelpers
+	}
+	if ok, err := whole(path, data); ok || err != nil {
+		return err
 	}
 	zr, err := zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return err
 	}
 	defer zr.Close()
-	if err := writeProgram(filepath.Join(dir, name), zr); err != nil {
-		return fmt.Errorf("CNI plugin: %w", err)
+	return writeProgram(path, zr)
+}
+
+// RemoveCNI undoes [LayOutCNI].
+func RemoveCNI(dir, name string) error {
+	own, err := os.Stat(filepath.Join(dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return nil
+	if err != nil {
+		return err
+	}
+	if st, err := os.Stat(filepath.Join(dir, loopback)); err == nil && os.SameFile(st, own) {
+		if err := os.Remove(filepath.Join(dir, loopback)); err != nil {
+			return err
+		}
+	}
+	return os.Remove(filepath.Join(dir, name))
 }
 
 var errNoHelpers = errors.New("the helper programs are not embedded in this binary: build it with make")

@@ -5,8 +5,6 @@ package cni
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
@@ -65,11 +63,10 @@ func Command() *cli.Command {
 				PluginName: c.String("plugin-name"), NetworkName: c.String("network-name"), BridgeName: c.String("bridge"),
 				NoHairpin: !c.Bool("hairpin-mode"), Network: cni.FromSubnetFile(c.String("subnet-file")),
 			}}
-			plugin := filepath.Join(c.String("bin-dir"), c.String("plugin-name"))
 			if c.Bool("cleanup") {
 				err := cni.Cleanup(c.Context, cfg.CNI)
 				if c.String("bin-dir") != "" && err == nil {
-					err = os.RemoveAll(plugin)
+					err = runtime.RemoveCNI(c.String("bin-dir"), c.String("plugin-name"))
 				}
 				return err
 			}

@@ -45,7 +45,11 @@ func Command() *cli.Command {
 			if !c.Bool("pods") {
 				return nil
 			}
-			if err := runtime.Cleanup(c.Context, containers(l)); err != nil {
+			n, err := l.LoadNode()
+			if err == nil {
+				err = endPods(c.Context, l, n)
+			}
+			if err != nil {
 				return fmt.Errorf("down: %w", err)
 			}
 			return nil
@@ -93,6 +97,14 @@ func stop(ctx context.Context, l cluster.Layout) error {
 	return l.Stop(ctx)
 }
 
+// endPods ends the node's pods, in whatever runtime they are.
+func endPods(ctx context.Context, l cluster.Layout, n cluster.Node) error {
+	if n.RuntimeEndpoint != "" {
+		return foreignPods(ctx, l, n)
+	}
+	return runtime.Cleanup(ctx, containers(l))
+}
+
 func containers(l cluster.Layout) runtime.CleanupConfig {
 	return runtime.CleanupConfig{Root: l.Containerd(), State: l.ContainerdState(), CgroupParent: l.CgroupParent()}
 }
@@ -112,9 +124,7 @@ func reset(ctx context.Context, l cluster.Layout) error {
 		return err
 	}
 	var errs []error
-	if n.RuntimeEndpoint == "" {
-		errs = append(errs, runtime.Cleanup(ctx, containers(l)))
-	}
+	errs = append(errs, endPods(ctx, l, n))
 	errs = append(errs, network(ctx, l, n), n.Kernel.Restore())
 	errs = append(errs, unmountBelow(l.Data), unmountBelow(l.Run))
 	if err := errors.Join(errs...); err != nil {
@@ -125,10 +135,8 @@ func reset(ctx context.Context, l cluster.Layout) error {
 
 func network(ctx context.Context, l cluster.Layout, n cluster.Node) error {
 	errs := []error{
-		cni.Cleanup(ctx, cni.Config{
-			Socket: l.CNISocket(), StateDir: l.CNIState(), ConfDir: l.CNIConf(), BridgeName: n.Bridge,
-			Network: func(context.Context, cni.Network) (cni.Network, error) { return cni.Network{}, errors.New("not used") },
-		}),
+		cni.Cleanup(ctx, pods(l, n)),
+		plugin(n),
 		proxy.Cleanup(ctx),
 	}
 	conf, err := overlay.LoadNetConf(l.NetConf())

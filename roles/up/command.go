@@ -60,6 +60,8 @@ func nodeFlags() []cli.Flag {
 		&cli.StringFlag{Name: "data-dir", Value: cluster.DefaultDataDir, Usage: "`DIR` for everything that lasts"},
 		&cli.StringFlag{Name: "run-dir", Usage: "`DIR` for sockets and the like; below /run by default"},
 		&cli.StringFlag{Name: "container-runtime-endpoint", Category: "Node", Usage: "`SOCKET` of a CRI runtime to use in place of the embedded containerd"},
+		&cli.StringFlag{Name: "cni-conf-dir", Category: "Node", Value: "/etc/cni/net.d", Usage: "`DIR` in which that runtime looks for the configuration of pods' networks"},
+		&cli.StringFlag{Name: "cni-bin-dir", Category: "Node", Value: "/opt/cni/bin", Usage: "`DIR` in which it looks for CNI plugins"},
 		&cli.StringFlag{Name: "registry-dir", Category: "Node", Value: "/etc/containerd/certs.d", Usage: "`DIR` with a directory for each image registry and its hosts.toml (mirrors, authorities) in it"},
 		&cli.StringFlag{Name: "node-name", Category: "Node", Usage: "`NAME` of the node; the machine's by default"},
 		&cli.StringFlag{Name: "node-ip", Category: "Node", Usage: "`IP` of the node; that of the default route by default"},

@@ -55,6 +55,8 @@ type Config struct {
 	Kubeconfig string
 	// RuntimeEndpoint is the socket of a container runtime other than the embedded one.
 	RuntimeEndpoint string
+	// CNIConfDir and CNIBinDir are where that runtime looks for the configuration of networks and for plugins.
+	CNIConfDir, CNIBinDir string
 	// RegistryDir has a directory with a hosts.toml for each image registry; /etc/containerd/certs.d if empty.
 	RegistryDir string
 	// Disabled roles do not run.

@@ -84,6 +84,9 @@ func (r *flagReader) node() (Config, cluster.Node, error) {
 	}
 	cfg.NodeName, cfg.Bridge = r.text("node-name", n.Name), r.text("bridge", n.Bridge)
 	cfg.RuntimeEndpoint = r.text("container-runtime-endpoint", n.RuntimeEndpoint)
+	if cfg.RuntimeEndpoint != "" {
+		cfg.CNIConfDir, cfg.CNIBinDir = r.text("cni-conf-dir", n.CNIConfDir), r.text("cni-bin-dir", n.CNIBinDir)
+	}
 	cfg.RegistryDir = r.text("registry-dir", n.RegistryDir)
 	if ip := r.text("node-ip", n.IP); ip != "" {
 		if cfg.NodeIP = net.ParseIP(ip); cfg.NodeIP == nil {

@@ -1,6 +1,7 @@
 package up
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -131,8 +132,13 @@ func (w *worker) startNetwork(g *lifecycle.Group) error {
 	if err != nil {
 		return err
 	}
+	if w.cfg.CNIBinDir != "" {
+		if err := runtime.LayOutCNI(w.cfg.CNIBinDir, cni.DefaultPluginName); err != nil {
+			return err
+		}
+	}
 	c, err := cni.New(cni.Config{
-		Socket: w.cfg.Layout.CNISocket(), StateDir: w.cfg.Layout.CNIState(), ConfDir: w.cfg.Layout.CNIConf(), BridgeName: w.cfg.Bridge,
+		Socket: w.cfg.Layout.CNISocket(), StateDir: w.cfg.Layout.CNIState(), ConfDir: cmp.Or(w.cfg.CNIConfDir, w.cfg.Layout.CNIConf()), BridgeName: w.cfg.Bridge,
 		Network: func(ctx context.Context, previous cni.Network) (cni.Network, error) {
 			was := overlay.Lease{MTU: previous.MTU}
 			if len(previous.Subnets) > 0 {

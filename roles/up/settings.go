@@ -84,6 +84,7 @@ func (c *Config) save() error {
 	n := cluster.Node{
 		Name: c.NodeName, Master: c.Join == nil, ClusterDomain: c.ClusterDomain,
 		Bridge: c.Bridge, Overlay: c.OverlayBackend, RuntimeEndpoint: c.RuntimeEndpoint, RegistryDir: c.RegistryDir,
+		CNIConfDir: c.CNIConfDir, CNIBinDir: c.CNIBinDir,
 	}
 	if c.GivenIP {
 		n.IP = c.NodeIP.String()

@@ -20,6 +20,9 @@ type Network struct {
 // Equal tells whether both are the same.
 func (n Network) Equal(o Network) bool { return n.MTU == o.MTU && slices.Equal(n.Subnets, o.Subnets) }
 
+// DefaultPluginName is what the plugin is called among a runtime's executables.
+const DefaultPluginName = "hyperkube-cni"
+
 // Config of a [Server]. Only Network, Socket, StateDir and ConfDir have no default.
 type Config struct {
 	// Socket is the path of the unix socket that the plugin connects to.
@@ -65,7 +68,7 @@ func (c *Config) complete() error {
 		}
 	}
 	set(&c.ConfFile, "10-hyperkube.conflist")
-	set(&c.PluginName, "hyperkube-cni")
+	set(&c.PluginName, DefaultPluginName)
 	set(&c.NetworkName, "hyperkube")
 	set(&c.BridgeName, "cni0")
 	if len(c.BridgeName) > 15 {

@@ -25,6 +25,9 @@ type Server struct {
 	ports   []*hostPorts
 	ready   chan struct{}
 
+	listening chan struct{}
+	heard     sync.Once
+
 	// network and bridge are set before the configuration is published, and again when the node's subnet changes.
 	network atomic.Pointer[Network]
 	bridge  atomic.Int64
@@ -43,7 +46,7 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, ready: make(chan struct{}), busy: map[string]*containerLock{}}
+	s := &Server{cfg: cfg, ready: make(chan struct{}), listening: make(chan struct{}), busy: map[string]*containerLock{}}
 	var err error
 	s.records, err = openRecords(cfg.StateDir, func(path string, err error) {
 		cfg.Log.Warn("dropped an unreadable attachment", "path", path, "err", err)
@@ -59,6 +62,9 @@ func New(cfg Config) (*Server, error) {
 
 // Ready is closed once pods can be given a network: the bridge stands and the runtime's configuration is written.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Listening is closed once the plugin is answered: networks are given back from then on.
+func (s *Server) Listening() <-chan struct{} { return s.listening }
 
 // Network is the network in use; false before [Server.Ready].
 func (s *Server) Network() (Network, bool) {
@@ -80,6 +86,7 @@ func (s *Server) Run(ctx context.Context) error {
 		listener.Close()
 		return err
 	}
+	s.heard.Do(func() { close(s.listening) })
 	var wg sync.WaitGroup
 	wg.Go(func() { s.accept(ctx, listener) })
 	wg.Go(func() { s.heal(ctx) })

@@ -26,6 +26,17 @@ func main() {
 		answer(map[string]any{"cniVersion": wire.Newest, "supportedVersions": wire.Versions()})
 		return
 	}
+	if isLoopback() {
+		result, e := loopback()
+		if e != nil {
+			answer(e)
+			os.Exit(1)
+		}
+		if result != nil {
+			answer(result)
+		}
+		return
+	}
 	result, e := call()
 	if e != nil {
 		answer(e)
