@@ -7,9 +7,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -19,6 +19,7 @@ import (
 	"hyperkube/internal/health"
 	"hyperkube/internal/object"
 	"hyperkube/internal/server/admission"
+	"hyperkube/internal/server/audit"
 	"hyperkube/internal/server/discovery"
 	"hyperkube/internal/server/registry"
 	"hyperkube/internal/server/request"
@@ -72,6 +73,8 @@ type Config struct {
 type Parts struct {
 	// Table is the server's own, for parts that look rows up. The server sets it.
 	Table *object.Table
+	// Metrics is where parts register theirs. The server sets it.
+	Metrics prometheus.Registerer
 	// Authenticator of the HTTP door; nil: everyone is system:anonymous.
 	Authenticator authenticator.Request
 	// Impersonate acts on Impersonate-* headers after authentication; nil refuses them.
@@ -81,9 +84,8 @@ type Parts struct {
 	Admission  *admission.Chain
 	// FlowControl admits a request or fails; done is called when the request has ended. nil: the in-flight limits.
 	FlowControl func(ctx context.Context, req *request.Request) (done func(), err error)
-	// Audit is told of each request before it runs and gives a function that is told the outcome: the response
-	// code, and the objects where the level asks for them. nil: no audit.
-	Audit func(ctx context.Context, req *request.Request) func(code int, in, out runtime.Object)
+	// Audit logs what both doors are asked; nil: no audit.
+	Audit *audit.Log
 
 	// Subresources are the handlers of subresources that are not plain storage. The key "" is the resource
 	// itself, for virtual kinds.

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -10,7 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -18,6 +18,7 @@ import (
 	"hyperkube/internal/client"
 	"hyperkube/internal/object"
 	"hyperkube/internal/object/codec"
+	"hyperkube/internal/server/audit"
 	"hyperkube/internal/server/decode"
 	"hyperkube/internal/server/encode"
 	"hyperkube/internal/server/registry"
@@ -41,6 +42,8 @@ type call struct {
 	req  *request.Request
 	t    registry.Target
 	done func(err *error)
+	// trail is nil when nothing is logged.
+	trail *audit.Trail
 }
 
 // begin makes the request and takes it through flow control and authorization. Unless it fails, the caller
@@ -57,18 +60,18 @@ func (d *direct) beginSelected(ctx context.Context, verb string, r client.GVR, n
 			IsResourceRequest: true, Verb: verb, APIGroup: r.Group, APIVersion: r.Version, Resource: r.Resource,
 			Subresource: strings.Join(sub, "/"), Namespace: namespace, Name: name,
 		},
-		User: d.user, AuditID: "", UserAgent: d.user.GetName(), Direct: true,
+		User: d.user, AuditID: "", UserAgent: d.user.GetName(), Direct: true, Unaudited: d.s.parts.Audit == nil,
 	}
 	if r.Resource == "namespaces" && r.Group == "" {
 		req.Namespace = name
 	}
 	req.Select(o.FieldSelector, o.LabelSelector)
 	c := &call{s: d.s, ctx: request.With(ctx, req), req: req}
-	audit := func(int, runtime.Object, runtime.Object) {}
+	var err error
 	if d.s.parts.Audit != nil {
 		req.AuditID = uuid.NewString()
-		if f := d.s.parts.Audit(c.ctx, req); f != nil {
-			audit = f
+		if c.trail, err = d.s.parts.Audit.Begin(req, directOrigin(req, start)); err != nil {
+			return nil, apierrors.NewInternalError(err)
 		}
 	}
 	leave := func() {}
@@ -76,12 +79,17 @@ func (d *direct) beginSelected(ctx context.Context, verb string, r client.GVR, n
 		leave()
 		code := 200
 		if *err != nil {
-			code = int(statusOf(*err).Code)
+			s := statusOf(*err)
+			code = int(s.Code)
+			c.trail.Status(s)
 		}
-		audit(code, nil, nil)
+		if verb == "watch" && *err == nil {
+			c.trail.Started(code) // it goes on
+		} else {
+			c.trail.End(code)
+		}
 		d.s.metrics.observe(req, code, verb == "watch", time.Since(start))
 	}
-	var err error
 	if leave, err = d.s.admit(c.ctx, req); err == nil {
 		if err = d.s.authorize(c.ctx, req); err == nil {
 			c.t, err = d.s.target(req)
@@ -105,14 +113,26 @@ func (c *call) result(out outcome, err error) (client.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	if out.foreign {
-		return out.Object, nil
+	obj := out.Object
+	if !out.foreign {
+		if obj, err = fromHub(c.t.Version, obj); err != nil {
+			return nil, err
+		}
 	}
-	return fromHub(c.t.Version, out.Object)
+	c.auditResult(obj)
+	return obj, nil
 }
 
 // own copies an object that goes in and checks that it is of the kind that the target takes.
 func (c *call) own(obj client.Object) (object.Object, error) {
+	mine, err := c.copied(obj)
+	if err == nil {
+		c.auditBody(mine)
+	}
+	return mine, err
+}
+
+func (c *call) copied(obj client.Object) (object.Object, error) {
 	want := c.s.expect(c.req, c.t)
 	if u, ok := obj.(*unstructured.Unstructured); ok {
 		if got := u.GroupVersionKind(); got != want.GroupVersionKind {
@@ -232,6 +252,7 @@ func (d *direct) Patch(ctx context.Context, r client.GVR, namespace, name string
 	if err := decode.CheckPatch(&o, t); err != nil {
 		return nil, err
 	}
+	auditPatch(c.trail, data, t)
 	out, err := d.s.patch(c.ctx, c.req, c.t, t, data, &o)
 	return c.result(out, err)
 }
@@ -245,6 +266,7 @@ func (d *direct) Delete(ctx context.Context, r client.GVR, namespace, name strin
 	if err := decode.CheckDelete(&o); err != nil {
 		return err
 	}
+	auditOptions(c.trail, &o)
 	_, err = d.s.delete(c.ctx, c.req, c.t, &o)
 	return err
 }
@@ -258,6 +280,7 @@ func (d *direct) DeleteCollection(ctx context.Context, r client.GVR, namespace s
 	if err := decode.CheckDelete(&o); err != nil {
 		return err
 	}
+	auditOptions(c.trail, &o)
 	lo, err := d.s.listOptions(c.req, c.t, &l)
 	if err != nil {
 		return err
@@ -283,7 +306,7 @@ func (d *direct) Watch(ctx context.Context, r client.GVR, namespace string, o me
 	if failed != nil && !apierrors.IsResourceExpired(failed) && !apierrors.IsGone(failed) {
 		return nil, failed
 	}
-	dw := &directWatch{s: d.s, v: c.t.Version, w: sw, events: make(chan watch.Event)}
+	dw := &directWatch{s: d.s, v: c.t.Version, w: sw, events: make(chan watch.Event), trail: c.trail}
 	wctx, cancel := d.s.metrics.longRunning(c.ctx, c.req)
 	dw.cancel = cancel
 	if o.TimeoutSeconds != nil && *o.TimeoutSeconds > 0 {
@@ -305,6 +328,7 @@ type directWatch struct {
 	w      *store.Watcher
 	events chan watch.Event
 	cancel context.CancelFunc
+	trail  *audit.Trail
 }
 
 // Stop ends the watch. It may be called more than once.
@@ -316,6 +340,7 @@ func (d *directWatch) ResultChan() <-chan watch.Event { return d.events }
 func (d *directWatch) run(ctx context.Context, failed error) {
 	defer close(d.events)
 	defer d.cancel()
+	defer d.trail.End(http.StatusOK)
 	if failed != nil {
 		d.tell(ctx, failed)
 		return

@@ -14,7 +14,6 @@ import (
 	"github.com/google/uuid"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
 
@@ -30,8 +29,6 @@ type exchange struct {
 	req *request.Request
 	t   registry.Target
 	q   url.Values
-	// For audit: what came in and what went out.
-	in, out runtime.Object
 }
 
 // serve is the HTTP door: everything that concerns every request, resource or not.
@@ -39,7 +36,7 @@ func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
 	s.enter()
 	defer s.leave()
 	start := time.Now()
-	req := &request.Request{Info: request.Parse(r), AuditID: auditID(r), UserAgent: r.UserAgent(), SourceIP: sourceIP(r)}
+	req := &request.Request{Info: request.Parse(r), AuditID: auditID(r), UserAgent: r.UserAgent(), SourceIP: sourceIP(r), Unaudited: s.parts.Audit == nil}
 	w := &response{ResponseWriter: rw, req: req}
 	rw.Header().Set("Audit-Id", req.AuditID)
 	long := req.LongRunning()
@@ -57,29 +54,37 @@ func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
 		if p != nil && p != http.ErrAbortHandler {
 			s.panicked(w, r, p)
 		}
+		if p == nil {
+			w.trail.End(w.code)
+		} else {
+			w.trail.Panicked(fmt.Sprint(p))
+		}
 		s.metrics.observe(req, w.code, long, time.Since(start))
 		if p == http.ErrAbortHandler {
 			panic(p) // net/http ends the connection quietly
 		}
 	}()
-	s.pass(w, r, req)
+	s.pass(w, r, req, start)
 }
 
 // pass takes the request through authentication, flow control and authorization.
-func (s *Server) pass(w *response, r *http.Request, req *request.Request) {
+func (s *Server) pass(w *response, r *http.Request, req *request.Request, start time.Time) {
+	origin := s.origin(r, start)
+	attempted := s.credentials(r)
 	if err := s.authenticate(r, req); err != nil {
+		s.parts.Audit.Unauthenticated(req, origin, http.StatusUnauthorized, attempted)
 		sendStatus(w, r, err)
 		return
 	}
-	audit := func(int, runtime.Object, runtime.Object) {}
-	if s.parts.Audit != nil {
-		if f := s.parts.Audit(r.Context(), req); f != nil {
-			audit = f
-		}
+	var err error
+	if w.trail, err = s.parts.Audit.Begin(req, origin); err == nil {
+		err = s.impersonate(r, req)
+	}
+	if err != nil {
+		sendStatus(w, r, err)
+		return
 	}
 	x := &exchange{s: s, w: w, r: r, req: req}
-	defer func() { audit(w.code, x.in, x.out) }()
-
 	done, err := s.admit(r.Context(), req)
 	if err == nil {
 		defer done()
@@ -111,6 +116,11 @@ func (s *Server) authenticate(r *http.Request, req *request.Request) error {
 		req.User = resp.User
 		r.Header.Del("Authorization")
 	}
+	return nil
+}
+
+// impersonate gives the request the user that its headers name.
+func (s *Server) impersonate(r *http.Request, req *request.Request) error {
 	for h := range r.Header {
 		if strings.HasPrefix(h, "Impersonate-") {
 			if s.parts.Impersonate == nil {

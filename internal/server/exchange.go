@@ -77,7 +77,7 @@ func query(r *http.Request) (url.Values, error) {
 	return q, nil
 }
 
-func (x *exchange) fail(err error) { x.out = sendStatus(x.w, x.r, err) }
+func (x *exchange) fail(err error) { sendStatus(x.w, x.r, err) }
 
 // offer is what the target can answer with.
 func (x *exchange) offer(list bool) negotiate.Offer {
@@ -153,7 +153,7 @@ func (x *exchange) object(validation string) (object.Object, error) {
 	}
 	obj, err := decode.Body(data, media, x.s.expect(x.req, x.t), validation, x.req.Warn)
 	if err == nil {
-		x.in = obj
+		x.auditBody(data, media, obj)
 	}
 	return obj, err
 }
@@ -216,6 +216,7 @@ func (x *exchange) patch() {
 		x.fail(err)
 		return
 	}
+	x.auditPatch(data, kind)
 	out, err := x.s.patch(x.r.Context(), x.req, x.t, kind, data, o)
 	code := http.StatusOK
 	if out.Created {
@@ -260,7 +261,11 @@ func (x *exchange) deleteOptions() (*metav1.DeleteOptions, error) {
 	if len(data) > 0 && media != negotiate.JSON && media != negotiate.YAML && media != negotiate.Protobuf {
 		return nil, errMedia(negotiate.JSON, negotiate.YAML, negotiate.Protobuf)
 	}
-	return decode.Delete(data, media, x.q)
+	o, err := decode.Delete(data, media, x.q)
+	if err == nil {
+		x.auditOptions(o)
+	}
+	return o, err
 }
 
 func (x *exchange) get() {
@@ -279,12 +284,12 @@ func (x *exchange) get() {
 
 // send writes a status or another object of meta/v1.
 func (x *exchange) send(code int, f negotiate.Form, s *metav1.Status) {
-	x.out = s
 	data, err := encode.Any(f, s, encode.StatusKind)
 	if err != nil {
 		x.fail(err)
 		return
 	}
+	auditStatus(x.w, s)
 	send(x.w, x.r, code, f.Media, encode.One(data))
 }
 
@@ -299,12 +304,12 @@ func (x *exchange) answer(code int, f negotiate.Form, out outcome, err error) {
 		x.send(code, f, &metav1.Status{Status: metav1.StatusSuccess, Code: int32(code)})
 		return
 	}
-	x.out = out.Object
 	data, err := x.encode(f, out)
 	if err != nil {
 		x.fail(err)
 		return
 	}
+	x.auditAnswer(f, data, func(f negotiate.Form) ([]byte, error) { return x.encode(f, out) })
 	send(x.w, x.r, code, f.Media, encode.One(data))
 }
 

@@ -49,6 +49,7 @@ func (x *exchange) sendPage(f negotiate.Form, page *store.Page) {
 			x.fail(err)
 			return
 		}
+		x.auditPage(f, b, page)
 		send(x.w, x.r, http.StatusOK, f.Media, b)
 		return
 	}
@@ -57,11 +58,15 @@ func (x *exchange) sendPage(f negotiate.Form, page *store.Page) {
 		x.fail(err)
 		return
 	}
-	data, err := encode.TransformedList(f, x.t.Kind, x.t.Version, page, encode.TableOptions{Include: include, Now: time.Now()})
+	table := func(f negotiate.Form) ([]byte, error) {
+		return encode.TransformedList(f, x.t.Kind, x.t.Version, page, encode.TableOptions{Include: include, Now: time.Now()})
+	}
+	data, err := table(f)
 	if err != nil {
 		x.fail(err)
 		return
 	}
+	x.auditAnswer(f, data, table)
 	send(x.w, x.r, http.StatusOK, f.Media, encode.One(data))
 }
 
@@ -82,6 +87,7 @@ func (x *exchange) listVirtual(f negotiate.Form, o *metav1.ListOptions) {
 		x.fail(err)
 		return
 	}
+	x.auditAnswer(f, data, func(f negotiate.Form) ([]byte, error) { return x.encodeVirtual(f, l) })
 	send(x.w, x.r, http.StatusOK, f.Media, encode.One(data))
 }
 

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 
+	"hyperkube/internal/server/audit"
 	"hyperkube/internal/server/encode"
 	"hyperkube/internal/server/negotiate"
 	"hyperkube/internal/server/request"
@@ -24,6 +25,7 @@ import (
 type response struct {
 	http.ResponseWriter
 	req      *request.Request
+	trail    *audit.Trail // nil when nothing is logged
 	code     int
 	hijacked bool
 }
@@ -32,10 +34,18 @@ func (w *response) WriteHeader(code int) {
 	if w.code == 0 || w.code == http.StatusSwitchingProtocols {
 		if code >= 200 || code == http.StatusSwitchingProtocols {
 			w.code = code
+			w.started()
 		}
 		w.warn()
 	}
 	w.ResponseWriter.WriteHeader(code)
+}
+
+// started tells the audit log that the answer to a long request begins.
+func (w *response) started() {
+	if w.trail != nil && w.req.LongRunning() {
+		w.trail.Started(w.code)
+	}
 }
 
 func (w *response) warn() {
@@ -69,6 +79,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.hijacked = true
 	if w.code == 0 {
 		w.code = http.StatusSwitchingProtocols
+		w.started()
 	}
 	return h.Hijack()
 }
@@ -169,6 +180,7 @@ func sendStatus(w http.ResponseWriter, r *http.Request, err error) *metav1.Statu
 		w.Header().Set("Retry-After", strconv.Itoa(int(s.Details.RetryAfterSeconds)))
 	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	auditStatus(w, s)
 	send(w, r, int(s.Code), form.Media, encode.One(data))
 	return s
 }

@@ -76,6 +76,7 @@ func New(cfg Config) (*Server, error) {
 	s.parts.Table = cfg.Table
 	s.gatherer = prometheus.NewRegistry()
 	s.metrics = newMetrics(s)
+	s.parts.Metrics = s.gatherer
 	s.gatherer.MustRegister(s.metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.store = store.New(store.Config{Client: cfg.Etcd, Prefix: cfg.Prefix, Metrics: s.gatherer, CompactionInterval: cfg.CompactionInterval})
 	s.inflight.reading.limit = int64(cfg.MaxInFlight)

@@ -9,6 +9,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 
 	"hyperkube/internal/flags"
+	"hyperkube/internal/server/audit"
 )
 
 // Config of an API server. File names are of PEM files, which are read again when they change unless said otherwise.
@@ -63,6 +64,8 @@ type Config struct {
 	CompactionInterval               time.Duration // 5 min; negative: never
 	GoawayChance                     float64
 	Profiling                        bool
+
+	Audit audit.Config
 
 	// RuntimeConfig switches served versions on or off: "autoscaling/v1=false".
 	RuntimeConfig []string

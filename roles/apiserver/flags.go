@@ -121,7 +121,7 @@ func ownFlags() []cli.Flag {
 		span(limits, "request-timeout", time.Minute, "longest time of a request that is not a stream"),
 		&cli.Float64Flag{Category: limits, Name: "goaway-chance", Usage: "`SHARE` of HTTP/2 requests after which the client connects anew, to spread clients over servers: up to 0.02"},
 	}
-	return slices.Concat(own, flags.TLSFlags(serving), foreign.Flags(), logging.Flags())
+	return slices.Concat(own, auditFlags(), flags.TLSFlags(serving), foreign.Flags(), logging.Flags())
 }
 
 // fromFlags makes a Config of what the command line says.
@@ -159,6 +159,9 @@ func fromFlags(c *cli.Context) (Config, error) {
 		return cfg, err
 	}
 	var err error
+	if cfg.Audit, err = auditFrom(c); err != nil {
+		return cfg, err
+	}
 	if cfg.TLS, err = flags.TLSFrom(c); err != nil {
 		return cfg, err
 	}

@@ -40,19 +40,6 @@ var foreign = flags.Foreign{{
 }, {
 	Why: "data would be stored unencrypted", Refuse: true, Texts: []string{"encryption-provider-config"}, Bools: []string{"encryption-provider-config-automatic-reload"},
 }, {
-	Why: "no audit log is written", Refuse: true,
-	Texts: []string{"audit-policy-file", "audit-log-path", "audit-webhook-config-file"},
-}, {
-	Why:   "no audit log is written",
-	Texts: []string{"audit-log-format", "audit-log-mode", "audit-log-version", "audit-webhook-mode", "audit-webhook-version"},
-	Bools: []string{"audit-log-compress", "audit-log-batch-throttle-enable", "audit-log-truncate-enabled", "audit-webhook-batch-throttle-enable", "audit-webhook-truncate-enabled"},
-	Numbers: []string{
-		"audit-log-maxage", "audit-log-maxbackup", "audit-log-maxsize", "audit-log-batch-buffer-size", "audit-log-batch-max-size", "audit-log-batch-throttle-burst",
-		"audit-log-batch-throttle-qps", "audit-log-truncate-max-batch-size", "audit-log-truncate-max-event-size", "audit-webhook-batch-buffer-size",
-		"audit-webhook-batch-max-size", "audit-webhook-batch-throttle-burst", "audit-webhook-batch-throttle-qps", "audit-webhook-truncate-max-batch-size", "audit-webhook-truncate-max-event-size",
-	},
-	Spans: []string{"audit-log-batch-max-wait", "audit-webhook-batch-max-wait", "audit-webhook-initial-backoff"},
-}, {
 	Why: "users are known by certificates and tokens only", Refuse: true,
 	Texts: []string{
 		"authentication-config", "authentication-token-webhook-config-file", "oidc-issuer-url", "oidc-client-id", "oidc-ca-file", "oidc-username-claim",

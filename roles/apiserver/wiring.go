@@ -20,6 +20,7 @@ import (
 	"hyperkube/internal/server"
 	"hyperkube/internal/server/access"
 	"hyperkube/internal/server/admission/plugins"
+	"hyperkube/internal/server/audit"
 	"hyperkube/internal/server/authn"
 	"hyperkube/internal/server/authz"
 	"hyperkube/internal/server/bootstrap"
@@ -41,6 +42,9 @@ type wiring struct {
 
 // wire is called once, while the server is made. c has all rights.
 func (w *wiring) wire(c client.Interface, p *server.Parts) error {
+	if err := w.audit(p); err != nil {
+		return err
+	}
 	boot, err := w.bootstrap()
 	if err != nil {
 		return err
@@ -63,6 +67,17 @@ func (w *wiring) wire(c client.Interface, p *server.Parts) error {
 		return err
 	}
 	return w.streams(c, p)
+}
+
+func (w *wiring) audit(p *server.Parts) error {
+	l, err := audit.New(w.cfg.Audit)
+	if err != nil || l == nil {
+		return err
+	}
+	p.Audit = l
+	p.Background = append(p.Background, l.Run)
+	p.Metrics.MustRegister(l.Collectors()...)
+	return nil
 }
 
 func (w *wiring) bootstrap() (bootstrap.Config, error) {

@@ -29,8 +29,8 @@ func (b *Body) add(p []byte) {
 // One makes a body of one part.
 func One(p []byte) *Body { return &Body{Parts: [][]byte{p}, Size: len(p)} }
 
-// bytes joins the parts.
-func (b *Body) bytes() []byte {
+// Bytes joins the parts.
+func (b *Body) Bytes() []byte {
 	out := make([]byte, 0, b.Size)
 	for _, p := range b.Parts {
 		out = append(out, p...)
@@ -53,10 +53,10 @@ func List(f negotiate.Form, v *object.Version, p *store.Page) (*Body, error) {
 		return b, err
 	}
 	if f.Media == negotiate.YAML {
-		y, err := yaml.JSONToYAML(b.bytes())
+		y, err := yaml.JSONToYAML(b.Bytes())
 		return One(y), err
 	}
-	data, err := indented(b.bytes(), nil)
+	data, err := indented(b.Bytes(), nil)
 	return One(data), err
 }
 

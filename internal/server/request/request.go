@@ -78,6 +78,10 @@ type Request struct {
 	SourceIP string
 	// Direct says that the request came through the direct door.
 	Direct bool
+	// ImpersonationConstraint is the verb of the constrained right by which User is impersonated; empty otherwise.
+	ImpersonationConstraint string
+	// Unaudited says that nobody will read the audit annotations.
+	Unaudited bool
 
 	mu          sync.Mutex
 	warnings    []string
@@ -105,6 +109,9 @@ func (r *Request) Warnings() []string {
 
 // Annotate adds an annotation to the audit event of the request.
 func (r *Request) Annotate(key, value string) {
+	if r.Unaudited {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.annotations == nil {
