@@ -43,6 +43,11 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	roles := commands()
 	flags.Usage(roles)
+	for _, r := range roles {
+		if len(r.Subcommands) > 0 && r.Action == nil {
+			r.Action = pick
+		}
+	}
 	if role := find(roles, filepath.Base(args[0])); role != nil {
 		args = append([]string{"hyperkube", role.Name}, args[1:]...)
 	}
@@ -65,6 +70,14 @@ func run(ctx context.Context, args []string) error {
 	return portuse.Explain(app.RunContext(ctx, args))
 }
 
+// pick answers a command that consists of others when none of them was named.
+func pick(c *cli.Context) error {
+	if name := c.Args().First(); name != "" {
+		return fmt.Errorf("%s: unknown command %q; known are: %s", c.Command.Name, name, strings.Join(names(c.Command.Subcommands), ", "))
+	}
+	return cli.ShowSubcommandHelp(c)
+}
+
 func find(roles []*cli.Command, name string) *cli.Command {
 	for _, r := range roles {
 		if r.HasName(name) {
@@ -77,7 +90,9 @@ func find(roles []*cli.Command, name string) *cli.Command {
 func names(roles []*cli.Command) []string {
 	var all []string
 	for _, r := range roles {
-		all = append(all, r.Names()...)
+		if r.Name != "help" {
+			all = append(all, r.Names()...)
+		}
 	}
 	slices.Sort(all)
 	return all

@@ -43,6 +43,7 @@ func TestBadCommandLines(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "none")
 	h.refuses(t, map[string]refusal{
 		"unknown role":              {[]string{"kube-frobnicator"}, []string{"kube-frobnicator", "known are:"}},
+		"unknown part of a command": {[]string{"images", "paint"}, []string{"unknown command", "paint", "known are: import"}},
 		"unknown flag":              {[]string{"up", "--no-such-flag"}, []string{"no-such-flag"}},
 		"unknown flag of a role":    {[]string{"kube-scheduler", "--no-such-flag"}, []string{"no-such-flag"}},
 		"unexpected argument":       {[]string{"up", "quickly"}, []string{"quickly"}},

@@ -59,7 +59,21 @@ func (h *host) clean() {
 		}
 	}
 	_ = exec.Command("ip", "netns", "del", h.ns).Run()
+	h.unlinkLogs()
 	_ = os.RemoveAll(h.data)
+}
+
+// unlinkLogs removes the links to containers' logs that a kubelet of its own makes where collectors of logs look.
+func (h *host) unlinkLogs() {
+	links, err := filepath.Glob("/var/log/containers/*.log")
+	if err != nil {
+		h.t.Log(err)
+	}
+	for _, l := range links {
+		if to, err := os.Readlink(l); err == nil && strings.HasPrefix(to, h.data+"/") {
+			_ = os.Remove(l)
+		}
+	}
 }
 
 // in is a command on the machine, bounded in time.
