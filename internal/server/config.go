@@ -21,6 +21,7 @@ import (
 	"hyperkube/internal/server/admission"
 	"hyperkube/internal/server/audit"
 	"hyperkube/internal/server/discovery"
+	"hyperkube/internal/server/encryption"
 	"hyperkube/internal/server/registry"
 	"hyperkube/internal/server/request"
 )
@@ -30,6 +31,8 @@ type Config struct {
 	// Etcd is the datastore; Prefix the root of all keys, "/registry" when empty.
 	Etcd   *clientv3.Client
 	Prefix string
+	// Encryption of values in the datastore; nil: they are stored as they are.
+	Encryption *encryption.Set
 	// Table holds the rows to serve. Required.
 	Table *object.Table
 

@@ -78,7 +78,7 @@ func New(cfg Config) (*Server, error) {
 	s.metrics = newMetrics(s)
 	s.parts.Metrics = s.gatherer
 	s.gatherer.MustRegister(s.metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	s.store = store.New(store.Config{Client: cfg.Etcd, Prefix: cfg.Prefix, Metrics: s.gatherer, CompactionInterval: cfg.CompactionInterval})
+	s.openStore()
 	s.inflight.reading.limit = int64(cfg.MaxInFlight)
 	s.inflight.mutating.limit = int64(cfg.MaxMutatingInFlight)
 	s.discovery = discovery.New(cfg.Table, s.discovered)
@@ -103,6 +103,22 @@ func New(cfg Config) (*Server, error) {
 	s.crds = crd.New(crd.Config{Table: cfg.Table, Store: s.store, Managers: s.registry.Managers(), Client: own, Webhooks: webhook.New(own)})
 	s.nonAPI = s.nonAPIHandlers()
 	return s, nil
+}
+
+func (s *Server) openStore() {
+	c := store.Config{Client: s.cfg.Etcd, Prefix: s.cfg.Prefix, Metrics: s.gatherer, CompactionInterval: s.cfg.CompactionInterval}
+	if e := s.cfg.Encryption; e != nil {
+		c.Transformer = e
+		s.gatherer.MustRegister(e.Collectors()...)
+		if e.HasPlugins() {
+			s.parts.Checks = append(s.parts.Checks, Check{Name: "kms-providers", Func: e.Healthy})
+		}
+		s.parts.Background = append(s.parts.Background, e.Run)
+	}
+	s.store = store.New(c)
+	if e := s.cfg.Encryption; e != nil {
+		e.OnChange(s.store.Reread)
+	}
 }
 
 func (c *Config) setDefaults() {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -155,7 +156,11 @@ func (c *Collection) listAll(ctx context.Context) ([]*Entry, int64, error) {
 			all = make([]*Entry, 0, resp.Count)
 		}
 		for _, kv := range resp.Kvs {
-			all = append(all, c.known(kv))
+			e := c.known(kv)
+			if e.unavailable {
+				return nil, 0, e.err
+			}
+			all = append(all, e)
 		}
 		if !resp.More {
 			return all, rev, nil
@@ -166,7 +171,7 @@ func (c *Collection) listAll(ctx context.Context) ([]*Entry, int64, error) {
 
 // known is the entry of a stored value: the cached one when it is of the same revision.
 func (c *Collection) known(kv *mvccpb.KeyValue) *Entry {
-	if e := c.peek(string(kv.Key)); e != nil && e.Revision == kv.ModRevision {
+	if e := c.peek(string(kv.Key)); e != nil && e.Revision == kv.ModRevision && e.err == nil {
 		return e
 	}
 	return c.decode(kv)
@@ -181,19 +186,24 @@ func (c *Collection) peek(key string) *Entry {
 
 func (c *Collection) decode(kv *mvccpb.KeyValue) *Entry {
 	key := string(kv.Key)
-	obj, err := c.store.cfg.Codec.DecodeStorage(c.kind, kv.Value)
+	plain, by, err := c.open(key, kv.Value)
+	var obj object.Object
+	if err == nil {
+		obj, err = c.store.cfg.Codec.DecodeStorage(c.kind, plain)
+	}
 	if err != nil {
 		c.store.metrics.undecodable.Inc()
 		c.store.log.Error("stored value cannot be decoded", "key", key, "err", err)
-		return &Entry{coll: c, key: key, Revision: kv.ModRevision, size: int32(len(kv.Value)), lease: kv.Lease, err: errUndecodable(key, err)}
+		return &Entry{coll: c, key: key, Revision: kv.ModRevision, size: int32(len(kv.Value)), lease: kv.Lease,
+			err: errUndecodable(key, err), unavailable: errors.Is(err, ErrUnavailable)}
 	}
-	return c.newEntry(key, kv.ModRevision, obj, len(kv.Value), kv.Lease)
+	return c.newEntry(key, kv.ModRevision, obj, len(plain), by, kv.Lease)
 }
 
-// newEntry takes the object over and sets its resourceVersion.
-func (c *Collection) newEntry(key string, rev int64, obj object.Object, size int, lease int64) *Entry {
+// newEntry takes the object over and sets its resourceVersion. size is that of the encoded object, by names what it is encrypted with.
+func (c *Collection) newEntry(key string, rev int64, obj object.Object, size int, by string, lease int64) *Entry {
 	obj.SetResourceVersion(formatRevision(rev))
-	return &Entry{Object: obj, Revision: rev, coll: c, key: key, index: indexValue(obj), size: int32(size), lease: lease}
+	return &Entry{Object: obj, Revision: rev, coll: c, key: key, index: indexValue(obj), size: int32(size), by: by, lease: lease}
 }
 
 // filled makes a list the content of the cache, unless events were lost since it was begun.
@@ -299,6 +309,9 @@ func (c *Collection) change(r received) bool {
 		old = c.insert(r.entry)
 	} else if old = c.remove(r.key); old == nil {
 		return false
+	}
+	if r.entry != nil && r.entry.unavailable {
+		go c.reload() // needs the lock
 	}
 	c.last = r.rev
 	c.snap = nil

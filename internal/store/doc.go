@@ -29,6 +29,11 @@
 // When the etcd watch breaks, it goes on where it stopped. When etcd has compacted that point away, every collection is listed
 // anew and its watchers are ended with 410, since what happened in between cannot be told.
 //
+// # Encryption
+//
+// A [Transformer] may encrypt values on their way to etcd. A value that it would not write as it is stored is stale, and written anew by the next
+// update, also by one that changes nothing. While a key cannot be had, reads wait; they do not show holes.
+//
 // # Sharing
 //
 // An [Entry] is one version of one object, never changed, shared by the tree, the events and every reader. Its encodings are

@@ -22,10 +22,13 @@ type Entry struct {
 	coll  *Collection
 	key   string // in etcd
 	index string // value of the kind's indexed field
-	size  int32  // bytes of the stored value
-	lease int64
-	err   error
-	enc   encodings
+	size  int32  // bytes of the stored value, before encryption
+	// unavailable says that err may go away by itself.
+	unavailable bool
+	by          string // what the value is encrypted with
+	lease       int64
+	err         error
+	enc         encodings
 }
 
 // Key names the object.
@@ -114,7 +117,7 @@ func trimNewline(b []byte) []byte {
 // at is the same object at another revision: a deletion carries the last state with the
 // revision that removed it. What the object points to is shared.
 func (e *Entry) at(rev int64) *Entry {
-	d := &Entry{Revision: rev, coll: e.coll, key: e.key, index: e.index, size: e.size, err: e.err}
+	d := &Entry{Revision: rev, coll: e.coll, key: e.key, index: e.index, size: e.size, by: e.by, err: e.err}
 	if e.Object != nil {
 		d.Object = withResourceVersion(e.Object, formatRevision(rev))
 	}

@@ -18,15 +18,15 @@ type pending struct {
 }
 
 type pendingWrite struct {
-	data []byte
-	obj  object.Object
+	sealed
+	obj object.Object
 	// entry is made by whoever comes first, the writer with its answer or the feed with the event.
 	entry      *Entry
 	seen, told bool // the feed has shown it; the writer has its answer
 }
 
-func (p *pending) begin(key string, data []byte, obj object.Object) *pendingWrite {
-	w := &pendingWrite{data: data, obj: obj}
+func (p *pending) begin(key string, data sealed, obj object.Object) *pendingWrite {
+	w := &pendingWrite{sealed: data, obj: obj}
 	p.mu.Lock()
 	p.byKey[key] = append(p.byKey[key], w)
 	p.mu.Unlock()
@@ -45,7 +45,7 @@ func (p *pending) done(c *Collection, key string, w *pendingWrite, rev, lease in
 	defer p.mu.Unlock()
 	w.told = true
 	if w.entry == nil {
-		w.entry = c.newEntry(key, rev, w.obj, len(w.data), lease)
+		w.entry = c.newEntry(key, rev, w.obj, w.size, w.by, lease)
 		return w.entry
 	}
 	p.drop(key, w)
@@ -53,7 +53,7 @@ func (p *pending) done(c *Collection, key string, w *pendingWrite, rev, lease in
 		return w.entry
 	}
 	// The feed took our object for an equal value that another writer stored.
-	return c.newEntry(key, rev, w.obj.DeepCopyObject().(object.Object), len(w.data), lease)
+	return c.newEntry(key, rev, w.obj.DeepCopyObject().(object.Object), w.size, w.by, lease)
 }
 
 // received gives the entry of a value that the feed brought, decoding it only when it is not one of ours.
@@ -75,7 +75,7 @@ func (p *pending) take(c *Collection, kv *mvccpb.KeyValue) *Entry {
 			w.seen = true
 		case w.seen || found != nil || !bytes.Equal(w.data, kv.Value):
 		case w.entry == nil:
-			w.entry, w.seen = c.newEntry(string(kv.Key), kv.ModRevision, w.obj, len(kv.Value), kv.Lease), true
+			w.entry, w.seen = c.newEntry(string(kv.Key), kv.ModRevision, w.obj, w.size, w.by, kv.Lease), true
 			found = w.entry
 		case w.entry.Revision == kv.ModRevision:
 			w.seen = true

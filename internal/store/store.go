@@ -33,6 +33,8 @@ type Config struct {
 	Prefix string
 	// Codec of stored values; nil: internal/object/codec.
 	Codec Codec
+	// Transformer of encoded values; nil: they are stored as they are.
+	Transformer Transformer
 	// EncodingBudget bounds the bytes of kept encodings: 64 MiB. Encodings that nobody used for a minute go earlier.
 	EncodingBudget int64
 	// WindowEvents and WindowAge bound the recent events of a kind from which a watch can resume, and

@@ -70,7 +70,10 @@ func (c *Collection) tryUpdate(ctx context.Context, key object.Key, st *state, t
 		return nil, st.recheck(ctx, c.errConflict(key.Name))
 	}
 	if st.entry != nil && obj == st.entry.Object {
-		return st.entry, st.recheck(ctx, nil)
+		if !c.stale(st.entry) {
+			return st.entry, st.recheck(ctx, nil)
+		}
+		obj = withResourceVersion(obj, "") // the cached one is shared
 	}
 	obj.SetResourceVersion("")
 	e, now, err := c.write(ctx, st.key, st.entry, obj, ttl, "update")
@@ -179,19 +182,23 @@ func (c *Collection) write(ctx context.Context, key string, old *Entry, obj obje
 	if err != nil {
 		return nil, nil, apierrors.NewInternalError(err)
 	}
-	if old != nil && ttl == 0 && c.same(old, data) {
+	if old != nil && ttl == 0 && !c.stale(old) && c.same(old, data) {
 		return old, nil, nil
+	}
+	value, err := c.seal(ctx, key, data)
+	if err != nil {
+		return nil, nil, err
 	}
 	lease, err := c.leaseFor(ctx, old, ttl)
 	if err != nil {
 		return nil, nil, err
 	}
-	p := c.pending.begin(key, data, obj)
+	p := c.pending.begin(key, value, obj)
 	var rev int64
 	if old != nil {
 		rev = old.Revision
 	}
-	resp, err := c.txn(ctx, op, key, rev, clientv3.OpPut(key, bytesAsString(data), clientv3.WithLease(lease)))
+	resp, err := c.txn(ctx, op, key, rev, clientv3.OpPut(key, bytesAsString(value.data), clientv3.WithLease(lease)))
 	if err != nil || !resp.Succeeded {
 		c.pending.fail(key, p)
 		if err != nil {

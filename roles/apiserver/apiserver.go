@@ -18,6 +18,7 @@ import (
 	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/pki"
 	"hyperkube/internal/server"
+	"hyperkube/internal/server/encryption"
 )
 
 // APIServer is a server with its datastore. Make it with [New], then Run it once.
@@ -35,7 +36,7 @@ func New(ctx context.Context, cfg Config) (*APIServer, error) {
 	if err := a.openEtcd(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.assemble(); err != nil {
+	if err := a.assemble(ctx); err != nil {
 		a.closeEtcd()
 		return nil, err
 	}
@@ -77,7 +78,7 @@ func (a *APIServer) reloader(cert, key, bundle string) (*pki.Reloader, error) {
 	return r, err
 }
 
-func (a *APIServer) assemble() error {
+func (a *APIServer) assemble(ctx context.Context) error {
 	if err := a.ensureServingCert(); err != nil {
 		return err
 	}
@@ -90,9 +91,15 @@ func (a *APIServer) assemble() error {
 	if err != nil {
 		return err
 	}
+	var sealing *encryption.Set
+	if a.cfg.EncryptionFile != "" {
+		if sealing, err = encryption.New(ctx, encryption.Config{File: a.cfg.EncryptionFile, Reload: a.cfg.EncryptionReload}); err != nil {
+			return err
+		}
+	}
 	w := &wiring{a: a, cfg: a.cfg, serving: serving, table: table}
 	a.srv, err = server.New(server.Config{
-		Etcd: a.etcd, Prefix: a.cfg.EtcdPrefix, Table: table,
+		Etcd: a.etcd, Prefix: a.cfg.EtcdPrefix, Table: table, Encryption: sealing,
 		BindAddress: a.cfg.BindAddress, Port: a.cfg.Port, AdvertiseAddress: a.cfg.AdvertiseAddress,
 		// Certificates of clients are judged by the authenticator: a bad one is 401, not a broken handshake.
 		TLS:          serving.ServerConfig(tls.RequestClientCert, "h2", "http/1.1"),

@@ -19,6 +19,8 @@ type Config struct {
 	EtcdCertFile, EtcdKeyFile, EtcdCA string
 	EtcdPrefix                        string
 	DataDir                           string
+	EncryptionFile                    string // EncryptionConfiguration; empty: values are stored as they are
+	EncryptionReload                  bool
 
 	BindAddress      string
 	Port             int

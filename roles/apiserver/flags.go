@@ -68,6 +68,8 @@ func ownFlags() []cli.Flag {
 		span(data, "etcd-compaction-interval", 5*time.Minute, "`TIME` that history is kept before it is compacted; 0 never compacts"),
 		text(data, "storage-backend", "etcd3", "only etcd3"),
 		text(data, "storage-media-type", "application/vnd.kubernetes.protobuf", "only application/vnd.kubernetes.protobuf; custom resources are JSON"),
+		text(data, "encryption-provider-config", "", "`FILE` with the EncryptionConfiguration (apiserver.config.k8s.io/v1) that says what is stored encrypted, and how"),
+		yes(data, "encryption-provider-config-automatic-reload", false, "take the file's new content when it changes"),
 		span(data, "event-ttl", time.Hour, "`TIME` that events are kept"),
 
 		text(serving, "bind-address", "0.0.0.0", "`IP` to listen on"),
@@ -130,6 +132,7 @@ func fromFlags(c *cli.Context) (Config, error) {
 		EtcdServers:  c.StringSlice("etcd-servers"),
 		EtcdCertFile: c.String("etcd-certfile"), EtcdKeyFile: c.String("etcd-keyfile"), EtcdCA: c.String("etcd-cafile"),
 		EtcdPrefix: c.String("etcd-prefix"), DataDir: c.String("data-dir"), EventTTL: c.Duration("event-ttl"),
+		EncryptionFile: c.String("encryption-provider-config"), EncryptionReload: c.Bool("encryption-provider-config-automatic-reload"),
 		BindAddress: c.String("bind-address"), Port: c.Int("secure-port"),
 		TLSCertFile: c.String("tls-cert-file"), TLSKeyFile: c.String("tls-private-key-file"), CertDir: c.String("cert-dir"),
 		Profiling: c.Bool("profiling"), ShutdownDelay: c.Duration("shutdown-delay-duration"),
@@ -164,6 +167,9 @@ func fromFlags(c *cli.Context) (Config, error) {
 	}
 	if cfg.TLS, err = flags.TLSFrom(c); err != nil {
 		return cfg, err
+	}
+	if cfg.EncryptionReload && cfg.EncryptionFile == "" {
+		return cfg, errors.New("--encryption-provider-config-automatic-reload needs --encryption-provider-config")
 	}
 	if cfg.GoawayChance < 0 || cfg.GoawayChance > 0.02 {
 		return cfg, fmt.Errorf("--goaway-chance: %v is not between 0 and 0.02", cfg.GoawayChance)

@@ -38,8 +38,6 @@ var foreign = flags.Foreign{{
 }, {
 	Why: "candidates elect themselves", Spans: []string{"coordinated-leadership-lease-duration", "coordinated-leadership-renew-deadline", "coordinated-leadership-retry-period"},
 }, {
-	Why: "data would be stored unencrypted", Refuse: true, Texts: []string{"encryption-provider-config"}, Bools: []string{"encryption-provider-config-automatic-reload"},
-}, {
 	Why: "users are known by certificates and tokens only", Refuse: true,
 	Texts: []string{
 		"authentication-config", "authentication-token-webhook-config-file", "oidc-issuer-url", "oidc-client-id", "oidc-ca-file", "oidc-username-claim",

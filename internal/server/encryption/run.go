@@ -1,0 +1,121 @@
+package encryption
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// Run asks KMS plugins for new keys, and follows the file when it is to be reloaded, until ctx ends.
+func (s *Set) Run(ctx context.Context) error {
+	s.begin(ctx, s.now.Load())
+	defer func() { s.now.Load().close() }()
+	if !s.cfg.Reload {
+		<-ctx.Done()
+		return nil
+	}
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watching %s: %w", s.cfg.File, err)
+	}
+	defer w.Close()
+	// The directory, not the file: files are replaced, and mounted secrets are links that move.
+	if err := w.Add(filepath.Dir(s.cfg.File)); err != nil {
+		return fmt.Errorf("watching %s: %w", s.cfg.File, err)
+	}
+	s.reload(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err, ok := <-w.Errors:
+			if !ok {
+				return nil
+			}
+			s.log.Warn("watching the encryption configuration", "err", err)
+		case ev, ok := <-w.Events:
+			if !ok {
+				return nil
+			}
+			if ev.Op == fsnotify.Chmod {
+				continue
+			}
+		}
+		s.reload(ctx)
+	}
+}
+
+// begin lets the plugins of a configuration be asked for new keys.
+func (s *Set) begin(ctx context.Context, r *rules) {
+	ctx, r.stop = context.WithCancel(ctx)
+	for _, k := range r.plugins {
+		go k.run(ctx)
+	}
+}
+
+// reload takes the file's new content, unless something about it is wrong.
+func (s *Set) reload(ctx context.Context) {
+	old := s.now.Load()
+	data, err := os.ReadFile(s.cfg.File)
+	if errors.Is(err, os.ErrNotExist) || err == nil && sha256.Sum256(data) == old.digest {
+		return // between the removal of the old and the coming of the new, or nothing new
+	}
+	r, err := s.load()
+	if err == nil {
+		err = r.wakeUp(ctx)
+	}
+	s.metrics.reloaded(err)
+	if err != nil {
+		if r != nil {
+			r.close()
+		}
+		s.log.Error("the new encryption configuration is not taken; the old one stays", "err", err)
+		return
+	}
+	s.begin(ctx, r)
+	s.now.Store(r)
+	s.log.Info("a new encryption configuration is in use", "file", s.cfg.File)
+	time.AfterFunc(time.Minute, old.close) // calls that began with it may go on
+	if s.onChange != nil {
+		s.onChange()
+	}
+}
+
+// wakeUp asks every plugin; all must be well.
+func (r *rules) wakeUp(ctx context.Context) error {
+	for _, k := range r.plugins {
+		if err := k.refresh(ctx); err != nil {
+			return fmt.Errorf("KMS provider %s: %w", k.name, err)
+		}
+	}
+	return nil
+}
+
+func (r *rules) close() {
+	if r.stop != nil {
+		r.stop()
+	}
+	for _, k := range r.plugins {
+		_ = k.conn.Close() // nothing waits on it
+	}
+}
+
+// HasPlugins says whether there are KMS plugins, or may be one day.
+func (s *Set) HasPlugins() bool { return s.cfg.Reload || len(s.now.Load().plugins) > 0 }
+
+// Healthy says whether all KMS plugins are well.
+func (s *Set) Healthy(context.Context) error {
+	var errs []error
+	for _, k := range s.now.Load().plugins {
+		if err := k.Healthy(); err != nil {
+			errs = append(errs, fmt.Errorf("KMS provider %s: %w", k.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
