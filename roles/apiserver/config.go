@@ -10,6 +10,7 @@ import (
 
 	"hyperkube/internal/flags"
 	"hyperkube/internal/server/audit"
+	"hyperkube/internal/server/authn"
 )
 
 // Config of an API server. File names are of PEM files, which are read again when they change unless said otherwise.
@@ -46,6 +47,7 @@ type Config struct {
 	NoAnonymous        bool
 	BootstrapTokens    bool
 	TokenFile          string
+	Tokens             authn.Config // issuers, webhook and configuration file; the rest of it is made of the fields here
 
 	KubeletClientCert, KubeletClientKey, KubeletCA string
 	KubeletAddressTypes                            []string

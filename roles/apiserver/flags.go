@@ -123,7 +123,7 @@ func ownFlags() []cli.Flag {
 		span(limits, "request-timeout", time.Minute, "longest time of a request that is not a stream"),
 		&cli.Float64Flag{Category: limits, Name: "goaway-chance", Usage: "`SHARE` of HTTP/2 requests after which the client connects anew, to spread clients over servers: up to 0.02"},
 	}
-	return slices.Concat(own, auditFlags(), flags.TLSFlags(serving), foreign.Flags(), logging.Flags())
+	return slices.Concat(own, tokenFlags(), auditFlags(), flags.TLSFlags(serving), foreign.Flags(), logging.Flags())
 }
 
 // fromFlags makes a Config of what the command line says.
@@ -162,6 +162,9 @@ func fromFlags(c *cli.Context) (Config, error) {
 		return cfg, err
 	}
 	var err error
+	if cfg.Tokens, err = tokensFrom(c); err != nil {
+		return cfg, err
+	}
 	if cfg.Audit, err = auditFrom(c); err != nil {
 		return cfg, err
 	}

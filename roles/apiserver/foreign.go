@@ -38,14 +38,7 @@ var foreign = flags.Foreign{{
 }, {
 	Why: "candidates elect themselves", Spans: []string{"coordinated-leadership-lease-duration", "coordinated-leadership-renew-deadline", "coordinated-leadership-retry-period"},
 }, {
-	Why: "users are known by certificates and tokens only", Refuse: true,
-	Texts: []string{
-		"authentication-config", "authentication-token-webhook-config-file", "oidc-issuer-url", "oidc-client-id", "oidc-ca-file", "oidc-username-claim",
-		"oidc-username-prefix", "oidc-groups-claim", "oidc-groups-prefix", "oidc-required-claim", "service-account-signing-endpoint",
-	},
-}, {
-	Why:   "users are known by certificates and tokens only",
-	Texts: []string{"authentication-token-webhook-version", "oidc-signing-algs"}, Spans: []string{"authentication-token-webhook-cache-ttl"},
+	Why: "service-account tokens are signed with a key file", Refuse: true, Texts: []string{"service-account-signing-endpoint"},
 }, {
 	Why: "rights are given by the Node and RBAC modes", Refuse: true, Texts: []string{"authorization-config", "authorization-policy-file", "authorization-webhook-config-file"},
 }, {

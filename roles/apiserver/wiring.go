@@ -100,7 +100,8 @@ func (w *wiring) bootstrap() (bootstrap.Config, error) {
 }
 
 func (w *wiring) authentication() (authn.Config, error) {
-	cfg := authn.Config{TokenFile: w.cfg.TokenFile, BootstrapTokens: w.cfg.BootstrapTokens, Anonymous: !w.cfg.NoAnonymous}
+	cfg := w.cfg.Tokens
+	cfg.TokenFile, cfg.BootstrapTokens, cfg.Anonymous = w.cfg.TokenFile, w.cfg.BootstrapTokens, !w.cfg.NoAnonymous
 	if w.cfg.ClientCAFile != "" {
 		cfg.ClientCA = w.serving.Pool
 	}

@@ -74,14 +74,17 @@ func Wire(cfg Config) func(client.Interface, *server.Parts) error {
 			return err
 		}
 		p.NoQuota = slices.Contains(cfg.Admission.Disable, "ResourceQuota")
-		p.Authenticator, p.Authorizer, p.Impersonate = who, may, authn.Impersonation(may)
+		p.Authenticator, p.Authorizer, p.Impersonate = who, may, who.Impersonation(may)
 		reviews(p, who, may)
 		if p.Handlers == nil {
 			p.Handlers = map[string]http.Handler{}
 		}
 		maps.Copy(p.Handlers, who.Handlers())
 		synced := make(chan struct{})
-		p.Background = append(p.Background, first.Run, func(ctx context.Context) error {
+		if p.Metrics != nil {
+			p.Metrics.MustRegister(who.Collectors()...)
+		}
+		p.Background = append(p.Background, first.Run, who.Run, func(ctx context.Context) error {
 			informers.Start(ctx)
 			if informers.WaitForSync(ctx) == nil {
 				close(synced)

@@ -1,6 +1,6 @@
 // Package authn finds out who sends a request: by the headers of a front proxy, by a client certificate, or by a
-// bearer token (static, of a service account, or for bootstrapping). Whoever shows nothing is
-// system:anonymous; whoever shows something that does not hold is refused.
+// bearer token (static, of a service account, for bootstrapping, of an OpenID Connect issuer, or one that a webhook knows). Whoever
+// shows nothing is system:anonymous; whoever shows something that does not hold is refused.
 //
 // [New] makes the [Authenticator], which is both the authenticator.Request of the pipeline and the
 // authenticator.Token behind TokenReview. The first method that knows the caller wins; an error of one method counts only when no other
@@ -19,6 +19,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
@@ -43,8 +44,14 @@ type Config struct {
 	TokenFile string
 	// BootstrapTokens accepts the tokens that are kept in secrets of kube-system.
 	BootstrapTokens bool
-	// Anonymous lets requests without credentials pass as system:anonymous.
-	Anonymous bool
+	// Anonymous lets requests without credentials pass as system:anonymous. AnonymousSaid says that the user said so himself.
+	Anonymous, AnonymousSaid bool
+	// ConfigFile is an AuthenticationConfiguration of apiserver.config.k8s.io/v1, which is followed; empty: none.
+	ConfigFile string
+	// OIDC, when set, accepts the tokens of an OpenID Connect issuer.
+	OIDC *OIDC
+	// Webhook, when set, is asked about tokens that nobody else knows.
+	Webhook *WebhookTokens
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -73,7 +80,9 @@ type Authenticator struct {
 	requests  []authenticator.Request
 	bearers   []authenticator.Token
 	audiences authenticator.Audiences
-	anonymous bool
+	cfg       Config
+	dynamic   atomic.Pointer[structured]
+	metrics   *metrics
 
 	// Issuer issues tokens; nil without a signing key.
 	Issuer *Issuer
@@ -85,7 +94,12 @@ func New(c Config) (*Authenticator, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	a := &Authenticator{anonymous: c.Anonymous}
+	a := &Authenticator{cfg: c, metrics: newMetrics()}
+	s, err := loadStructured(&c)
+	if err != nil {
+		return nil, err
+	}
+	a.dynamic.Store(s)
 	if c.FrontProxy != nil {
 		a.requests = append(a.requests, c.FrontProxy.authenticator(c.Now))
 	}
@@ -135,11 +149,30 @@ func (a *Authenticator) addTokens(c *Config) error {
 	if c.BootstrapTokens {
 		a.bearers = append(a.bearers, &bootstrapTokens{lookup{c.API, c.Now}})
 	}
+	if c.OIDC != nil || c.ConfigFile != "" {
+		a.bearers = append(a.bearers, authenticator.TokenFunc(func(ctx context.Context, token string) (*authenticator.Response, bool, error) {
+			return a.dynamic.Load().tokens(ctx, token)
+		}))
+	}
+	if c.Webhook != nil {
+		w, err := newWebhookTokens(c.Webhook, c.Now)
+		if err != nil {
+			return err
+		}
+		a.bearers = append(a.bearers, w)
+	}
 	return nil
 }
 
 // AuthenticateRequest says who sends a request. No user and no error mean that nobody may be anonymous here.
 func (a *Authenticator) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+	start := time.Now()
+	resp, ok, err := a.authenticate(r)
+	a.metrics.attempt(start, ok, err)
+	return resp, ok, err
+}
+
+func (a *Authenticator) authenticate(r *http.Request) (*authenticator.Response, bool, error) {
 	var errs []error
 	for _, m := range a.requests {
 		resp, ok, err := m.AuthenticateRequest(r)
@@ -153,7 +186,7 @@ func (a *Authenticator) AuthenticateRequest(r *http.Request) (*authenticator.Res
 	if len(errs) > 0 {
 		return nil, false, utilerrors.NewAggregate(errs)
 	}
-	if !a.anonymous {
+	if !a.mayBeAnonymous(r.URL.Path) {
 		return nil, false, nil
 	}
 	auds, _ := authenticator.AudiencesFrom(r.Context())

@@ -2,14 +2,11 @@ package encryption
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
+	"hyperkube/internal/config"
 )
 
 // Run asks KMS plugins for new keys, and follows the file when it is to be reloaded, until ctx ends.
@@ -20,35 +17,7 @@ func (s *Set) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("watching %s: %w", s.cfg.File, err)
-	}
-	defer w.Close()
-	// The directory, not the file: files are replaced, and mounted secrets are links that move.
-	if err := w.Add(filepath.Dir(s.cfg.File)); err != nil {
-		return fmt.Errorf("watching %s: %w", s.cfg.File, err)
-	}
-	s.reload(ctx)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case err, ok := <-w.Errors:
-			if !ok {
-				return nil
-			}
-			s.log.Warn("watching the encryption configuration", "err", err)
-		case ev, ok := <-w.Events:
-			if !ok {
-				return nil
-			}
-			if ev.Op == fsnotify.Chmod {
-				continue
-			}
-		}
-		s.reload(ctx)
-	}
+	return config.Follow(ctx, s.cfg.File, s.now.Load().digest, func() { s.reload(ctx) })
 }
 
 // begin lets the plugins of a configuration be asked for new keys.
@@ -62,10 +31,6 @@ func (s *Set) begin(ctx context.Context, r *rules) {
 // reload takes the file's new content, unless something about it is wrong.
 func (s *Set) reload(ctx context.Context) {
 	old := s.now.Load()
-	data, err := os.ReadFile(s.cfg.File)
-	if errors.Is(err, os.ErrNotExist) || err == nil && sha256.Sum256(data) == old.digest {
-		return // between the removal of the old and the coming of the new, or nothing new
-	}
 	r, err := s.load()
 	if err == nil {
 		err = r.wakeUp(ctx)

@@ -1,0 +1,101 @@
+package authn
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics have upstream's names.
+type metrics struct {
+	attempts   *prometheus.CounterVec
+	duration   *prometheus.HistogramVec
+	reloads    *prometheus.CounterVec
+	reloadTime *prometheus.GaugeVec
+	who        *impersonationMetrics
+}
+
+func newMetrics() *metrics {
+	return &metrics{
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "authentication_attempts",
+			Help: "Counter of authenticated attempts."}, []string{"result"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "authentication_duration_seconds",
+			Help: "Authentication duration in seconds broken out by result.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 15)}, []string{"result"}),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apiserver_authentication_config_controller_automatic_reloads_total",
+			Help: "Total number of automatic reloads of authentication configuration split by status."}, []string{"status"}),
+		reloadTime: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "apiserver_authentication_config_controller_automatic_reload_last_timestamp_seconds",
+			Help: "Timestamp of the last automatic reload of authentication configuration split by status."}, []string{"status"}),
+		who: newImpersonationMetrics(),
+	}
+}
+
+// Collectors are the authenticator's metrics.
+func (a *Authenticator) Collectors() []prometheus.Collector {
+	m := a.metrics
+	return append(m.who.collectors(), m.attempts, m.duration, m.reloads, m.reloadTime)
+}
+
+func (m *metrics) attempt(start time.Time, known bool, err error) {
+	result := "success"
+	switch {
+	case err != nil:
+		result = "error"
+	case !known:
+		result = "failure"
+	}
+	m.attempts.WithLabelValues(result).Inc()
+	m.duration.WithLabelValues(result).Observe(time.Since(start).Seconds())
+}
+
+func (m *metrics) reloaded(err error) {
+	s := "success"
+	if err != nil {
+		s = "failure"
+	}
+	m.reloads.WithLabelValues(s).Inc()
+	m.reloadTime.WithLabelValues(s).SetToCurrentTime()
+}
+
+// impersonationMetrics count by mode: of a request, that of the right that allowed it; of one question to the authorizer, its own.
+type impersonationMetrics struct {
+	attempts, questions        *prometheus.CounterVec
+	attemptTime, questionsTime *prometheus.HistogramVec
+}
+
+func newImpersonationMetrics() *impersonationMetrics {
+	labels, buckets := []string{"decision", "mode"}, prometheus.ExponentialBuckets(0.001, 2, 15)
+	counter := func(name, help string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	histogram := func(name, help string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+	}
+	return &impersonationMetrics{
+		attempts:      counter("apiserver_impersonation_attempts_total", "Total number of impersonation attempts."),
+		attemptTime:   histogram("apiserver_impersonation_attempts_duration_seconds", "Latency of impersonation attempts in seconds."),
+		questions:     counter("apiserver_impersonation_authorization_attempts_total", "Total number of authorization checks for impersonation."),
+		questionsTime: histogram("apiserver_impersonation_authorization_attempts_duration_seconds", "Latency of authorization checks for impersonation in seconds."),
+	}
+}
+
+func (m *impersonationMetrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.attempts, m.attemptTime, m.questions, m.questionsTime}
+}
+
+func (m *impersonationMetrics) attempt(start time.Time, mode string, err error) {
+	decision := "allowed"
+	if err != nil {
+		decision, mode = "denied", ""
+	}
+	m.attempts.WithLabelValues(decision, mode).Inc()
+	m.attemptTime.WithLabelValues(decision, mode).Observe(time.Since(start).Seconds())
+}
+
+func (m *impersonationMetrics) question(start time.Time, mode string, err error) {
+	decision := "allowed"
+	if err != nil {
+		decision = "denied"
+	}
+	m.questions.WithLabelValues(decision, mode).Inc()
+	m.questionsTime.WithLabelValues(decision, mode).Observe(time.Since(start).Seconds())
+}
