@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -24,8 +25,8 @@ func LoadFile(path string, into any) error {
 	return nil
 }
 
-// LoadKind reads a file that must be of one kind of a versioned configuration API.
-func LoadKind(path string, gvk schema.GroupVersionKind, into any) error {
+// LoadKind reads a file that must be of one kind of a versioned configuration API. alike are other versions of it that have the same fields.
+func LoadKind(path string, gvk schema.GroupVersionKind, into any, alike ...string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("reading configuration: %w", err)
@@ -34,7 +35,7 @@ func LoadKind(path string, gvk schema.GroupVersionKind, into any) error {
 	if err := yaml.Unmarshal(data, &t); err != nil {
 		return fmt.Errorf("configuration file %s: %w", path, err)
 	}
-	if got := t.GroupVersionKind(); got != gvk {
+	if got := t.GroupVersionKind(); got.GroupKind() != gvk.GroupKind() || got.Version != gvk.Version && !slices.Contains(alike, got.Version) {
 		return fmt.Errorf("configuration file %s: it is of apiVersion %q, kind %q; wanted apiVersion %q, kind %q",
 			path, t.APIVersion, t.Kind, gvk.GroupVersion(), gvk.Kind)
 	}

@@ -11,6 +11,7 @@ import (
 	"hyperkube/internal/flags"
 	"hyperkube/internal/server/audit"
 	"hyperkube/internal/server/authn"
+	"hyperkube/internal/server/authz"
 )
 
 // Config of an API server. File names are of PEM files, which are read again when they change unless said otherwise.
@@ -43,11 +44,11 @@ type Config struct {
 	ServiceAccountJWKSURI     string
 	APIAudiences              []string
 
-	AuthorizationModes []string
-	NoAnonymous        bool
-	BootstrapTokens    bool
-	TokenFile          string
-	Tokens             authn.Config // issuers, webhook and configuration file; the rest of it is made of the fields here
+	Modes           authz.Config // who decides who may do what; clients are filled in
+	NoAnonymous     bool
+	BootstrapTokens bool
+	TokenFile       string
+	Tokens          authn.Config // issuers, webhook and configuration file; the rest of it is made of the fields here
 
 	KubeletClientCert, KubeletClientKey, KubeletCA string
 	KubeletAddressTypes                            []string

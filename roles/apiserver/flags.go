@@ -101,7 +101,6 @@ func ownFlags() []cli.Flag {
 		list(who, "requestheader-group-headers", []string{"X-Remote-Group"}, "headers with the user's groups"),
 		list(who, "requestheader-extra-headers-prefix", []string{"X-Remote-Extra-"}, "prefixes of headers with more about the user"),
 
-		list(may, "authorization-mode", []string{"Node", "RBAC"}, "`MODES` in order: Node, RBAC, AlwaysAllow, AlwaysDeny"),
 		list(may, "enable-admission-plugins", nil, "`NAMES` of plugins to run besides the default ones"),
 		list(may, "disable-admission-plugins", nil, "`NAMES` of default plugins not to run"),
 
@@ -123,7 +122,7 @@ func ownFlags() []cli.Flag {
 		span(limits, "request-timeout", time.Minute, "longest time of a request that is not a stream"),
 		&cli.Float64Flag{Category: limits, Name: "goaway-chance", Usage: "`SHARE` of HTTP/2 requests after which the client connects anew, to spread clients over servers: up to 0.02"},
 	}
-	return slices.Concat(own, tokenFlags(), auditFlags(), flags.TLSFlags(serving), foreign.Flags(), logging.Flags())
+	return slices.Concat(own, tokenFlags(), modeFlags(), auditFlags(), flags.TLSFlags(serving), foreign.Flags(), logging.Flags())
 }
 
 // fromFlags makes a Config of what the command line says.
@@ -145,8 +144,7 @@ func fromFlags(c *cli.Context) (Config, error) {
 		FrontProxyCA: c.String("requestheader-client-ca-file"), FrontProxyNames: c.StringSlice("requestheader-allowed-names"),
 		UsernameHeaders: c.StringSlice("requestheader-username-headers"), UIDHeaders: c.StringSlice("requestheader-uid-headers"),
 		GroupHeaders: c.StringSlice("requestheader-group-headers"), ExtraHeaderPrefixes: c.StringSlice("requestheader-extra-headers-prefix"),
-		AuthorizationModes: c.StringSlice("authorization-mode"),
-		EnableAdmission:    c.StringSlice("enable-admission-plugins"), DisableAdmission: c.StringSlice("disable-admission-plugins"),
+		EnableAdmission: c.StringSlice("enable-admission-plugins"), DisableAdmission: c.StringSlice("disable-admission-plugins"),
 		KubeletClientCert: c.String("kubelet-client-certificate"), KubeletClientKey: c.String("kubelet-client-key"),
 		KubeletCA: c.String("kubelet-certificate-authority"), KubeletAddressTypes: c.StringSlice("kubelet-preferred-address-types"),
 		MaxInFlight: c.Int("max-requests-inflight"), MaxMutatingInFlight: c.Int("max-mutating-requests-inflight"),
@@ -163,6 +161,9 @@ func fromFlags(c *cli.Context) (Config, error) {
 	}
 	var err error
 	if cfg.Tokens, err = tokensFrom(c); err != nil {
+		return cfg, err
+	}
+	if cfg.Modes, err = modesFrom(c); err != nil {
 		return cfg, err
 	}
 	if cfg.Audit, err = auditFrom(c); err != nil {

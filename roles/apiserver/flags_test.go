@@ -64,3 +64,26 @@ func TestOIDCFlags(t *testing.T) {
 		}
 	}
 }
+
+func TestAuthorizationFlags(t *testing.T) {
+	c := parsed(t)
+	if w, err := c.Modes.UsesRBAC(); !w || err != nil || c.Modes.Webhook != nil {
+		t.Errorf("%+v: %v", c.Modes, err)
+	}
+	c = parsed(t, "--authorization-mode=Node,Webhook", "--authorization-webhook-config-file=w", "--authorization-webhook-cache-authorized-ttl=0s")
+	w := c.Modes.Webhook
+	if w == nil || w.SubjectAccessReviewVersion != "v1beta1" || w.CacheAuthorizedRequests || !w.CacheUnauthorizedRequests || w.UnauthorizedTTL.Duration != 30*time.Second {
+		t.Errorf("%+v", w)
+	}
+	for args, want := range map[string]string{
+		"--authorization-mode=Webhook":                       "needs --authorization-webhook-config-file",
+		"--authorization-webhook-config-file=w":              "needs the mode Webhook",
+		"--authorization-mode=RBAC,RBAC":                     "given twice",
+		"--authorization-mode=Magic":                         "unknown authorization mode",
+		"--authorization-config=x --authorization-mode=RBAC": "--authorization-mode cannot be given together",
+	} {
+		if _, err := FromArgs(strings.Fields(args)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", args, err, want)
+		}
+	}
+}

@@ -40,10 +40,7 @@ var foreign = flags.Foreign{{
 }, {
 	Why: "service-account tokens are signed with a key file", Refuse: true, Texts: []string{"service-account-signing-endpoint"},
 }, {
-	Why: "rights are given by the Node and RBAC modes", Refuse: true, Texts: []string{"authorization-config", "authorization-policy-file", "authorization-webhook-config-file"},
-}, {
-	Why:   "rights are given by the Node and RBAC modes",
-	Texts: []string{"authorization-webhook-version"}, Spans: []string{"authorization-webhook-cache-authorized-ttl", "authorization-webhook-cache-unauthorized-ttl"},
+	Why: "rights by a file of attributes are not given", Refuse: true, Texts: []string{"authorization-policy-file"},
 }, {
 	Why: "admission plugins are not configured by files", Refuse: true, Texts: []string{"admission-control-config-file"},
 }, {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -22,7 +21,6 @@ import (
 	"hyperkube/internal/server/admission/plugins"
 	"hyperkube/internal/server/audit"
 	"hyperkube/internal/server/authn"
-	"hyperkube/internal/server/authz"
 	"hyperkube/internal/server/bootstrap"
 	"hyperkube/internal/server/openapi"
 	"hyperkube/internal/server/request"
@@ -54,7 +52,7 @@ func (w *wiring) wire(c client.Interface, p *server.Parts) error {
 		return err
 	}
 	err = access.Wire(access.Config{
-		Authn: an, Bootstrap: boot, Authz: authz.Config{Modes: w.cfg.AuthorizationModes},
+		Authn: an, Bootstrap: boot, Authz: w.cfg.Modes,
 		Admission: plugins.Config{
 			Audiences: w.cfg.APIAudiences, Enable: w.cfg.EnableAdmission, Disable: w.cfg.DisableAdmission,
 			NotReadySeconds: w.cfg.NotReadySeconds, UnreachableSeconds: w.cfg.UnreachableSeconds,
@@ -95,8 +93,9 @@ func (w *wiring) bootstrap() (bootstrap.Config, error) {
 		}
 		*into = data
 	}
-	cfg.SkipRBAC = len(w.cfg.AuthorizationModes) > 0 && !slices.Contains(w.cfg.AuthorizationModes, authz.ModeRBAC)
-	return cfg, nil
+	used, err := w.cfg.Modes.UsesRBAC()
+	cfg.SkipRBAC = !used
+	return cfg, err
 }
 
 func (w *wiring) authentication() (authn.Config, error) {

@@ -82,9 +82,9 @@ func Wire(cfg Config) func(client.Interface, *server.Parts) error {
 		maps.Copy(p.Handlers, who.Handlers())
 		synced := make(chan struct{})
 		if p.Metrics != nil {
-			p.Metrics.MustRegister(who.Collectors()...)
+			p.Metrics.MustRegister(append(who.Collectors(), may.Collectors()...)...)
 		}
-		p.Background = append(p.Background, first.Run, who.Run, func(ctx context.Context) error {
+		p.Background = append(p.Background, first.Run, who.Run, may.Run, func(ctx context.Context) error {
 			informers.Start(ctx)
 			if informers.WaitForSync(ctx) == nil {
 				close(synced)

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/apis/apiserver"
@@ -119,7 +118,7 @@ func readConfiguration(path string) (*apiserver.AuthenticationConfiguration, [32
 		return nil, [32]byte{}, fmt.Errorf("--authentication-config: %w", err)
 	}
 	var doc apiserverv1.AuthenticationConfiguration
-	err = loadVersions(path, "AuthenticationConfiguration", &doc)
+	err = config.LoadKind(path, apiserverv1.SchemeGroupVersion.WithKind("AuthenticationConfiguration"), &doc, "v1beta1")
 	in := &apiserver.AuthenticationConfiguration{}
 	if err == nil {
 		err = apiserverv1.Convert_v1_AuthenticationConfiguration_To_apiserver_AuthenticationConfiguration(&doc, in, nil)
@@ -128,20 +127,6 @@ func readConfiguration(path string) (*apiserver.AuthenticationConfiguration, [32
 		return nil, [32]byte{}, fmt.Errorf("--authentication-config: %w", err)
 	}
 	return in, sha256.Sum256(data), nil
-}
-
-// loadVersions reads a configuration of version v1, or v1beta1, which has the same fields.
-func loadVersions(path, kind string, into any) error {
-	gv := schema.GroupVersion{Group: apiserverv1.GroupName, Version: "v1"}
-	err := config.LoadKind(path, gv.WithKind(kind), into)
-	if err == nil {
-		return nil
-	}
-	gv.Version = "v1beta1"
-	if config.LoadKind(path, gv.WithKind(kind), into) == nil {
-		return nil
-	}
-	return err
 }
 
 // Run finds the keys of issuers, and follows the configuration file, until ctx ends.

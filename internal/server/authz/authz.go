@@ -2,11 +2,11 @@
 // switched on, in their order: the first that allows wins, and what nobody allows is refused.
 //
 // Before any mode, members of system:masters may do everything, and the health paths are open to all. The
-// modes are Node (kubelets: what the pods of their own node need), RBAC (roles and bindings), AlwaysAllow
-// and AlwaysDeny.
+// modes are Node (kubelets: what the pods of their own node need), RBAC (roles and bindings), Webhook (who is asked by HTTPS, and may be
+// for some requests only), AlwaysAllow and AlwaysDeny. Modes that come from a configuration file may change while the server runs.
 //
 // RBAC and Node read from local copies that follow the API. Until these are complete, and the default roles have been
-// created, a decision waits; after that it takes microseconds, allocates next to nothing and asks nobody.
+// created, a decision waits; after that it takes microseconds, allocates next to nothing and asks nobody but webhooks, whose answers are remembered.
 // Safe for concurrent use.
 package authz
 
@@ -15,10 +15,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"sync/atomic"
 	"time"
 
-	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	"k8s.io/apiserver/pkg/apis/apiserver"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
@@ -29,6 +29,7 @@ import (
 const (
 	ModeNode        = "Node"
 	ModeRBAC        = "RBAC"
+	ModeWebhook     = string(apiserver.TypeWebhook)
 	ModeAlwaysAllow = "AlwaysAllow"
 	ModeAlwaysDeny  = "AlwaysDeny"
 )
@@ -40,6 +41,10 @@ type Decider = authorizer.UnconditionalAuthorizer
 type Config struct {
 	// Modes in order; empty: Node, RBAC.
 	Modes []string
+	// Webhook is asked in mode Webhook.
+	Webhook *apiserver.WebhookConfiguration
+	// ConfigFile is an AuthorizationConfiguration of apiserver.config.k8s.io/v1 in place of Modes and Webhook. It is followed.
+	ConfigFile string
 	// Informers over a client with all rights. Needed by Node and RBAC.
 	Informers *client.Informers
 	// API is that client.
@@ -54,8 +59,10 @@ type Config struct {
 
 // Authorizer decides by all modes.
 type Authorizer struct {
-	paths []string
-	modes []Decider
+	cfg     Config
+	paths   []string
+	chain   atomic.Pointer[chain]
+	metrics *metrics
 	// RBAC is nil when that mode is off.
 	RBAC *RBAC
 	// Node is nil when that mode is off.
@@ -66,49 +73,34 @@ var _ authorizer.Authorizer = (*Authorizer)(nil)
 
 // New makes the authorizer. The informers are the caller's to start.
 func New(c Config) (*Authorizer, error) {
-	if len(c.Modes) == 0 {
-		c.Modes = []string{ModeNode, ModeRBAC}
-	}
 	if c.AlwaysAllowPaths == nil {
 		c.AlwaysAllowPaths = []string{"/healthz", "/livez", "/readyz"}
 	}
 	if c.StartTimeout == 0 {
 		c.StartTimeout = 10 * time.Second
 	}
-	a := &Authorizer{paths: c.AlwaysAllowPaths}
-	for _, m := range c.Modes {
-		d, err := a.mode(m, &c)
-		if err != nil {
-			return nil, err
-		}
-		a.modes = append(a.modes, d)
+	list, digest, err := c.authorizers()
+	if err != nil {
+		return nil, err
 	}
+	a := &Authorizer{cfg: c, paths: c.AlwaysAllowPaths, metrics: newMetrics()}
+	for _, one := range list {
+		if (one.Type == ModeNode || one.Type == ModeRBAC) && (c.Informers == nil || c.API == nil) {
+			return nil, fmt.Errorf("authorization mode %s needs informers", one.Type)
+		}
+		switch {
+		case one.Type == ModeNode && a.Node == nil:
+			a.Node = newNode(&c)
+		case one.Type == ModeRBAC && a.RBAC == nil:
+			a.RBAC = newRBAC(&c)
+		}
+	}
+	first, err := a.newChain(list, digest)
+	if err != nil {
+		return nil, err
+	}
+	a.chain.Store(first)
 	return a, nil
-}
-
-func (a *Authorizer) mode(name string, c *Config) (Decider, error) {
-	if (name == ModeNode || name == ModeRBAC) && (c.Informers == nil || c.API == nil) {
-		return nil, fmt.Errorf("authorization mode %s needs informers", name)
-	}
-	switch name {
-	case ModeNode:
-		if a.Node == nil {
-			a.Node = newNode(c)
-			return a.Node, nil
-		}
-	case ModeRBAC:
-		if a.RBAC == nil {
-			a.RBAC = newRBAC(c)
-			return a.RBAC, nil
-		}
-	case ModeAlwaysAllow:
-		return decide(authorizer.DecisionAllow, ""), nil
-	case ModeAlwaysDeny:
-		return decide(authorizer.DecisionNoOpinion, "Everything is forbidden."), nil
-	default:
-		return nil, fmt.Errorf("unknown authorization mode %q: known are Node, RBAC, AlwaysAllow, AlwaysDeny", name)
-	}
-	return nil, fmt.Errorf("authorization mode %s is given twice", name)
 }
 
 func decide(d authorizer.Decision, reason string) Decider {
@@ -129,21 +121,7 @@ func (a *Authorizer) Authorize(ctx context.Context, at authorizer.Attributes) (a
 	if !at.IsResourceRequest() && a.open(at.GetPath()) {
 		return authorizer.DecisionAllow, "", nil
 	}
-	var reasons []string
-	var errs []error
-	for _, m := range a.modes {
-		d, reason, err := m.Authorize(ctx, at)
-		if err != nil {
-			errs = append(errs, err)
-		}
-		if reason != "" && d != authorizer.DecisionAllow {
-			reasons = append(reasons, reason)
-		}
-		if d != authorizer.DecisionNoOpinion {
-			return d, reason, err
-		}
-	}
-	return authorizer.DecisionNoOpinion, strings.Join(reasons, "\n"), utilerrors.NewAggregate(errs)
+	return a.chain.Load().Authorize(ctx, at)
 }
 
 func (a *Authorizer) open(path string) bool {

@@ -96,14 +96,21 @@ func (r *Reviews) SelfSubjectRulesReview(ctx context.Context, req *request.Reque
 	out.Status = authzv1.SubjectRulesReviewStatus{ResourceRules: []authzv1.ResourceRule{}, NonResourceRules: []authzv1.NonResourceRule{}}
 	s := &out.Status
 	var errs []error
-	if _, isNode := NodeName(req.User); isNode && r.az.Node != nil {
+	if _, isNode := NodeName(req.User); isNode && r.az.chain.Load().has(ModeNode) {
 		s.Incomplete = true
 		errs = append(errs, errors.New("node authorizer does not support user rule resolution"))
 	}
-	if r.az.RBAC == nil {
+	now := r.az.chain.Load()
+	if now.has(ModeWebhook) {
 		s.Incomplete = true
-		errs = append(errs, errors.New("the authorization modes in use do not support user rule resolution"))
-	} else {
+		errs = append(errs, errors.New("webhook authorizer does not support user rule resolution"))
+	}
+	if now.has(ModeAlwaysAllow) {
+		all := []string{"*"}
+		s.ResourceRules = append(s.ResourceRules, authzv1.ResourceRule{Verbs: all, APIGroups: all, Resources: all})
+		s.NonResourceRules = append(s.NonResourceRules, authzv1.NonResourceRule{Verbs: all, NonResourceURLs: all})
+	}
+	if now.has(ModeRBAC) {
 		rules, err := r.az.RBAC.RulesFor(ctx, req.User, in.Spec.Namespace)
 		if err != nil {
 			s.Incomplete = true
