@@ -204,8 +204,12 @@ func TestRealHierarchy(t *testing.T) {
 	if _, err := m.Ensure(bigger); err != nil {
 		t.Fatal(err)
 	}
-	// A process that forks another, each of which ignores polite signals.
-	cmd := exec.Command("sh", "-c", "trap '' TERM; (trap '' TERM; while :; do sleep 1; done) & wait")
+	// A process that forks another once it is in the cgroup, each of which ignores polite signals.
+	cmd := exec.Command("sh", "-c", "trap '' TERM; read go; (trap '' TERM; while :; do sleep 1; done) & wait")
+	wait, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -222,6 +226,9 @@ func TestRealHierarchy(t *testing.T) {
 		}
 	}
 	go func() { done <- cmd.Wait() }()
+	if err := wait.Close(); err != nil {
+		t.Fatal(err)
+	}
 	s, err := m.PodStats("a")
 	if err != nil || s.Processes == 0 || s.MemoryLimit != 256<<20 {
 		t.Errorf("stats %+v, %v", s, err)
