@@ -85,12 +85,7 @@ func (d *Definitions) Run(ctx context.Context) error {
 			new = old
 		}
 		d.queue.Add(new.Name)
-		// Names that come free or are taken concern the others of the group.
-		for _, c := range d.inf.List() {
-			if c.Spec.Group == new.Spec.Group && c.Name != new.Name && !isTrue(c, apiextensionsv1.NamesAccepted) {
-				d.queue.Add(c.Name)
-			}
-		}
+		d.wakeRivals(new.Spec.Group, new.Name)
 	})
 	// One worker: which of two definitions gets a name is decided one after the other.
 	client.RunWorkers(ctx, d.queue, 1, d.reconcile)
@@ -173,6 +168,15 @@ func (d *Definitions) others(c *apiextensionsv1.CustomResourceDefinition) taken 
 	return t
 }
 
+// wakeRivals looks again at the definitions of a group that lack a name: those that come free or are taken concern them.
+func (d *Definitions) wakeRivals(group, name string) {
+	for _, c := range d.inf.List() {
+		if c.Spec.Group == group && c.Name != name && !isTrue(c, apiextensionsv1.NamesAccepted) {
+			d.queue.Add(c.Name)
+		}
+	}
+}
+
 // serve puts the row of a definition into the table, in place of the one before.
 func (d *Definitions) serve(ctx context.Context, c *apiextensionsv1.CustomResourceDefinition) error {
 	d.mu.Lock()
@@ -220,4 +224,6 @@ func (d *Definitions) drop(name string) {
 	d.cfg.Table.Remove(have.row)
 	d.cfg.Store.Forget(have.row)
 	d.cfg.Managers.Forget(have.row)
+	// Whoever was judged between the deletion and now found the names still in use.
+	d.wakeRivals(have.spec.Group, name)
 }

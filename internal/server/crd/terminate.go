@@ -87,7 +87,7 @@ func (d *Definitions) empty(ctx context.Context, c *apiextensionsv1.CustomResour
 	return true, nil
 }
 
-// follow looks at a definition again with each object of it that goes.
+// follow starts to watch the objects of a definition that goes, if nobody does yet.
 func (d *Definitions) follow(ctx context.Context, name string, r client.GVR, version string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -97,22 +97,35 @@ func (d *Definitions) follow(ctx context.Context, name string, r client.GVR, ver
 	ctx, cancel := context.WithCancel(ctx)
 	d.emptying[name] = cancel
 	go func() {
-		defer d.forget(name, cancel)
-		w, err := d.cfg.Client.Watch(ctx, r, "", metav1.ListOptions{ResourceVersion: version})
+		err := d.watchDeletions(ctx, name, r, version)
+		if ctx.Err() != nil {
+			cancel() // the definition is gone, or the server stops
+			return
+		}
+		// Forgotten first: whoever looks at the definition after this must be able to follow its objects anew.
+		d.forget(name, cancel)
 		if err != nil {
+			d.log.Warn("objects of a definition that goes could not be watched", "definition", name, "err", err)
 			d.queue.AddRateLimited(name)
 			return
 		}
-		defer w.Stop()
-		for e := range w.ResultChan() {
-			if e.Type == watch.Deleted || e.Type == watch.Error {
-				d.queue.Add(name)
-			}
-		}
-		if ctx.Err() == nil {
+		d.queue.Add(name)
+	}()
+}
+
+// watchDeletions looks at a definition again with each object of it that goes, until the watch ends.
+func (d *Definitions) watchDeletions(ctx context.Context, name string, r client.GVR, version string) error {
+	w, err := d.cfg.Client.Watch(ctx, r, "", metav1.ListOptions{ResourceVersion: version})
+	if err != nil {
+		return err
+	}
+	defer w.Stop()
+	for e := range w.ResultChan() {
+		if e.Type == watch.Deleted {
 			d.queue.Add(name)
 		}
-	}()
+	}
+	return nil
 }
 
 func (d *Definitions) forget(name string, cancel context.CancelFunc) {
