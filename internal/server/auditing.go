@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"path"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -37,24 +36,6 @@ func (s *Server) origin(r *http.Request, start time.Time) audit.Origin {
 		o.SourceIPs = append(o.SourceIPs, ip.String())
 	}
 	return o
-}
-
-// credentials names the kinds of credentials that a request shows. Authentication takes them off.
-func (s *Server) credentials(r *http.Request) string {
-	if s.parts.Audit == nil {
-		return ""
-	}
-	var kinds []string
-	if scheme, _, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok {
-		switch scheme = strings.ToLower(scheme); scheme {
-		case "basic", "bearer":
-			kinds = append(kinds, scheme)
-		}
-	}
-	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-		kinds = append(kinds, "x509")
-	}
-	return strings.Join(kinds, ", ")
 }
 
 // directOrigin says in the words of the HTTP door what came through the direct one.

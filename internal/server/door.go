@@ -70,9 +70,8 @@ func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
 // pass takes the request through authentication, flow control and authorization.
 func (s *Server) pass(w *response, r *http.Request, req *request.Request, start time.Time) {
 	origin := s.origin(r, start)
-	attempted := s.credentials(r)
 	if err := s.authenticate(r, req); err != nil {
-		s.parts.Audit.Unauthenticated(req, origin, http.StatusUnauthorized, attempted)
+		s.parts.Audit.Unauthenticated(req, origin, statusOf(err))
 		sendStatus(w, r, err)
 		return
 	}

@@ -262,7 +262,7 @@ func (x *exchange) deleteOptions() (*metav1.DeleteOptions, error) {
 		return nil, errMedia(negotiate.JSON, negotiate.YAML, negotiate.Protobuf)
 	}
 	o, err := decode.Delete(data, media, x.q)
-	if err == nil {
+	if err == nil && len(data) > 0 {
 		x.auditOptions(o)
 	}
 	return o, err

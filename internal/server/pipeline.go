@@ -89,9 +89,7 @@ func (s *Server) authorizeAs(ctx context.Context, a authorizer.Attributes, req *
 	decision, reason, err := s.parts.Authorizer.Authorize(ctx, a)
 	if decision == authorizer.DecisionAllow {
 		req.Annotate("authorization.k8s.io/decision", "allow")
-		if reason != "" {
-			req.Annotate("authorization.k8s.io/reason", reason)
-		}
+		req.Annotate("authorization.k8s.io/reason", reason)
 		return nil
 	}
 	if err != nil {

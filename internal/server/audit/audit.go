@@ -24,6 +24,7 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
 	"hyperkube/internal/server/request"
@@ -126,8 +127,8 @@ func (l *Log) Begin(req *request.Request, o Origin) (*Trail, error) {
 	return t, nil
 }
 
-// Unauthenticated logs a request that was refused since nobody knows its user. attempted names the kinds of credentials that it showed.
-func (l *Log) Unauthenticated(req *request.Request, o Origin, code int, attempted string) {
+// Unauthenticated logs a request that is refused with a status since nobody knows its user.
+func (l *Log) Unauthenticated(req *request.Request, o Origin, s *metav1.Status) {
 	if l == nil {
 		return
 	}
@@ -137,11 +138,7 @@ func (l *Log) Unauthenticated(req *request.Request, o Origin, code int, attempte
 		return
 	}
 	t := newTrail(l, req, d, o)
-	text := "Authentication failed, no credentials provided"
-	if attempted != "" {
-		text = "Authentication failed, attempted: " + attempted
-	}
-	t.setStatus(code).Message = text
+	t.Status(s)
 	t.emit(auditv1.StageResponseStarted)
 }
 

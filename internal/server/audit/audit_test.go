@@ -195,7 +195,7 @@ func TestLogFile(t *testing.T) {
 
 	got = find(all, func(ev *auditv1.Event) bool { return ev.User.Username == "" })
 	require.Len(t, got, 1)
-	require.Equal(t, "Authentication failed, attempted: bearer", got[auditv1.StageResponseStarted].ResponseStatus.Message)
+	require.Equal(t, "Unauthorized", got[auditv1.StageResponseStarted].ResponseStatus.Message)
 
 	done = find(all, on("list", "nodes", ""))[auditv1.StageResponseComplete]
 	require.Equal(t, "admin", done.User.Username)

@@ -322,7 +322,7 @@ func TestImpersonation(t *testing.T) {
 		"all":             {[][2]string{{"Impersonate-User", "ann"}, {"Impersonate-Group", "devs"}, {"Impersonate-Uid", "7"}, {"Impersonate-Extra-Scope", "a"}}, &user.DefaultInfo{Name: "ann", UID: "7", Groups: []string{"devs", "system:authenticated"}, Extra: map[string][]string{"scope": {"a"}}}, ""},
 		"service account": {[][2]string{{"Impersonate-User", "system:serviceaccount:ns:sa"}}, &user.DefaultInfo{Name: "system:serviceaccount:ns:sa", Groups: []string{"system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated"}}, ""},
 		"forbidden user":  {[][2]string{{"Impersonate-User", "root"}}, nil, `pods is forbidden: User "me" cannot impersonate-on:user-info:list resource "pods" in API group "" at the cluster scope`},
-		"forbidden group": {[][2]string{{"Impersonate-User", "ann"}, {"Impersonate-Group", "system:masters"}}, nil, "cannot impersonate-on:user-info:list"},
+		"forbidden group": {[][2]string{{"Impersonate-User", "ann"}, {"Impersonate-Group", "system:masters"}}, nil, `groups "system:masters" is forbidden`},
 		"group of nobody": {[][2]string{{"Impersonate-Group", "devs"}}, nil, `requested &user.DefaultInfo{Name:"", UID:"", Groups:[]string{"devs"}, Extra:map[string][]string(nil)} without impersonating a user name`},
 	} {
 		t.Run(name, func(t *testing.T) {

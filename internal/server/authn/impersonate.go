@@ -113,13 +113,14 @@ func (i *impersonation) allowed() (string, error) {
 	return "", first
 }
 
-// modes are the constrained ones that fit. Node and service account have groups of their own, and take no other part of an identity.
+// modes are the constrained ones that fit. Node and service account have groups of their own, and take no other part of an identity; the masters
+// are bound by nothing, so that no constraint could hold.
 func (i *impersonation) modes() []string {
 	plain := len(i.want.Groups) == 0 && i.want.UID == "" && len(i.want.Extra) == 0
 	node, isNode := strings.CutPrefix(i.want.Name, nodePrefix)
 	_, _, err := serviceaccount.SplitUsername(i.want.Name)
 	switch {
-	case isNode && !plain, err == nil && !plain:
+	case isNode && !plain, err == nil && !plain, slices.Contains(i.want.Groups, user.SystemPrivilegedGroup):
 		return nil
 	case isNode && slices.Equal(i.req.User.GetExtra()[serviceaccount.NodeNameKey], []string{node}) && strings.HasPrefix(i.req.User.GetName(), serviceaccount.ServiceAccountUsernamePrefix):
 		return []string{associatedNodeMode, arbitraryNodeMode}

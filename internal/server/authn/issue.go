@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 
@@ -73,7 +74,7 @@ func (i *Issuer) Create(ctx context.Context, req *request.Request, body object.O
 	if err != nil {
 		return nil, err
 	}
-	out.ObjectMeta = metav1.ObjectMeta{Name: sa.Name, Namespace: sa.Namespace, CreationTimestamp: metav1.Time{Time: claims.IssuedAt.Time}}
+	out.ObjectMeta = metav1.ObjectMeta{Name: sa.Name, Namespace: sa.Namespace, UID: types.UID(uuid.NewString()), CreationTimestamp: metav1.Time{Time: claims.IssuedAt.Time}}
 	out.Status.ExpirationTimestamp = metav1.Time{Time: claims.IssuedAt.Add(time.Duration(*out.Spec.ExpirationSeconds) * time.Second)}
 	if len(o.DryRun) > 0 {
 		return out, nil
