@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	quotaconfig "k8s.io/apiserver/pkg/admission/plugin/resourcequota/apis/resourcequota/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
@@ -98,6 +99,8 @@ type Parts struct {
 	Handlers map[string]http.Handler
 	// NoQuota leaves ResourceQuotas unheeded.
 	NoQuota bool
+	// Limited is what may be used only where a ResourceQuota allows for it.
+	Limited []quotaconfig.LimitedResource
 	// Hooks see every write of a kind between validation and store (IP allocation, quota).
 	Hooks map[schema.GroupResource]WriteHook
 	// Delegate is asked for API paths whose group and version no row serves (aggregation); false: not mine.

@@ -31,21 +31,26 @@ func (s *Server) charge(ctx context.Context, t registry.Target, obj, old object.
 		return none, nil // a table without quotas
 	}
 	page, err := s.registry.Collection(quotas.Kind).List(ctx, store.ListOptions{Namespace: obj.GetNamespace(), ResourceVersion: "0"})
-	if err != nil || len(page.Entries) == 0 {
+	if err != nil || len(page.Entries) == 0 && len(s.parts.Limited) == 0 {
 		return none, err
 	}
 	d := demand{s: s, quotas: quotas, gr: t.Kind.GroupResource(), obj: obj, old: old, now: time.Now()}
+	var inScope []*corev1.ResourceQuota
+	for _, e := range page.Entries {
+		if q, ok := e.Object.(*corev1.ResourceQuota); ok && quota.InScope(q, obj) {
+			inScope = append(inScope, q)
+		}
+	}
+	if err := d.limited(s.parts.Limited, inScope); err != nil {
+		return none, apierrors.NewForbidden(d.gr, nameOf(obj), err)
+	}
 	var taken []func()
 	refund = func() {
 		for _, f := range taken {
 			f()
 		}
 	}
-	for _, e := range page.Entries {
-		q, ok := e.Object.(*corev1.ResourceQuota)
-		if !ok || !quota.InScope(q, obj) {
-			continue
-		}
+	for _, q := range inScope {
 		back, err := d.take(ctx, q, dryRun)
 		if err != nil {
 			refund()
@@ -93,10 +98,16 @@ func (d *demand) take(ctx context.Context, q *corev1.ResourceQuota, dryRun bool)
 	if len(wanted) == 0 {
 		return none, nil
 	}
-	if err := fits(q, wanted); err != nil || dryRun {
-		return none, err
-	}
 	key := object.KeyOf(q)
+	if err := fits(q, wanted); err != nil {
+		// The cache may be behind: only the newest state refuses.
+		if err := d.fitsNow(ctx, key, wanted); err != nil {
+			return none, err
+		}
+	}
+	if dryRun {
+		return none, nil
+	}
 	if err := d.add(ctx, key, wanted, true); err != nil {
 		return none, err
 	}
@@ -122,6 +133,22 @@ func (d *demand) wanted(q *corev1.ResourceQuota, limited corev1.ResourceList) co
 		}
 	}
 	return use
+}
+
+// fitsNow is fits by the newest state of a quota; one that is gone limits nothing.
+func (d *demand) fitsNow(ctx context.Context, key object.Key, wanted corev1.ResourceList) error {
+	e, err := d.s.registry.Get(ctx, d.quotas.Kind, key, "")
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	q, ok := e.Object.(*corev1.ResourceQuota)
+	if !ok {
+		return fmt.Errorf("a %T is no ResourceQuota", e.Object)
+	}
+	return fits(q, wanted)
 }
 
 // fits says what is in the way of taking more of a quota.

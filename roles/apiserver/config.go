@@ -58,6 +58,7 @@ type Config struct {
 	UsernameHeaders, UIDHeaders, GroupHeaders, ExtraHeaderPrefixes []string
 
 	EnableAdmission, DisableAdmission []string
+	AdmissionFile                     string // AdmissionConfiguration; empty: none
 	// NotReadySeconds and UnreachableSeconds are how long pods stay on such a node that say nothing of it; nil: 300.
 	NotReadySeconds, UnreachableSeconds *int64
 

@@ -16,6 +16,7 @@ import (
 	"hyperkube/internal/config"
 	"hyperkube/internal/flags"
 	"hyperkube/internal/logging"
+	"hyperkube/internal/server/admission/plugins"
 	"hyperkube/internal/version"
 )
 
@@ -101,8 +102,10 @@ func ownFlags() []cli.Flag {
 		list(who, "requestheader-group-headers", []string{"X-Remote-Group"}, "headers with the user's groups"),
 		list(who, "requestheader-extra-headers-prefix", []string{"X-Remote-Extra-"}, "prefixes of headers with more about the user"),
 
-		list(may, "enable-admission-plugins", nil, "`NAMES` of plugins to run besides the default ones"),
+		list(may, "enable-admission-plugins", nil, "`NAMES` of plugins to run besides the default ones, which are "+strings.Join(plugins.DefaultNames(), ", ")+
+			"; there are, in their order, "+strings.Join(plugins.AllNames(), ", ")),
 		list(may, "disable-admission-plugins", nil, "`NAMES` of default plugins not to run"),
+		text(may, "admission-control-config-file", "", "`FILE` with the AdmissionConfiguration (apiserver.config.k8s.io/v1) of the plugins"),
 
 		seconds(may, "default-not-ready-toleration-seconds", 300, "`SECONDS` that pods stay on a node that is not ready, where they say nothing"),
 		seconds(may, "default-unreachable-toleration-seconds", 300, "`SECONDS` that pods stay on a node that is unreachable, where they say nothing"),
@@ -145,6 +148,7 @@ func fromFlags(c *cli.Context) (Config, error) {
 		UsernameHeaders: c.StringSlice("requestheader-username-headers"), UIDHeaders: c.StringSlice("requestheader-uid-headers"),
 		GroupHeaders: c.StringSlice("requestheader-group-headers"), ExtraHeaderPrefixes: c.StringSlice("requestheader-extra-headers-prefix"),
 		EnableAdmission: c.StringSlice("enable-admission-plugins"), DisableAdmission: c.StringSlice("disable-admission-plugins"),
+		AdmissionFile:     c.String("admission-control-config-file"),
 		KubeletClientCert: c.String("kubelet-client-certificate"), KubeletClientKey: c.String("kubelet-client-key"),
 		KubeletCA: c.String("kubelet-certificate-authority"), KubeletAddressTypes: c.StringSlice("kubelet-preferred-address-types"),
 		MaxInFlight: c.Int("max-requests-inflight"), MaxMutatingInFlight: c.Int("max-mutating-requests-inflight"),
@@ -158,6 +162,9 @@ func fromFlags(c *cli.Context) (Config, error) {
 	}
 	if err := oneWay(c); err != nil {
 		return cfg, err
+	}
+	if err := plugins.CheckNames(cfg.EnableAdmission, cfg.DisableAdmission); err != nil {
+		return cfg, fmt.Errorf("--enable-admission-plugins, --disable-admission-plugins: %w", err)
 	}
 	var err error
 	if cfg.Tokens, err = tokensFrom(c); err != nil {

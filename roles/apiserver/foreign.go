@@ -42,8 +42,6 @@ var foreign = flags.Foreign{{
 }, {
 	Why: "rights by a file of attributes are not given", Refuse: true, Texts: []string{"authorization-policy-file"},
 }, {
-	Why: "admission plugins are not configured by files", Refuse: true, Texts: []string{"admission-control-config-file"},
-}, {
 	Why: "--enable-admission-plugins and --disable-admission-plugins say which run", Refuse: true, Texts: []string{"admission-control"},
 }, {
 	Why: "logs of the machine are served by the kubelet", Bools: []string{"enable-logs-handler"},

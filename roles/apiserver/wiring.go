@@ -51,10 +51,14 @@ func (w *wiring) wire(c client.Interface, p *server.Parts) error {
 	if err != nil {
 		return err
 	}
+	settings, err := w.admission()
+	if err != nil {
+		return err
+	}
 	err = access.Wire(access.Config{
 		Authn: an, Bootstrap: boot, Authz: w.cfg.Modes,
 		Admission: plugins.Config{
-			Audiences: w.cfg.APIAudiences, Enable: w.cfg.EnableAdmission, Disable: w.cfg.DisableAdmission,
+			Audiences: w.cfg.APIAudiences, Enable: w.cfg.EnableAdmission, Disable: w.cfg.DisableAdmission, Settings: settings,
 			NotReadySeconds: w.cfg.NotReadySeconds, UnreachableSeconds: w.cfg.UnreachableSeconds,
 		},
 	})(c, p)
@@ -65,6 +69,18 @@ func (w *wiring) wire(c client.Interface, p *server.Parts) error {
 		return err
 	}
 	return w.streams(c, p)
+}
+
+// admission reads what configures the admission plugins.
+func (w *wiring) admission() (plugins.Settings, error) {
+	if w.cfg.AdmissionFile == "" {
+		return nil, nil
+	}
+	s, err := plugins.LoadSettings(w.cfg.AdmissionFile)
+	if err != nil {
+		return nil, fmt.Errorf("--admission-control-config-file: %w", err)
+	}
+	return s, nil
 }
 
 func (w *wiring) audit(p *server.Parts) error {

@@ -11,7 +11,7 @@ import (
 // InScope says whether an object falls under the scopes of a quota. A quota without scopes is for every object.
 func InScope(q *corev1.ResourceQuota, obj object.Object) bool {
 	for _, r := range requirements(q) {
-		if !matches(r, obj) {
+		if !Matches(r, obj) {
 			return false
 		}
 	}
@@ -30,8 +30,15 @@ func requirements(q *corev1.ResourceQuota) []corev1.ScopedResourceSelectorRequir
 	return all
 }
 
-// matches judges one scope. Scopes of pods match no other objects, and those of claims neither.
-func matches(r corev1.ScopedResourceSelectorRequirement, obj object.Object) bool {
+// Covers says whether a quota has the scope that a requirement speaks of, in a form that the object matches.
+func Covers(q *corev1.ResourceQuota, r corev1.ScopedResourceSelectorRequirement, obj object.Object) bool {
+	return slices.ContainsFunc(requirements(q), func(own corev1.ScopedResourceSelectorRequirement) bool {
+		return own.ScopeName == r.ScopeName && Matches(own, obj)
+	})
+}
+
+// Matches judges one scope. Scopes of pods match no other objects, and those of claims neither.
+func Matches(r corev1.ScopedResourceSelectorRequirement, obj object.Object) bool {
 	switch o := obj.(type) {
 	case *corev1.Pod:
 		return podMatches(r, o)

@@ -58,7 +58,7 @@ func Wire(cfg Config) func(client.Interface, *server.Parts) error {
 		if err != nil {
 			return fmt.Errorf("authorization: %w", err)
 		}
-		cfg.Admission.API, cfg.Admission.Informers, cfg.Admission.Authorizer = c, informers, may
+		cfg.Admission.API, cfg.Admission.Informers, cfg.Admission.Authorizer, cfg.Admission.Table = c, informers, may, p.Table
 		if sa := cfg.Authn.ServiceAccounts; sa != nil && cfg.Admission.Audiences == nil {
 			cfg.Admission.Audiences = sa.Audiences
 		}
@@ -72,6 +72,9 @@ func Wire(cfg Config) func(client.Interface, *server.Parts) error {
 		cfg.Admission.Extra = append(own, cfg.Admission.Extra...)
 		if p.Admission, err = plugins.Default(cfg.Admission); err != nil {
 			return err
+		}
+		if p.Limited, err = cfg.Admission.Settings.LimitedResources(); err != nil {
+			return fmt.Errorf("admission plugin ResourceQuota: %w", err)
 		}
 		p.NoQuota = slices.Contains(cfg.Admission.Disable, "ResourceQuota")
 		p.Authenticator, p.Authorizer, p.Impersonate = who, may, who.Impersonation(may)

@@ -3,6 +3,7 @@ package plugins
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,7 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	psa "k8s.io/pod-security-admission/admission"
-	psaconfig "k8s.io/pod-security-admission/admission/api"
+	"k8s.io/pod-security-admission/admission/api/load"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/metrics"
 	"k8s.io/pod-security-admission/policy"
@@ -29,14 +30,15 @@ func newPodSecurity(c *Config) (*podSecurity, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Without a document: everything is allowed where a namespace says nothing, and nobody is exempt.
+	cfg, err := load.LoadFromData(c.Settings["PodSecurity"].Data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Settings["PodSecurity"].File, err)
+	}
 	source := podSource{c.API}
 	p := &podSecurity{psa.Admission{
-		Configuration: &psaconfig.PodSecurityConfiguration{Defaults: psaconfig.PodSecurityDefaults{
-			Enforce: string(api.LevelPrivileged), EnforceVersion: api.VersionLatest,
-			Audit: string(api.LevelPrivileged), AuditVersion: api.VersionLatest,
-			Warn: string(api.LevelPrivileged), WarnVersion: api.VersionLatest,
-		}},
-		Evaluator: evaluator, Metrics: newPodSecurityCounters(c.Metrics), PodSpecExtractor: psa.DefaultPodSpecExtractor{},
+		Configuration: cfg,
+		Evaluator:     evaluator, Metrics: newPodSecurityCounters(c.Metrics), PodSpecExtractor: psa.DefaultPodSpecExtractor{},
 		NamespaceGetter: source, PodLister: source,
 	}}
 	if err := p.CompleteConfiguration(); err != nil {
