@@ -39,6 +39,7 @@ lint:
 	scripts/verify-format
 	go vet ./...
 	go tool staticcheck ./...
+	cd e2e/conformance && go vet ./...
 
 fix:
 	scripts/fix-format
@@ -52,6 +53,8 @@ test: build upstream-kubectl lint
 	scripts/setup-docker
 	go test -timeout 8m $$(go list ./... | grep -v '/e2e$$')
 	go test -timeout 15m ./e2e
+	cd e2e/conformance && go test ./...
+	$(MAKE) conformance QUICK=1
 
 # SCENARIO=regex picks (SCENARIO=list shows them), ROUNDS=n repeats, SYSTEMS=hyperkube leaves upstream out, SAVE=1 writes the
 # committed table.

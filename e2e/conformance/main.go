@@ -70,6 +70,10 @@ func run(ctx context.Context, o options) (passed bool, err error) {
 		return false, err
 	}
 	if os.Geteuid() != 0 {
+		if o.quick && os.Getenv("CI") != "true" {
+			fmt.Println("skipped: conformance needs root, for network namespaces and containers")
+			return true, nil
+		}
 		return false, errors.New("it needs root: it makes network namespaces and containers")
 	}
 	upstream := filepath.Join(o.root, "build", "upstream")
