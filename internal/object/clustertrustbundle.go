@@ -23,6 +23,7 @@ func clusterTrustBundleKind() *Kind {
 		Singular:      "clustertrustbundle",
 		Scope:         Cluster,
 		StoragePrefix: "clustertrustbundles",
+		Older:         map[string]func([]byte) (Object, error){"v1beta1": nil},
 		Strategy: rules[*bundle]{
 			Validate: validateTrustBundle,
 			ValidateUpdate: func(b, old *bundle) field.ErrorList {

@@ -1,9 +1,12 @@
 package object
 
 import (
+	"encoding/json"
 	"slices"
 
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apiextensionsv1beta1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -20,6 +23,7 @@ func customResourceDefinitionKind() *Kind {
 		Categories:    []string{"api-extensions"},
 		Scope:         Cluster,
 		StoragePrefix: "apiextensions.k8s.io/customresourcedefinitions",
+		Older:         map[string]func([]byte) (Object, error){"v1beta1": readOldCRD},
 		Strategy: rules[*crd]{
 			Default: func(c *crd) {
 				apiextensionsv1.SetDefaults_CustomResourceDefinition(c)
@@ -50,6 +54,26 @@ func customResourceDefinitionKind() *Kind {
 			ValidateUpdate: func(c, _ *crd) field.ErrorList { return validateStoredVersions(c) },
 		})},
 	}
+}
+
+// readOldCRD reads a definition as upstream still stores it: what all versions have in common stands once.
+func readOldCRD(data []byte) (Object, error) {
+	var old apiextensionsv1beta1.CustomResourceDefinition
+	if err := json.Unmarshal(data, &old); err != nil {
+		return nil, err
+	}
+	apiextensionsv1beta1.SetDefaults_CustomResourceDefinition(&old)
+	apiextensionsv1beta1.SetDefaults_CustomResourceDefinitionSpec(&old.Spec)
+	var common apiextensions.CustomResourceDefinition
+	if err := apiextensionsv1beta1.Convert_v1beta1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(&old, &common, nil); err != nil {
+		return nil, err
+	}
+	out := &crd{}
+	if err := apiextensionsv1.Convert_apiextensions_CustomResourceDefinition_To_v1_CustomResourceDefinition(&common, out, nil); err != nil {
+		return nil, err
+	}
+	out.SetGroupVersionKind(apiextensionsv1.SchemeGroupVersion.WithKind("CustomResourceDefinition"))
+	return out, nil
 }
 
 // beginDeleteCRD keeps a definition until its objects are gone.

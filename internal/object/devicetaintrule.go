@@ -20,6 +20,7 @@ func deviceTaintRuleKind() *Kind {
 		Singular:      "devicetaintrule",
 		Scope:         Cluster,
 		StoragePrefix: "devicetaintrules",
+		Older:         map[string]func([]byte) (Object, error){"v1beta2": nil},
 		Strategy: rules[*rule]{
 			PrepareCreate: func(r *rule) {
 				r.Status = resourcev1.DeviceTaintRuleStatus{}

@@ -130,6 +130,10 @@ type Kind struct {
 	// "services/specs", "apiextensions.k8s.io/customresourcedefinitions".
 	StoragePrefix string
 
+	// Older are versions, not served here, in which upstream stores the kind, so that data can move in: how JSON of that version becomes the
+	// hub. nil: the forms of both are the same, in protobuf too.
+	Older map[string]func(data []byte) (Object, error)
+
 	// Strategy of the main resource.
 	Strategy
 

@@ -30,6 +30,7 @@ func podCertificateRequestKind() *Kind {
 		Singular:      "podcertificaterequest",
 		Scope:         Namespaced,
 		StoragePrefix: "podcertificaterequests",
+		Older:         map[string]func([]byte) (Object, error){"v1beta1": nil},
 		Strategy: rules[*podCert]{
 			Default:       func(p *podCert) { setDefaultPtr(&p.Spec.MaxExpirationSeconds, 86400) },
 			PrepareCreate: func(p *podCert) { p.Status = certificatesv1.PodCertificateRequestStatus{} },

@@ -17,6 +17,7 @@ func storageVersionMigrationKind() *Kind {
 		Singular:      "storageversionmigration",
 		Scope:         Cluster,
 		StoragePrefix: "storageversionmigrations",
+		Older:         map[string]func([]byte) (Object, error){"v1beta1": nil},
 		Strategy: rules[*migration]{
 			PrepareCreate: func(m *migration) {
 				m.Status = storagemigrationv1.StorageVersionMigrationStatus{}

@@ -2,8 +2,10 @@ package codec
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -63,6 +65,11 @@ func decodeStored(k *object.Kind, data []byte) (object.Object, error) {
 	hub := k.GroupVersionKind()
 	var obj runtime.Object
 	var err error
+	if len(k.Older) > 0 {
+		if old, found, err := decodeOlder(k, data); found || err != nil {
+			return old, err
+		}
+	}
 	switch {
 	case bytes.HasPrefix(data, protoPrefix):
 		obj, _, err = Decode(data, Protobuf, &hub, nil, false)
@@ -79,6 +86,64 @@ func decodeStored(k *object.Kind, data []byte) (object.Object, error) {
 		return nil, fmt.Errorf("a %T is no object with metadata", obj)
 	}
 	return o, nil
+}
+
+// decodeOlder reads a value of a version that is stored by upstream only; false: it is of none.
+func decodeOlder(k *object.Kind, data []byte) (object.Object, bool, error) {
+	hub := k.GroupVersionKind()
+	if !bytes.HasPrefix(data, protoPrefix) {
+		var t metav1.TypeMeta
+		if json.Unmarshal(data, &t) != nil {
+			return nil, false, nil // the decoder says what is wrong
+		}
+		read, ok := k.Older[t.GroupVersionKind().Version]
+		if !ok {
+			return nil, false, nil
+		}
+		if read != nil {
+			obj, err := read(data)
+			return obj, true, err
+		}
+		u, err := DecodeUnstructured(data, JSON, nil, false)
+		if err != nil {
+			return nil, true, err
+		}
+		u.SetGroupVersionKind(hub)
+		if data, err = u.MarshalJSON(); err != nil {
+			return nil, true, err
+		}
+		return as(k, JSON, data)
+	}
+	var env runtime.Unknown
+	if err := env.Unmarshal(data[len(protoPrefix):]); err != nil {
+		return nil, true, err
+	}
+	gv, err := schema.ParseGroupVersion(env.APIVersion)
+	if err != nil {
+		return nil, false, nil
+	}
+	if read, ok := k.Older[gv.Version]; !ok || read != nil {
+		return nil, false, nil
+	}
+	env.APIVersion = hub.GroupVersion().String()
+	raw, err := env.Marshal()
+	if err != nil {
+		return nil, true, err
+	}
+	return as(k, Protobuf, append(bytes.Clone(protoPrefix), raw...))
+}
+
+func as(k *object.Kind, media string, data []byte) (object.Object, bool, error) {
+	hub := k.GroupVersionKind()
+	obj, _, err := Decode(data, media, &hub, nil, false)
+	if err != nil {
+		return nil, true, err
+	}
+	o, ok := obj.(object.Object)
+	if !ok {
+		return nil, true, fmt.Errorf("a %T is no object with metadata", obj)
+	}
+	return o, true, nil
 }
 
 // decodeCustom reads a custom resource, which may be of any version that ever was the hub, and drops what its schema does not have.
