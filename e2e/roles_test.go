@@ -264,7 +264,7 @@ func (h *host) refusedFlags(t *testing.T) {
 	const kubelet = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration"
 	h.refuses(t, map[string]refusal{
 		"unknown flag":         {[]string{"kube-scheduler", "--no-such-flag"}, []string{"unknown flag: --no-such-flag"}},
-		"encryption":           {[]string{"kube-apiserver", "--encryption-provider-config=/x"}, []string{"--encryption-provider-config is not supported"}},
+		"encryption":           {[]string{"kube-apiserver", "--encryption-provider-config=/x"}, []string{"--encryption-provider-config: open /x"}},
 		"port in use":          {append([]string{"kube-apiserver"}, h.apiserver("--etcd-servers=http://127.0.0.1:2379")...), []string{"6443", "address already in use"}},
 		"wrong type":           {[]string{"kubelet", "--config=" + file(kubelet, "maxPods: many")}, []string{"maxPods", "bad-"}},
 		"unknown field":        {[]string{"kubelet", "--config=" + file(kubelet, "maxPodz: 1")}, []string{"maxPodz", "bad-"}},

@@ -28,15 +28,24 @@ type APIServer struct {
 	etcd   *clientv3.Client
 	srv    *server.Server
 	reload []*pki.Reloader
+	// sealing encrypts values in the datastore; nil: they are stored as they are.
+	sealing *encryption.Set
 }
 
 // New opens the datastore and puts the server together. ctx bounds the start of an embedded datastore.
 func New(ctx context.Context, cfg Config) (*APIServer, error) {
 	a := &APIServer{cfg: cfg}
+	if cfg.EncryptionFile != "" {
+		s, err := encryption.New(ctx, encryption.Config{File: cfg.EncryptionFile, Reload: cfg.EncryptionReload})
+		if err != nil {
+			return nil, err
+		}
+		a.sealing = s
+	}
 	if err := a.openEtcd(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.assemble(ctx); err != nil {
+	if err := a.assemble(); err != nil {
 		a.closeEtcd()
 		return nil, err
 	}
@@ -78,7 +87,7 @@ func (a *APIServer) reloader(cert, key, bundle string) (*pki.Reloader, error) {
 	return r, err
 }
 
-func (a *APIServer) assemble(ctx context.Context) error {
+func (a *APIServer) assemble() error {
 	if err := a.ensureServingCert(); err != nil {
 		return err
 	}
@@ -91,15 +100,9 @@ func (a *APIServer) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var sealing *encryption.Set
-	if a.cfg.EncryptionFile != "" {
-		if sealing, err = encryption.New(ctx, encryption.Config{File: a.cfg.EncryptionFile, Reload: a.cfg.EncryptionReload}); err != nil {
-			return err
-		}
-	}
 	w := &wiring{a: a, cfg: a.cfg, serving: serving, table: table}
 	a.srv, err = server.New(server.Config{
-		Etcd: a.etcd, Prefix: a.cfg.EtcdPrefix, Table: table, Encryption: sealing,
+		Etcd: a.etcd, Prefix: a.cfg.EtcdPrefix, Table: table, Encryption: a.sealing,
 		BindAddress: a.cfg.BindAddress, Port: a.cfg.Port, AdvertiseAddress: a.cfg.AdvertiseAddress,
 		// Certificates of clients are judged by the authenticator: a bad one is 401, not a broken handshake.
 		TLS:          serving.ServerConfig(tls.RequestClientCert, "h2", "http/1.1"),
