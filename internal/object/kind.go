@@ -83,6 +83,8 @@ type Custom struct {
 	Columns    []metav1.TableColumnDefinition
 	Cells      func(obj Object, now time.Time) []any
 	FieldNames []string
+	// Fields are the values of FieldNames in an object of this version; nil when there are none.
+	Fields func(obj Object) fields.Set
 	// Default fills in what is missing in an object that a client sent in this version.
 	Default func(obj Object)
 	// Prune removes from a decoded object the fields that its schema does not have and names them ("spec.foo"), sorted. The

@@ -98,21 +98,39 @@ func (s *selector) matches(e *Entry) bool {
 	if s.label != nil && !s.label.Matches(labels.Set(e.Object.GetLabels())) {
 		return false
 	}
-	return s.field == nil || s.field.Matches(e.fields())
+	return s.field == nil || s.field.Matches(selected{e})
 }
 
-// fields are the selectable fields of the object.
-func (e *Entry) fields() fields.Set {
-	set := fields.Set{}
-	if f := e.coll.kind.Fields; f != nil {
-		for k, v := range f(e.Object) {
-			set[k] = v
-		}
+// selected is an entry as field selectors see it.
+type selected struct{ *Entry }
+
+var _ object.Selected = selected{}
+
+func (s selected) Object() object.Object { return s.Entry.Object }
+
+func (s selected) Has(name string) bool {
+	_, ok := s.value(name)
+	return ok
+}
+
+func (s selected) Get(name string) string {
+	v, _ := s.value(name)
+	return v
+}
+
+func (s selected) value(name string) (string, bool) {
+	k := s.coll.kind
+	switch name {
+	case "metadata.name":
+		return s.Entry.Object.GetName(), true
+	case "metadata.namespace":
+		return s.Entry.Object.GetNamespace(), true
+	case indexField(k):
+		return s.index, true
 	}
-	set["metadata.name"] = e.Object.GetName()
-	set["metadata.namespace"] = e.Object.GetNamespace()
-	if name := indexField(e.coll.kind); name != "" {
-		set[name] = e.index
+	if k.Fields == nil {
+		return "", false
 	}
-	return set
+	v, ok := k.Fields(s.Entry.Object)[name]
+	return v, ok
 }

@@ -43,7 +43,6 @@ func row(c *apiextensionsv1.CustomResourceDefinition, convert Convert, epoch int
 	}
 	hub := k.Versions[0].GroupVersion
 	schemas := map[schema.GroupVersionKind]*versionSchema{}
-	paths := map[string][]string{}
 	for i := range c.Spec.Versions {
 		v := &c.Spec.Versions[i]
 		s, err := newSchema(v)
@@ -55,9 +54,6 @@ func row(c *apiextensionsv1.CustomResourceDefinition, convert Convert, epoch int
 		if err := fill(into, c, v, s, subs); err != nil {
 			return nil, err
 		}
-		for _, f := range into.Custom.FieldNames {
-			paths[f] = strings.Split(f, ".")
-		}
 		schemas[gv.WithKind(names.Kind)] = s
 		if gv != hub {
 			into.FromHub, into.ToHub = conversion(convert, gv), conversion(convert, hub)
@@ -67,9 +63,7 @@ func row(c *apiextensionsv1.CustomResourceDefinition, convert Convert, epoch int
 	hubSchema := schemas[hub.WithKind(names.Kind)]
 	k.Strategy = strategyOf(k, hubSchema, subs["status"])
 	k.Subresources = subresources(hubSchema, subs)
-	if len(paths) > 0 {
-		k.Fields = func(obj object.Object) fields.Set { return selectable(obj, paths) }
-	}
+	k.Fields = k.Versions[0].Custom.Fields
 	return k, nil
 }
 
@@ -92,8 +86,14 @@ func fill(into *object.Version, c *apiextensionsv1.CustomResourceDefinition, v *
 		Hidden: !v.Served, ListKind: names.ListKind, Columns: defs, Cells: cells, FieldNames: []string{},
 		Default: s.applyDefaults, Prune: s.prune, Validate: s.validate,
 	}
+	paths := map[string][]string{}
 	for _, f := range v.SelectableFields {
-		custom.FieldNames = append(custom.FieldNames, strings.TrimPrefix(f.JSONPath, "."))
+		name := strings.TrimPrefix(f.JSONPath, ".")
+		custom.FieldNames = append(custom.FieldNames, name)
+		paths[name] = strings.Split(name, ".")
+	}
+	if len(paths) > 0 {
+		custom.Fields = func(obj object.Object) fields.Set { return selectable(obj, paths) }
 	}
 	own := subresourcesOf(v)
 	for name := range subs {

@@ -157,6 +157,7 @@ func Selectors(k *object.Kind, v *object.Version, label, fieldText string) (labe
 				return nil, nil, err
 			}
 		}
+		f = object.SelectorIn(v, f)
 	}
 	return l, f, nil
 }

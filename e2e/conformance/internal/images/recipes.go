@@ -207,6 +207,22 @@ func (k *kitchen) pictures(out map[string]v1.Image, below ...v1.Layer) error {
 	return nil
 }
 
+// shell is a shell that hands on all of its environment. That of Debian's busybox drops variables whose names it could not set itself, such
+// as data-1; later ones do not.
+func (k *kitchen) shell() ([]byte, error) {
+	files, err := k.apt.fetch("bash-static")
+	if err != nil {
+		return nil, err
+	}
+	t := newTree()
+	for _, f := range files {
+		if err := t.unpack(f); err != nil {
+			return nil, err
+		}
+	}
+	return t.entries["bin/bash-static"].data, nil
+}
+
 // busyboxes are busybox alone, and with the program that tries to gain privileges.
 func (k *kitchen) busyboxes(out map[string]v1.Image) error {
 	t := newTree()
@@ -215,6 +231,11 @@ func (k *kitchen) busyboxes(out map[string]v1.Image) error {
 		t.link("bin/"+filepath.Base(a), "busybox")
 	}
 	t.file("bin/busybox", 0o755, k.busybox) // the applet busybox links to itself
+	shell, err := k.shell()
+	if err != nil {
+		return err
+	}
+	t.file("bin/sh", 0o755, shell)
 	t.link("usr/bin/env", "../../bin/env")
 	t.users("", "")
 	base, err := t.layer()
