@@ -123,7 +123,7 @@ func (s *Server) subAttributes(req *request.Request, t registry.Target, op admis
 	return &admission.Attributes{
 		Operation: op, Row: t.Kind, GVK: bodyKind(t), GVR: req.GVR(), Subresource: req.Subresource,
 		Namespace: req.Namespace, Name: req.Name, Object: obj, OldObject: old, Options: o, DryRun: dryRun,
-		User: req.User, Warn: req.Warn, Annotate: req.Annotate,
+		User: req.User, Warn: req.Warn, Annotate: req.Annotate, AuditsBodies: req.AuditsBodies,
 	}
 }
 

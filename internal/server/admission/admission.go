@@ -56,6 +56,8 @@ type Attributes struct {
 	User    user.Info
 	// Warn sends a text to the client in a Warning header. Never nil.
 	Warn func(text string)
+	// AuditsBodies says that the audit event tells bodies, so that annotations may too.
+	AuditsBodies bool
 	// Annotate adds an annotation to the audit event. Never nil.
 	Annotate func(key, value string)
 }

@@ -120,6 +120,7 @@ func (l *Log) Begin(req *request.Request, o Origin) (*Trail, error) {
 		return nil, nil
 	}
 	t := newTrail(l, req, d, o)
+	req.AuditsBodies = t.WantsRequest()
 	if !t.emit(auditv1.StageRequestReceived) {
 		l.metrics.rejected.Inc()
 		return nil, fmt.Errorf("the request could not be audited")

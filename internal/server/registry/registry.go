@@ -120,7 +120,7 @@ func (r *Registry) attributes(req *request.Request, t Target, op admission.Opera
 		Operation: op, Row: t.Kind, GVK: t.GVK(), GVR: t.Version.GroupVersion.WithResource(t.Kind.Resource),
 		Subresource: t.subName(), Namespace: req.Namespace, Name: req.Name,
 		Object: obj, OldObject: old, Options: options, DryRun: dryRun,
-		User: req.User, Warn: req.Warn, Annotate: req.Annotate,
+		User: req.User, Warn: req.Warn, Annotate: req.Annotate, AuditsBodies: req.AuditsBodies,
 	}
 }
 

@@ -80,6 +80,8 @@ type Request struct {
 	Direct bool
 	// ImpersonationConstraint is the verb of the constrained right by which User is impersonated; empty otherwise.
 	ImpersonationConstraint string
+	// AuditsBodies says that the audit log tells bodies of this request. Set before authorization.
+	AuditsBodies bool
 	// Unaudited says that nobody will read the audit annotations.
 	Unaudited bool
 

@@ -21,14 +21,14 @@ import (
 const group = "admission.k8s.io/"
 
 // call asks one webhook. The error is the webhook's refusal (an error of the API), or says why it could not be asked.
-func (h *hook) call(ctx context.Context, cfg *Config, a *admission.Attributes, in *match.Input) (*admissionv1.AdmissionResponse, error) {
+func (h *hook) call(ctx context.Context, cfg *Config, a *admission.Attributes, in *match.Input, at place) (*admissionv1.AdmissionResponse, error) {
 	if a.DryRun && !h.quiet {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("admission webhook %q does not support dry run", h.name))
 	}
 	version := group + "v1"
 	if !slices.Contains(h.apiVersions, "v1") && len(h.apiVersions) > 0 {
 		if !slices.Contains(h.apiVersions, "v1beta1") {
-			return nil, h.failed(fmt.Errorf("webhook does not accept known AdmissionReview versions (v1, v1beta1)"))
+			return nil, h.failed(a, at, fmt.Errorf("webhook does not accept known AdmissionReview versions (v1, v1beta1)"))
 		}
 		version = group + "v1beta1"
 	}
@@ -43,11 +43,11 @@ func (h *hook) call(ctx context.Context, cfg *Config, a *admission.Attributes, i
 	}
 	data, err := cfg.Caller.Post(ctx, h.target, h.timeout, body)
 	if err != nil {
-		return nil, h.internal(fmt.Errorf("failed to call webhook: %w", err))
+		return nil, h.internal(a, at, fmt.Errorf("failed to call webhook: %w", err))
 	}
 	response, err := answer(data, version, id)
 	if err != nil {
-		return nil, h.internal(fmt.Errorf("received invalid webhook response: %w", err))
+		return nil, h.internal(a, at, fmt.Errorf("received invalid webhook response: %w", err))
 	}
 	for _, w := range response.Warnings {
 		a.Warn(w)
@@ -62,8 +62,8 @@ func (h *hook) call(ctx context.Context, cfg *Config, a *admission.Attributes, i
 }
 
 // internal is an error of the server's, unless the webhook may be left out.
-func (h *hook) internal(err error) error {
-	if err = h.failed(err); err != nil {
+func (h *hook) internal(a *admission.Attributes, at place, err error) error {
+	if err = h.failed(a, at, err); err != nil {
 		return apierrors.NewInternalError(err)
 	}
 	return nil

@@ -32,7 +32,7 @@ func NewMutating(c Config) *Mutating {
 		var all []*hook
 		for i := range v.Webhooks {
 			w := &v.Webhooks[i]
-			all = append(all, common{name: w.Name, kind: "mutating", client: w.ClientConfig, rules: w.Rules, match: w.MatchPolicy, conditions: w.MatchConditions,
+			all = append(all, common{name: w.Name, owner: v.Name, kind: "mutating", client: w.ClientConfig, rules: w.Rules, match: w.MatchPolicy, conditions: w.MatchConditions,
 				resources: admissionregistrationv1.MatchResources{NamespaceSelector: w.NamespaceSelector, ObjectSelector: w.ObjectSelector},
 				failure:   w.FailurePolicy, effects: w.SideEffects, timeout: w.TimeoutSeconds, apiVersions: w.AdmissionReviewVersions, reinvocation: w.ReinvocationPolicy}.hook())
 		}
@@ -52,7 +52,7 @@ func (p *Mutating) Mutate(ctx context.Context, a *admission.Attributes) error {
 	lastChange := -1
 	var asked []int // of those that want to be asked again
 	for i, h := range all {
-		called, changed, err := p.run(ctx, a, h)
+		called, changed, err := p.run(ctx, a, h, place{0, i})
 		if err != nil {
 			return err
 		}
@@ -67,7 +67,7 @@ func (p *Mutating) Mutate(ctx context.Context, a *admission.Attributes) error {
 		if i >= lastChange {
 			break
 		}
-		if _, _, err := p.run(ctx, a, all[i]); err != nil {
+		if _, _, err := p.run(ctx, a, all[i], place{1, i}); err != nil {
 			return err
 		}
 	}
@@ -75,7 +75,7 @@ func (p *Mutating) Mutate(ctx context.Context, a *admission.Attributes) error {
 }
 
 // run asks one webhook and applies its patch.
-func (p *Mutating) run(ctx context.Context, a *admission.Attributes, h *hook) (called, changed bool, err error) {
+func (p *Mutating) run(ctx context.Context, a *admission.Attributes, h *hook, at place) (called, changed bool, err error) {
 	in, err := h.wants(ctx, &p.cfg, a)
 	if err != nil {
 		return false, false, asError(err)
@@ -83,16 +83,20 @@ func (p *Mutating) run(ctx context.Context, a *admission.Attributes, h *hook) (c
 	if in == nil {
 		return false, false, nil
 	}
-	response, err := h.call(ctx, &p.cfg, a, in)
-	if err != nil || response == nil || len(response.Patch) == 0 {
+	response, err := h.call(ctx, &p.cfg, a, in, at)
+	if err != nil || response == nil {
 		return true, false, err
+	}
+	defer func() { h.tell(a, at, changed, response.Patch) }()
+	if len(response.Patch) == 0 {
+		return true, false, nil
 	}
 	if a.Object == nil {
 		return true, false, apierrors.NewInternalError(fmt.Errorf("admission webhook %q attempted to modify the object, which is not supported for this operation", h.name))
 	}
 	changed, err = apply(a, in, response.Patch)
 	if err != nil {
-		return true, false, h.internal(err)
+		return true, false, h.internal(a, at, err)
 	}
 	return true, changed, nil
 }

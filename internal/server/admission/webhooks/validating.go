@@ -30,7 +30,7 @@ func NewValidating(c Config) *Validating {
 		var all []*hook
 		for i := range v.Webhooks {
 			w := &v.Webhooks[i]
-			all = append(all, common{name: w.Name, kind: "validating", client: w.ClientConfig, rules: w.Rules, match: w.MatchPolicy, conditions: w.MatchConditions,
+			all = append(all, common{name: w.Name, owner: v.Name, kind: "validating", client: w.ClientConfig, rules: w.Rules, match: w.MatchPolicy, conditions: w.MatchConditions,
 				resources: admissionregistrationv1.MatchResources{NamespaceSelector: w.NamespaceSelector, ObjectSelector: w.ObjectSelector},
 				failure:   w.FailurePolicy, effects: w.SideEffects, timeout: w.TimeoutSeconds, apiVersions: w.AdmissionReviewVersions}.hook())
 		}
@@ -48,17 +48,18 @@ func (p *Validating) Validate(ctx context.Context, a *admission.Attributes) erro
 		return nil
 	}
 	type asked struct {
-		h  *hook
-		in *match.Input
+		h     *hook
+		in    *match.Input
+		place place
 	}
 	var wanted []asked
-	for _, h := range all {
+	for i, h := range all {
 		in, err := h.wants(ctx, &p.cfg, a)
 		if err != nil {
 			return asError(err)
 		}
 		if in != nil {
-			wanted = append(wanted, asked{h, in})
+			wanted = append(wanted, asked{h, in, place{0, i}})
 		}
 	}
 	// Warnings and annotations come from several webhooks at the same time.
@@ -75,7 +76,7 @@ func (p *Validating) Validate(ctx context.Context, a *admission.Attributes) erro
 					errs[i] = apierrors.NewInternalError(fmt.Errorf("webhook %s: panic: %v\n%s", w.h.name, r, debug.Stack()))
 				}
 			}()
-			_, errs[i] = w.h.call(ctx, &p.cfg, &shared, w.in)
+			_, errs[i] = w.h.call(ctx, &p.cfg, &shared, w.in, w.place)
 		})
 	}
 	wg.Wait()

@@ -39,6 +39,8 @@ type Config struct {
 // hook is one webhook of either kind.
 type hook struct {
 	name        string
+	owner       string // the configuration's name
+	kind        string // mutating or validating
 	target      webhook.Target
 	timeout     time.Duration
 	ignore      bool // failurePolicy
@@ -85,6 +87,7 @@ func (s *set) all() []*hook { return *s.now.Load() }
 // common is what both kinds of webhooks say.
 type common struct {
 	name, kind   string
+	owner        string
 	client       admissionregistrationv1.WebhookClientConfig
 	rules        []admissionregistrationv1.RuleWithOperations
 	match        *admissionregistrationv1.MatchPolicyType
@@ -103,7 +106,7 @@ func (c common) hook() *hook {
 		c.resources.ResourceRules = append(c.resources.ResourceRules, admissionregistrationv1.NamedRuleWithOperations{RuleWithOperations: r})
 	}
 	h := &hook{
-		name: c.name, target: target(c.client), timeout: 10 * time.Second, apiVersions: c.apiVersions,
+		name: c.name, owner: c.owner, kind: c.kind, target: target(c.client), timeout: 10 * time.Second, apiVersions: c.apiVersions,
 		ignore:   c.failure != nil && *c.failure == admissionregistrationv1.Ignore,
 		quiet:    c.effects != nil && (*c.effects == admissionregistrationv1.SideEffectClassNone || *c.effects == admissionregistrationv1.SideEffectClassNoneOnDryRun),
 		reinvoke: c.reinvocation != nil && *c.reinvocation == admissionregistrationv1.IfNeededReinvocationPolicy,
@@ -175,8 +178,9 @@ func (h *hook) wants(ctx context.Context, cfg *Config, a *admission.Attributes) 
 }
 
 // failed is what becomes of a webhook that could not be asked.
-func (h *hook) failed(err error) error {
+func (h *hook) failed(a *admission.Attributes, at place, err error) error {
 	if h.ignore {
+		a.Annotate("failed-open."+h.kind+".webhook.admission.k8s.io/"+at.String(), h.name)
 		slog.Default().Warn("a webhook could not be called and is left out", "component", "apiserver", "webhook", h.name, "error", err)
 		return nil
 	}
