@@ -12,7 +12,7 @@ LDFLAGS := -s -w -X $(V).gitVersion=$(VERSION) -X $(V).gitMajor=1 -X $(V).gitMin
 
 export CGO_ENABLED := 0
 
-.PHONY: conformance all build helpers setup up down image upstream-kubectl test lint fix bench clean
+.PHONY: conformance programs all build helpers setup up down image upstream-kubectl test lint fix bench clean
 
 all: build
 
@@ -53,6 +53,8 @@ test: build upstream-kubectl lint
 	scripts/setup-docker
 	go test -timeout 8m $$(go list ./... | grep -v '/e2e$$')
 	go test -timeout 15m ./e2e
+	scripts/build-upstream kubectl-previous helm
+	cd e2e/programs && go test -count=1 -timeout 8m -skip '^TestPrograms$$/^parts$$' .
 	cd e2e/conformance && go test ./...
 	$(MAKE) conformance QUICK=1
 
@@ -68,6 +70,12 @@ conformance: build
 	scripts/build-upstream
 	cd e2e/conformance && go build -trimpath -buildvcs=false -o ../../build/conformance/run .
 	build/conformance/run $(if $(QUICK),-quick) $(if $(KEEP),-keep) $(if $(PROCS),-procs $(PROCS)) -focus '$(FOCUS)' -skip '$(SKIP)'
+
+# Programs of others on a cluster: kubectl, Helm, client-go, an operator, and upstream's scheduler and controller manager in the
+# place of hyperkube's, which `make test` leaves out since they take minutes to build.
+programs: build
+	scripts/build-upstream kubectl kubectl-previous helm kube-scheduler kube-controller-manager
+	cd e2e/programs && go test -count=1 -timeout 8m -v .
 
 clean:
 	rm -rf build
