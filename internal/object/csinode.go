@@ -20,7 +20,9 @@ func csiNodeKind() *Kind {
 		Scope:         Cluster,
 		StoragePrefix: "csinodes",
 		Strategy: rules[*storagev1.CSINode]{
-			Validate: validateCSINode,
+			PrepareCreate: func(c *storagev1.CSINode) { c.Status = storagev1.CSINodeStatus{} },
+			PrepareUpdate: func(c, old *storagev1.CSINode) { c.Status = *old.Status.DeepCopy() },
+			Validate:      validateCSINode,
 			ValidateUpdate: func(c, old *storagev1.CSINode) field.ErrorList {
 				var errs field.ErrorList
 				for _, o := range old.Spec.Drivers {
@@ -35,6 +37,13 @@ func csiNodeKind() *Kind {
 				return errs
 			},
 		}.full(Cluster, nameIsSubdomain),
+		// What the status would tell is alpha (CSIVolumeHealth) and off: an update through it changes nothing.
+		Subresources: []Subresource{writes("status", rules[*storagev1.CSINode]{
+			PrepareUpdate: func(c, old *storagev1.CSINode) {
+				metav1.ResetObjectMetaForStatus(c, old)
+				c.Spec, c.Status = *old.Spec.DeepCopy(), *old.Status.DeepCopy()
+			},
+		})},
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
 			column("Drivers", "integer", "Drivers indicates the number of CSI drivers registered on the node"),

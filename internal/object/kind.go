@@ -14,6 +14,7 @@ package object
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -168,6 +169,22 @@ type Kind struct {
 	Epoch int64
 }
 
+// ReturnsDeleted says whether a deletion is answered with the object that is gone, in place of a Status.
+func (k *Kind) ReturnsDeleted() bool {
+	switch gr := k.GroupResource(); gr.Group {
+	case "":
+		switch gr.Resource {
+		case "pods", "services", "serviceaccounts", "persistentvolumes", "persistentvolumeclaims", "podtemplates", "resourcequotas":
+			return true
+		}
+	case "storage.k8s.io":
+		return gr.Resource != "csistoragecapacities"
+	case "resource.k8s.io":
+		return gr.Resource != "devicetaintrules"
+	}
+	return false
+}
+
 // ScalePaths are the places of a workload's size in an untyped object: field names, outermost first.
 type ScalePaths struct {
 	SpecReplicas, StatusReplicas, Selector []string
@@ -249,6 +266,10 @@ func (k *Kind) Subresource(name string) *Subresource {
 	}
 	return nil
 }
+
+// Connects says whether a subresource passes a connection or whole requests on (exec, proxy): its kind is then that of the
+// options in the query.
+func (s *Subresource) Connects() bool { return strings.HasSuffix(s.GroupVersionKind.Kind, "Options") }
 
 // AllVerbs are the verbs of a resource whose row names none.
 var AllVerbs = []string{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}

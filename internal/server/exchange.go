@@ -236,7 +236,7 @@ func (x *exchange) delete() {
 		return
 	}
 	out, err := x.s.delete(x.r.Context(), x.req, x.t, o)
-	if err == nil && out.Removed && !returnsDeleted(x.t.Kind.GroupResource()) {
+	if err == nil && out.Removed && !x.t.Kind.ReturnsDeleted() {
 		x.deleted(f, out)
 		return
 	}

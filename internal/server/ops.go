@@ -8,7 +8,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"hyperkube/internal/object"
@@ -248,20 +247,4 @@ func patchTypes(custom bool) []string {
 		return slices.Delete(all, 2, 3)
 	}
 	return all
-}
-
-// returnsDeleted says whether deleting an object of the resource at once answers with the object instead of a Status.
-func returnsDeleted(gr schema.GroupResource) bool {
-	switch gr.Group {
-	case "":
-		switch gr.Resource {
-		case "pods", "services", "serviceaccounts", "persistentvolumes", "persistentvolumeclaims", "podtemplates", "resourcequotas":
-			return true
-		}
-	case "storage.k8s.io":
-		return gr.Resource != "csistoragecapacities"
-	case "resource.k8s.io":
-		return true
-	}
-	return false
 }

@@ -2,13 +2,13 @@ package crd
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
-	"k8s.io/apiserver/pkg/cel/environment"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 
 	"hyperkube/internal/object"
@@ -24,24 +24,28 @@ const (
 // document gives the schema of a version as OpenAPI shows it: what the definition says, with the metadata that all objects have.
 func document(s *versionSchema, v2 bool) (*spec.Schema, error) {
 	out := &spec.Schema{}
-	strip := validation.StripUnsupportedFormatsPostProcessorForVersion(environment.DefaultCompatibilityVersion())
-	if err := validation.ConvertJSONSchemaPropsWithPostProcess(s.props, out, strip); err != nil {
+	if err := validation.ConvertJSONSchemaProps(s.props, out); err != nil {
 		return nil, fmt.Errorf("OpenAPI schema: %w", err)
+	}
+	if is, _ := out.Extensions[preserveUnknown].(bool); is && v2 {
+		// Clients of version 2 take the fields that they know for all: of objects that may have others they are told none.
+		return (&spec.Schema{}).Typed("object", ""), nil
 	}
 	if v2 {
 		simplify(out)
+	} else {
+		each(out, nameBoth)
 	}
 	embed(out, v2)
-	addMetadata(out, v2)
+	addMetadata(out, v2, metav1.TypeMeta{}.SwaggerDoc())
 	return out, nil
 }
 
 // addMetadata gives an object the fields that every object of the API has.
-func addMetadata(s *spec.Schema, v2 bool) {
+func addMetadata(s *spec.Schema, v2 bool, text map[string]string) {
 	if s.Properties == nil {
 		s.Properties = map[string]spec.Schema{}
 	}
-	text := metav1.TypeMeta{}.SwaggerDoc()
 	for _, name := range []string{"apiVersion", "kind"} {
 		s.Properties[name] = *spec.StringProperty().WithDescription(text[name])
 	}
@@ -56,29 +60,53 @@ func reference(model string, v2 bool) *spec.Schema {
 	return &spec.Schema{SchemaProps: spec.SchemaProps{AllOf: []spec.Schema{*spec.RefSchema("#/components/schemas/" + model)}}}
 }
 
+var embeddedText = map[string]string{
+	"apiVersion": "apiVersion defines the versioned schema of this representation of an object. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+	"kind":       "kind is a string value representing the type of this object. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+}
+
 // embed gives whole objects inside of an object their metadata.
 func embed(s *spec.Schema, v2 bool) {
 	each(s, func(inner *spec.Schema) {
+		if loose, _ := inner.Extensions[preserveUnknown].(bool); loose && v2 {
+			return
+		}
 		if is, _ := inner.Extensions[embeddedResource].(bool); is {
-			addMetadata(inner, v2)
+			addMetadata(inner, v2, embeddedText)
+			for _, name := range []string{"kind", "apiVersion"} {
+				if !slices.Contains(inner.Required, name) {
+					inner.Required = append(inner.Required, name)
+				}
+			}
 		}
 	})
 }
 
-// simplify leaves out what version 2 of OpenAPI cannot say or what its clients get wrong: alternatives, nulls, and the known fields
-// of objects that may have unknown ones, which kubectl would take for all.
+// nameBoth says of what may be a number or a string that it is one of the two, which version 3 has words for.
+func nameBoth(s *spec.Schema) {
+	if is, _ := s.Extensions[intOrString].(bool); !is {
+		return
+	}
+	s.Type = nil
+	if len(s.AnyOf) == 0 && len(s.AllOf) == 0 {
+		s.AnyOf = []spec.Schema{*(&spec.Schema{}).Typed("integer", ""), *(&spec.Schema{}).Typed("string", "")}
+	}
+}
+
+// simplify leaves out what version 2 of OpenAPI cannot say or what its clients get wrong: alternatives, nulls, defaults, and the known
+// fields of objects that may have unknown ones, which kubectl would take for all.
 func simplify(s *spec.Schema) {
 	each(s, func(inner *spec.Schema) {
-		inner.OneOf, inner.AnyOf, inner.AllOf, inner.Not = nil, nil, nil, nil
+		inner.OneOf, inner.AnyOf, inner.AllOf, inner.Not, inner.Default = nil, nil, nil, nil, nil
+		loose, _ := inner.Extensions[preserveUnknown].(bool)
+		if inner.Nullable || loose {
+			inner.Type, inner.Items, inner.Properties, inner.AdditionalProperties = nil, nil, nil, nil
+		}
 		if inner.Nullable {
-			inner.Nullable, inner.Type, inner.Items, inner.Properties, inner.AdditionalProperties = false, nil, nil, nil, nil
+			inner.Nullable, inner.Required = false, nil
 		}
 		if is, _ := inner.Extensions[intOrString].(bool); is {
 			inner.Type = nil
-		}
-		if is, _ := inner.Extensions[preserveUnknown].(bool); is {
-			delete(inner.Extensions, preserveUnknown)
-			inner.Items, inner.Properties, inner.AdditionalProperties, inner.Required = nil, nil, nil, nil
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 
@@ -59,7 +60,7 @@ func withCustom(all map[string]json.RawMessage, rows []*object.Kind, gvs []schem
 					out[name] = data
 				}
 			}
-			if err := customModels(out, v, v2); err != nil {
+			if err := customModels(out, k.Resource, v, v2); err != nil {
 				return nil, err
 			}
 		}
@@ -71,7 +72,7 @@ func withCustom(all map[string]json.RawMessage, rows []*object.Kind, gvs []schem
 }
 
 // customModels adds the models of one version: the object and its list.
-func customModels(into map[string]json.RawMessage, v *object.Version, v2 bool) error {
+func customModels(into map[string]json.RawMessage, plural string, v *object.Version, v2 bool) error {
 	gvk := v.GroupVersion.WithKind(v.Kind)
 	s, err := v.Custom.Schema(v2)
 	if err != nil {
@@ -85,27 +86,27 @@ func customModels(into map[string]json.RawMessage, v *object.Version, v2 bool) e
 		}
 		s.AddExtension("x-kubernetes-selectable-fields", fields)
 	}
-	list := gvk.GroupVersion().WithKind(v.ListKind())
-	ref := func(model string) m {
-		if v2 {
-			return m{"$ref": "#/definitions/" + model}
-		}
-		return m{"allOf": []m{{"$ref": "#/components/schemas/" + model}}}
+	name, list := CustomModel(gvk), gvk.GroupVersion().WithKind(v.ListKind())
+	place, meta := "#/components/schemas/", m{"allOf": []m{{"$ref": "#/components/schemas/" + listMeta}}}
+	if v2 {
+		place, meta = "#/definitions/", m{"$ref": "#/definitions/" + listMeta}
 	}
-	meta := ref(listMeta)
 	meta["description"] = "Standard list metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds"
-	name := CustomModel(gvk)
-	for model, content := range map[string]any{
-		name: s,
-		CustomModel(list): m{
-			"description": v.Kind + "List is a list of " + v.Kind, "type": "object", "required": []string{"items"},
-			"properties": m{
-				"apiVersion": s.Properties["apiVersion"], "kind": s.Properties["kind"], "metadata": meta,
-				"items": m{"type": "array", "items": ref(name), "description": "List of objects of this kind."},
-			},
-			"x-kubernetes-group-version-kind": []m{kindOf(list)},
+	text := metav1.TypeMeta{}.SwaggerDoc()
+	whole := m{
+		"description": v.ListKind() + " is a list of " + v.Kind, "type": "object", "required": []string{"items"},
+		"properties": m{
+			"apiVersion": m{"type": "string", "description": text["apiVersion"]}, "kind": m{"type": "string", "description": text["kind"]},
+			"metadata": meta,
+			"items": m{"type": "array", "items": m{"$ref": place + name},
+				"description": "List of " + plural + ". More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md"},
 		},
-	} {
+		"x-kubernetes-group-version-kind": []m{kindOf(list)},
+	}
+	if fields, ok := s.Extensions["x-kubernetes-selectable-fields"]; ok {
+		whole["x-kubernetes-selectable-fields"] = fields
+	}
+	for model, content := range map[string]any{name: s, CustomModel(list): whole} {
 		data, err := json.Marshal(content)
 		if err != nil {
 			return fmt.Errorf("OpenAPI schema of %s: %w", gvk, err)

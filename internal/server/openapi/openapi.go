@@ -15,10 +15,11 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 //go:embed schemas.json.zst
-var packed []byte
+var schemasFile []byte
 
 // schemas are those of the built-in kinds by model name, as JSON.
 type schemas struct {
@@ -32,7 +33,7 @@ var load = sync.OnceValues(func() (*schemas, error) {
 		return nil, err
 	}
 	defer r.Close()
-	data, err := r.DecodeAll(packed, nil)
+	data, err := r.DecodeAll(schemasFile, nil)
 	if err != nil {
 		return nil, fmt.Errorf("unpacking the OpenAPI schemas: %w", err)
 	}
@@ -65,4 +66,26 @@ func reachable(all map[string]json.RawMessage, names []string) (map[string]json.
 		}
 	}
 	return out, nil
+}
+
+// addShared names the kind that the models which every group has of its own are in the group of a document.
+func addShared(models map[string]json.RawMessage, gv schema.GroupVersion) error {
+	for model, kind := range map[string]string{deleteModel: "DeleteOptions", watchModel: "WatchEvent"} {
+		if models[model] == nil || gv.Group == "" {
+			continue
+		}
+		var s map[string]json.RawMessage
+		if err := json.Unmarshal(models[model], &s); err != nil {
+			return fmt.Errorf("OpenAPI schema of %s: %w", model, err)
+		}
+		kinds, err := json.Marshal([]m{kindOf(schema.GroupVersionKind{Version: "v1", Kind: kind}), kindOf(gv.WithKind(kind))})
+		if err != nil {
+			return err
+		}
+		s["x-kubernetes-group-version-kind"] = kinds
+		if models[model], err = json.Marshal(s); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -1,40 +1,122 @@
 package openapi
 
-// parameter is one of the query. Names and meanings are those of meta/v1's option types, whose
-// documentation these sentences shorten.
+import (
+	"cmp"
+	"reflect"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"hyperkube/internal/object"
+)
+
+// parameter is one of the path or of the query.
 type parameter struct {
 	name, kind, description string
+	path                    bool // required, and in the path
 }
 
+// documented is a type of options: it knows the comments of its fields.
+type documented interface{ SwaggerDoc() map[string]string }
+
+// options gives the fields of a type of options as parameters of the query, but for those that are left out. What a query
+// cannot say (preconditions) and what it says elsewhere (kind and apiVersion) are no parameters.
+func options(of documented, without ...string) []parameter {
+	t, text := reflect.TypeOf(of), of.SwaggerDoc()
+	var all []parameter
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if kind := queryKind(f.Type); name != "" && kind != "" && !slices.Contains(without, name) {
+			all = append(all, parameter{name: name, kind: kind, description: text[name]})
+		}
+	}
+	return all
+}
+
+// queryKind is the OpenAPI type of a field in a query; empty for what cannot be there. Of a list a query has each element.
+func queryKind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice:
+		return queryKind(t.Elem())
+	case reflect.String:
+		return "string"
+	case reflect.Bool:
+		return "boolean"
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		return "integer"
+	}
+	return ""
+}
+
+// The parameters of each verb.
 var (
-	dryRun          = parameter{"dryRun", "string", "With 'All' nothing is persisted: all stages of processing run, and the answer is what it would have been."}
-	fieldManager    = parameter{"fieldManager", "string", "The name of the actor or entity that is making these changes: at most 128 printable characters. By default it is derived from the user agent."}
-	fieldValidation = parameter{"fieldValidation", "string", "What the server does with unknown and duplicate fields: Ignore drops them, Warn (the default) drops them and sends a warning for each, Strict fails the request."}
+	createParameters = options(metav1.CreateOptions{})
+	updateParameters = options(metav1.UpdateOptions{})
+	patchParameters  = options(metav1.PatchOptions{})
+	deleteParameters = options(metav1.DeleteOptions{})
+	listParameters   = options(metav1.ListOptions{})
+	getParameters    = options(metav1.GetOptions{})
+	// What is deleted as a collection is listed once, not watched.
+	collectionParameters = slices.Concat(deleteParameters, options(metav1.ListOptions{}, "watch", "allowWatchBookmarks"))
+	// The query has the command and the stream's names of logs by other rules than the rest; the type says which there are.
+	logParameters = options(corev1.PodLogOptions{}, "sinceTime")
 
-	writeParameters = []parameter{dryRun, fieldManager, fieldValidation}
-	patchParameters = []parameter{dryRun, fieldManager, fieldValidation,
-		{"force", "boolean", "Apply requests only: take over fields that other managers own in place of failing with a conflict."}}
-	deleteParameters = []parameter{dryRun,
-		{"gracePeriodSeconds", "integer", "Seconds before the object is deleted; zero deletes at once, none means the default of the kind."},
-		{"ignoreStoreReadErrorWithClusterBreakingPotential", "boolean", "Delete the object even when its stored form cannot be read."},
-		{"orphanDependents", "boolean", "Deprecated: use propagationPolicy."},
-		{"propagationPolicy", "string", "Whether and how dependents are removed: Orphan, Background or Foreground."}}
-	listParameters = []parameter{
-		{"allowWatchBookmarks", "boolean", "Ask for events of type BOOKMARK in a watch."},
-		{"continue", "string", "The token of the page before, to get the next one at the same resource version."},
-		{"fieldSelector", "string", "Restrict the answer to objects with these fields. Everything by default."},
-		{"labelSelector", "string", "Restrict the answer to objects with these labels. Everything by default."},
-		{"limit", "integer", "The greatest number of objects in a page of the answer."},
-		{"resourceVersion", "string", "What data may be served; see https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions."},
-		{"resourceVersionMatch", "string", "How resourceVersion is applied to lists: Exact or NotOlderThan."},
-		{"sendInitialEvents", "boolean", "Begin a watch with an event for each object that is there, and a bookmark after them."},
-		{"timeoutSeconds", "integer", "How long a list or watch may take."},
-		{"watch", "boolean", "Answer with a stream of changes in place of a list."},
-	}
+	pretty = parameter{name: "pretty", kind: "string", description: "If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget)."}
 
-	pathDescriptions = map[string]string{
-		"name":      "name of the object",
-		"namespace": "object name and auth scope, such as for teams and projects",
-	}
-	pretty = parameter{"pretty", "string", "If 'true', the answer is indented for people."}
+	namespaceInPath = parameter{name: "namespace", kind: "string", path: true, description: "object name and auth scope, such as for teams and projects"}
+	restInPath      = parameter{name: "path", kind: "string", path: true, description: "path to the resource"}
 )
+
+func nameInPath(kind string) parameter {
+	return parameter{name: "name", kind: "string", path: true, description: "name of the " + kind}
+}
+
+// connectParameters are the fields of the options of a connection (exec, proxy), by their kind.
+func connectParameters(gvk schema.GroupVersionKind) []parameter {
+	obj, err := object.Scheme().New(gvk)
+	if err != nil {
+		return nil
+	}
+	if of, ok := reflect.ValueOf(obj).Elem().Interface().(documented); ok {
+		return options(of)
+	}
+	return nil
+}
+
+func byName(a, b parameter) int {
+	if c := cmp.Compare(a.name, b.name); c != 0 || a.path == b.path {
+		return c
+	}
+	if a.path {
+		return -1
+	}
+	return 1
+}
+
+// shared splits the parameters of the operations of one path: those that all have, and of each the rest; both sorted.
+func shared(ops []*operation) (common []parameter, rest [][]parameter) {
+	counts := map[parameter]int{}
+	for _, o := range ops {
+		for _, p := range o.parameters {
+			counts[p]++
+		}
+	}
+	for _, o := range ops {
+		var own []parameter
+		for _, p := range o.parameters {
+			if counts[p] < len(ops) {
+				own = append(own, p)
+			} else if o == ops[0] {
+				common = append(common, p)
+			}
+		}
+		slices.SortFunc(own, byName)
+		rest = append(rest, own)
+	}
+	slices.SortFunc(common, byName)
+	return common, rest
+}

@@ -1,9 +1,9 @@
 package openapi
 
 import (
-	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -12,25 +12,28 @@ import (
 
 // The models that requests and answers share.
 const (
-	statusModel = "io.k8s.apimachinery.pkg.apis.meta.v1.Status"
-	deleteModel = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
-	patchModel  = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch"
-	listModel   = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList"
-	watchModel  = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent"
+	metaModels  = "io.k8s.apimachinery.pkg.apis.meta.v1."
+	statusModel = metaModels + "Status"
+	deleteModel = metaModels + "DeleteOptions"
+	patchModel  = metaModels + "Patch"
+	listModel   = metaModels + "APIResourceList"
+	watchModel  = metaModels + "WatchEvent"
 )
 
 // operation is one method of one path.
 type operation struct {
 	path, method string
-	action       string // x-kubernetes-action
+	action       string // x-kubernetes-action; empty for discovery
 	id           string
 	description  string
+	tag          string
 	gvk          schema.GroupVersionKind
-	body, answer string // models; empty for none
-	query        []parameter
-	inPath       []string
-	table        bool // may be answered as a stream
-	custom       bool // has no protobuf form and no strategic merge patches
+	body, answer string // models; an answer without one is a string
+	optionalBody bool
+	codes        []string // of success
+	consumes     []string // media types of a body
+	produces     []string
+	parameters   []parameter
 }
 
 // modelOf is the name of the schema of a Go type; empty when it has none.
@@ -41,9 +44,12 @@ func modelOf(v any) string {
 	return ""
 }
 
-// operations lists what the rows serve in one group and version.
+// operations lists what the rows serve in one group and version, and its discovery where it is built in.
 func operations(rows []*object.Kind, gv schema.GroupVersion) []operation {
 	var all []operation
+	if object.IsBuiltin(gv) {
+		all = append(all, resourcesOperation(gv))
+	}
 	for _, k := range rows {
 		for i := range k.Versions {
 			if v := &k.Versions[i]; v.GroupVersion == gv && v.Served() {
@@ -61,7 +67,41 @@ func root(gv schema.GroupVersion) string {
 	return "/apis/" + gv.Group + "/" + gv.Version
 }
 
-// ofKind lists the operations of one resource in one version.
+// groupWords is the name of a group in ids of operations: its words, capitalised; the project's own domain says nothing.
+func groupWords(group string) string {
+	if group == "" {
+		return "Core"
+	}
+	var b strings.Builder
+	for _, word := range strings.FieldsFunc(strings.TrimSuffix(group, ".k8s.io"), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+		b.WriteString(title(word))
+	}
+	return b.String()
+}
+
+func groupTag(group string) string {
+	words := groupWords(group)
+	return strings.ToLower(words[:1]) + words[1:]
+}
+
+func tag(gv schema.GroupVersion) string { return groupTag(gv.Group) + "_" + gv.Version }
+
+func title(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// builder lists the operations of one resource in one version.
+type builder struct {
+	k           *object.Kind
+	v           *object.Version
+	gvk         schema.GroupVersionKind
+	model, list string
+	out         []operation
+}
+
 func ofKind(k *object.Kind, v *object.Version) []operation {
 	b := &builder{k: k, v: v, gvk: v.WithKind(v.Kind)}
 	if v.Custom != nil {
@@ -72,148 +112,91 @@ func ofKind(k *object.Kind, v *object.Version) []operation {
 			b.list = modelOf(v.NewList())
 		}
 	}
-	base := root(v.GroupVersion) + "/" + k.Resource
-	if k.Scope == object.Namespaced {
-		b.inPath = []string{"namespace"}
-		base = root(v.GroupVersion) + "/namespaces/{namespace}/" + k.Resource
-		if k.Serves("list") {
-			b.add(root(v.GroupVersion)+"/"+k.Resource, "get", "list", b.id("list")+"ForAllNamespaces", "list or watch objects of kind "+v.Kind, "", b.list, nil, listParameters)
-		}
-	}
+	b.everywhere()
+	base := b.base("")
 	b.collection(base)
-	b.inPath = append(slices.Clone(b.inPath), "name")
-	b.item(base+"/{name}", "", b.model, k.Verbs)
+	b.watches()
+	item := base + "/{name}"
+	b.item(target{path: item, model: b.model, gvk: b.gvk}, k.Verbs)
 	for i := range k.Subresources {
 		if s := &k.Subresources[i]; k.SubresourceIn(v, s.Name) != nil {
-			b.subresource(base+"/{name}/"+s.Name, s)
+			b.subresource(item+"/"+s.Name, s)
 		}
 	}
 	return b.out
 }
 
-type builder struct {
-	k           *object.Kind
-	v           *object.Version
-	gvk         schema.GroupVersionKind
-	model, list string
-	inPath      []string
-	out         []operation
+// base is the path of the collection below a prefix of the version's root: "", "/watch".
+func (b *builder) base(prefix string) string {
+	if b.k.Scope == object.Namespaced {
+		return root(b.v.GroupVersion) + prefix + "/namespaces/{namespace}/" + b.k.Resource
+	}
+	return root(b.v.GroupVersion) + prefix + "/" + b.k.Resource
 }
 
-func (b *builder) add(path, method, action, id, description, body, answer string, inPath []string, query []parameter) {
-	b.out = append(b.out, operation{
-		path: path, method: method, action: action, id: id, description: description,
-		gvk: b.gvk, body: body, answer: answer, inPath: inPath, query: query, table: action == "list", custom: b.v.Custom != nil,
-	})
+// target is what an operation is about: an object or a subresource of it.
+type target struct {
+	path, suffix, model string
+	of                  string // "status of "
+	gvk                 schema.GroupVersionKind
 }
 
-// id is the beginning of an operation's id: verb, group and version, scope and kind.
-func (b *builder) id(verb string) string {
-	group := "Core"
-	if b.gvk.Group != "" {
-		first, _, _ := strings.Cut(b.gvk.Group, ".")
-		group = title(first)
-		if b.v.Custom != nil {
-			// Groups of custom resources are told apart by the whole of their name.
-			parts := strings.FieldsFunc(b.gvk.Group, func(r rune) bool { return r == '.' || r == '-' })
-			group = ""
-			for i := len(parts) - 1; i >= 0; i-- {
-				group += title(parts[i])
-			}
-		}
+// add completes an operation with what all of the kind have in common and the parameters of its path.
+func (b *builder) add(o operation, gvk schema.GroupVersionKind, query ...parameter) {
+	o.gvk, o.tag = gvk, tag(b.v.GroupVersion)
+	if o.consumes == nil && o.action != "connect" {
+		o.consumes = b.bodies()
 	}
-	return verb + group + title(b.gvk.Version) + b.gvk.Kind
+	if o.produces == nil {
+		o.produces = b.answers()
+	}
+	if o.codes == nil {
+		o.codes = []string{"200"}
+	}
+	if strings.Contains(o.path, "/{namespace}/") {
+		o.parameters = append(o.parameters, namespaceInPath)
+	}
+	if strings.Contains(o.path, "/{name}") {
+		o.parameters = append(o.parameters, nameInPath(gvk.Kind))
+	}
+	if strings.Contains(o.path, "/{path}") {
+		o.parameters = append(o.parameters, restInPath)
+	}
+	if o.action != "connect" {
+		o.parameters = append(o.parameters, pretty)
+	}
+	o.parameters = append(o.parameters, query...)
+	b.out = append(b.out, o)
 }
 
-func (b *builder) scoped(verb string) string {
-	if b.k.Scope != object.Namespaced {
-		return b.id(verb)
-	}
-	return strings.TrimSuffix(b.id(verb), b.gvk.Kind) + "Namespaced" + b.gvk.Kind
+// id is an operation's id: verb, group and version, what it is about.
+func (b *builder) id(verb, about string) string {
+	return verb + groupWords(b.gvk.Group) + title(b.gvk.Version) + about
 }
 
-func title(s string) string {
-	if s == "" {
-		return s
-	}
-	return strings.ToUpper(s[:1]) + s[1:]
+// scoped is an id about objects of the namespace, where they are in one.
+func (b *builder) scoped(verb, suffix string) string {
+	return b.id(verb, b.within()+b.gvk.Kind+suffix)
 }
 
-func (b *builder) collection(path string) {
-	kind := b.gvk.Kind
-	if b.k.Serves("list") {
-		b.add(path, "get", "list", b.scoped("list"), "list or watch objects of kind "+kind, "", b.list, b.inPath, listParameters)
+func (b *builder) within() string {
+	if b.k.Scope == object.Namespaced {
+		return "Namespaced"
 	}
-	if b.k.Serves("create") {
-		b.add(path, "post", "post", b.scoped("create"), fmt.Sprintf("create %s", kind), b.model, b.model, b.inPath, writeParameters)
-	}
-	if b.k.Serves("deletecollection") {
-		id := strings.Replace(b.scoped("delete"), "delete", "deleteCollection", 1)
-		id = strings.Replace(id, "deleteCollection", "delete", 1)
-		id = strings.Replace(id, kind, "Collection"+kind, 1)
-		b.add(path, "delete", "deletecollection", id, "delete collection of "+kind, deleteModel, statusModel, b.inPath, slices.Concat(deleteParameters, listParameters))
-	}
+	return ""
 }
 
-// item lists the operations of a path that names one object, or one subresource of it. No verbs mean all.
-func (b *builder) item(path, suffix, model string, verbs []string) {
-	has := func(verb string) bool { return len(verbs) == 0 || slices.Contains(verbs, verb) }
-	kind, of := b.gvk.Kind, ""
-	if suffix != "" {
-		of = strings.ToLower(suffix) + " of "
+// article puts one before a name, unless that is a plural.
+func article(kind string) string {
+	if strings.HasSuffix(kind, "s") && !strings.HasSuffix(kind, "ss") {
+		return kind
 	}
-	if has("get") {
-		b.add(path, "get", "get", b.scoped("read")+suffix, "read "+of+"the specified "+kind, "", model, b.inPath, nil)
-	}
-	if has("update") {
-		b.add(path, "put", "put", b.scoped("replace")+suffix, "replace "+of+"the specified "+kind, model, model, b.inPath, writeParameters)
-	}
-	if has("patch") {
-		b.add(path, "patch", "patch", b.scoped("patch")+suffix, "partially update "+of+"the specified "+kind, patchModel, model, b.inPath, patchParameters)
-	}
-	if has("delete") && suffix == "" {
-		b.add(path, "delete", "delete", b.scoped("delete"), "delete "+aOrAn(kind), deleteModel, statusModel, b.inPath, deleteParameters)
-	}
-}
-
-func aOrAn(kind string) string {
-	if strings.ContainsAny(kind[:1], "AEIOU") {
+	if strings.ContainsAny(kind[:1], "AEIOUaeiou") {
 		return "an " + kind
 	}
 	return "a " + kind
 }
 
-func (b *builder) subresource(path string, s *object.Subresource) {
-	model := b.model
-	sub := *b
-	sub.out = nil
-	if !s.GroupVersionKind.Empty() && s.GroupVersionKind.Kind != "" {
-		obj, err := object.Scheme().New(s.GroupVersionKind)
-		if err != nil {
-			return // streams (exec, log, proxy) have no body of a kind that could be described
-		}
-		model = modelOf(obj)
-	}
-	if model == "" {
-		return
-	}
-	suffix := title(s.Name)
-	if slices.Contains(s.Verbs, "create") {
-		sub.add(path, "post", "post", sub.scoped("create")+suffix, "create "+s.Name+" of "+aOrAn(b.gvk.Kind), model, model, b.inPath, writeParameters)
-	}
-	var rest []string
-	for _, v := range s.Verbs {
-		if v == "get" || v == "update" || v == "patch" {
-			rest = append(rest, v)
-		}
-	}
-	if len(rest) > 0 {
-		sub.item(path, suffix, model, rest)
-	}
-	for i := range sub.out {
-		if s.GroupVersionKind.Kind != "" {
-			sub.out[i].gvk = s.GroupVersionKind
-		}
-	}
-	b.out = append(b.out, sub.out...)
+func (b *builder) verbs(all []string) func(string) bool {
+	return func(verb string) bool { return len(all) == 0 || slices.Contains(all, verb) }
 }

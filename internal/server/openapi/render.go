@@ -1,116 +1,93 @@
 package openapi
 
 import (
+	"encoding/base64"
+	"encoding/json"
+	"hash/fnv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/kube-openapi/pkg/validation/spec"
 )
 
 type m = map[string]any
-
-const (
-	mediaJSON  = "application/json"
-	mediaYAML  = "application/yaml"
-	mediaProto = "application/vnd.kubernetes.protobuf"
-)
-
-var patchTypes = []string{
-	"application/apply-patch+yaml", "application/json-patch+json",
-	"application/merge-patch+json", "application/strategic-merge-patch+json",
-}
-
-func (o *operation) patchTypes() []string {
-	if o.custom {
-		return patchTypes[:3]
-	}
-	return patchTypes
-}
-
-func (o *operation) answerTypes() []string {
-	t := []string{mediaJSON, mediaProto, mediaYAML}
-	if o.custom {
-		return []string{mediaJSON, mediaYAML}
-	}
-	if o.table {
-		t = append(t, mediaJSON+";stream=watch", mediaProto+";stream=watch")
-	}
-	return t
-}
-
-func tag(gv schema.GroupVersion) string {
-	if gv.Group == "" {
-		return "core_" + gv.Version
-	}
-	first, _, _ := strings.Cut(gv.Group, ".")
-	return first + "_" + gv.Version
-}
 
 func kindOf(k schema.GroupVersionKind) m {
 	return m{"group": k.Group, "version": k.Version, "kind": k.Kind}
 }
 
-// codes are the successful answers of an operation.
-func (o *operation) codes() map[string]string {
-	switch {
-	case o.method == "post":
-		return map[string]string{"200": "OK", "201": "Created", "202": "Accepted"}
-	case o.method == "put" || o.method == "patch":
-		return map[string]string{"200": "OK", "201": "Created"}
-	case o.action == "delete":
-		return map[string]string{"200": "OK", "202": "Accepted"}
+var codeTexts = map[string]string{"200": "OK", "201": "Created", "202": "Accepted"}
+
+// byPath groups operations.
+func byPath(all []operation) map[string][]*operation {
+	out := map[string][]*operation{}
+	for i := range all {
+		out[all[i].path] = append(out[all[i].path], &all[i])
 	}
-	return map[string]string{"200": "OK"}
+	return out
+}
+
+// describe is what both versions say of an operation in the same words.
+func (o *operation) describe() m {
+	out := m{"tags": []string{o.tag}, "description": o.description, "operationId": o.id}
+	if o.action != "" {
+		out["x-kubernetes-action"] = o.action
+		out["x-kubernetes-group-version-kind"] = kindOf(o.gvk)
+	}
+	return out
 }
 
 // paths3 renders operations as paths of an OpenAPI v3 document.
-func paths3(gv schema.GroupVersion, all []operation) m {
+func paths3(all []operation) m {
 	paths := m{}
-	for i := range all {
-		o := &all[i]
-		item, _ := paths[o.path].(m)
-		if item == nil {
-			item = m{"parameters": pathParameters3(o.inPath)}
-			paths[o.path] = item
+	for path, ops := range byPath(all) {
+		item := m{}
+		common, rest := shared(ops)
+		if len(common) > 0 {
+			item["parameters"] = parameters3(common)
 		}
-		item[o.method] = o.render3(gv)
+		for i, o := range ops {
+			item[o.method] = o.render3(rest[i])
+		}
+		paths[path] = item
 	}
 	return paths
 }
 
-func pathParameters3(names []string) []m {
-	out := []m{}
-	for _, n := range names {
-		out = append(out, m{"name": n, "in": "path", "required": true, "description": pathDescriptions[n], "schema": m{"type": "string", "uniqueItems": true}})
-	}
-	return append(out, query3(pretty))
-}
-
-func query3(p parameter) m {
-	return m{"name": p.name, "in": "query", "description": p.description, "schema": m{"type": p.kind, "uniqueItems": true}}
-}
-
-func (o *operation) render3(gv schema.GroupVersion) m {
-	out := m{
-		"tags": []string{tag(gv)}, "description": o.description, "operationId": o.id,
-		"x-kubernetes-action": o.action, "x-kubernetes-group-version-kind": kindOf(o.gvk),
-	}
-	if len(o.query) > 0 {
-		ps := []m{}
-		for _, p := range o.query {
-			ps = append(ps, query3(p))
+func parameters3(all []parameter) []m {
+	out := make([]m, 0, len(all))
+	for _, p := range all {
+		one := m{"name": p.name, "in": p.in(), "description": p.description, "schema": m{"type": p.kind, "uniqueItems": true}}
+		if p.path {
+			one["required"] = true
 		}
-		out["parameters"] = ps
+		out = append(out, one)
+	}
+	return out
+}
+
+func (p *parameter) in() string {
+	if p.path {
+		return "path"
+	}
+	return "query"
+}
+
+func (o *operation) render3(own []parameter) m {
+	out := o.describe()
+	if len(own) > 0 {
+		out["parameters"] = parameters3(own)
 	}
 	if o.body != "" {
-		types := []string{"*/*"}
-		if o.method == "patch" {
-			types = o.patchTypes()
+		body := m{"content": content3(o.consumes, o.body)}
+		if !o.optionalBody {
+			body["required"] = true
 		}
-		out["requestBody"] = m{"content": content3(types, o.body), "required": o.method != "delete"}
+		out["requestBody"] = body
 	}
 	responses := m{"401": m{"description": "Unauthorized"}}
-	for code, text := range o.codes() {
-		responses[code] = m{"description": text, "content": content3(o.answerTypes(), o.answer)}
+	for _, code := range o.codes {
+		responses[code] = m{"description": codeTexts[code], "content": content3(o.produces, o.answer)}
 	}
 	out["responses"] = responses
 	return out
@@ -119,52 +96,97 @@ func (o *operation) render3(gv schema.GroupVersion) m {
 func content3(types []string, model string) m {
 	c := m{}
 	for _, t := range types {
-		c[t] = m{"schema": m{"$ref": "#/components/schemas/" + model}}
+		c[t] = m{"schema": schemaOf("#/components/schemas/", model)}
 	}
 	return c
 }
 
-// paths2 renders operations as paths of an OpenAPI v2 document.
-func paths2(gv schema.GroupVersion, all []operation, into m) {
-	for i := range all {
-		o := &all[i]
-		item, _ := into[o.path].(m)
-		if item == nil {
-			ps := []m{}
-			for _, n := range o.inPath {
-				ps = append(ps, m{"name": n, "in": "path", "required": true, "description": pathDescriptions[n], "type": "string", "uniqueItems": true})
-			}
-			item = m{"parameters": append(ps, query2(pretty))}
-			into[o.path] = item
+func schemaOf(place, model string) m {
+	if model == "" {
+		return m{"type": "string"}
+	}
+	return m{"$ref": place + model}
+}
+
+// renderer2 renders operations for an OpenAPI v2 document, which keeps what many of them share in one place.
+type renderer2 struct {
+	paths, parameters m
+	known             map[parameter]any // as they are written in operations
+}
+
+func (r *renderer2) add(all []operation) {
+	for path, ops := range byPath(all) {
+		item := m{}
+		common, rest := shared(ops)
+		if len(common) > 0 {
+			item["parameters"] = r.list(common, nil)
 		}
-		item[o.method] = o.render2(gv)
+		for i, o := range ops {
+			item[o.method] = r.render(o, rest[i])
+		}
+		r.paths[path] = item
 	}
 }
 
-func query2(p parameter) m {
-	return m{"name": p.name, "in": "query", "description": p.description, "type": p.kind, "uniqueItems": true}
-}
-
-func (o *operation) render2(gv schema.GroupVersion) m {
-	ps := []m{}
-	if o.body != "" {
-		ps = append(ps, m{"name": "body", "in": "body", "required": o.method != "delete", "schema": m{"$ref": "#/definitions/" + o.body}})
+func (r *renderer2) render(o *operation, own []parameter) m {
+	out := o.describe()
+	out["produces"], out["schemes"] = o.produces, []string{"https"}
+	if o.consumes != nil {
+		out["consumes"] = o.consumes
 	}
-	for _, p := range o.query {
-		ps = append(ps, query2(p))
-	}
-	consumes := []string{"*/*"}
-	if o.method == "patch" {
-		consumes = o.patchTypes()
+	if ps := r.list(own, o.body2()); len(ps) > 0 {
+		out["parameters"] = ps
 	}
 	responses := m{"401": m{"description": "Unauthorized"}}
-	for code, text := range o.codes() {
-		responses[code] = m{"description": text, "schema": m{"$ref": "#/definitions/" + o.answer}}
+	for _, code := range o.codes {
+		responses[code] = m{"description": codeTexts[code], "schema": schemaOf("#/definitions/", o.answer)}
 	}
-	return m{
-		"tags": []string{tag(gv)}, "description": o.description, "operationId": o.id,
-		"consumes": consumes, "produces": o.answerTypes(), "schemes": []string{"https"},
-		"parameters": ps, "responses": responses,
-		"x-kubernetes-action": o.action, "x-kubernetes-group-version-kind": kindOf(o.gvk),
+	out["responses"] = responses
+	return out
+}
+
+func (r *renderer2) list(ps []parameter, body *spec.Parameter) []any {
+	var out []any
+	if body != nil {
+		out = append(out, r.share(body, strings.HasPrefix(body.Schema.Ref.String(), "#/definitions/io.k8s.apimachinery")))
 	}
+	for i := range ps {
+		p := &ps[i]
+		one, ok := r.known[*p]
+		if !ok {
+			// Names tell the kind, and kubectl looks for the other two in the operations themselves.
+			one = r.share(p.spec2(), p.name != "name" && p.name != "fieldValidation" && p.name != "dryRun")
+			r.known[*p] = one
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+// body2 is the body as a parameter; nil when there is none.
+func (o *operation) body2() *spec.Parameter {
+	if o.body == "" {
+		return nil
+	}
+	return &spec.Parameter{ParamProps: spec.ParamProps{Name: "body", In: "body", Required: !o.optionalBody, Schema: spec.RefSchema("#/definitions/" + o.body)}}
+}
+
+func (p *parameter) spec2() *spec.Parameter {
+	return &spec.Parameter{
+		CommonValidations: spec.CommonValidations{UniqueItems: true}, SimpleSchema: spec.SimpleSchema{Type: p.kind},
+		ParamProps: spec.ParamProps{Name: p.name, In: p.in(), Description: p.description, Required: p.path},
+	}
+}
+
+// share puts a parameter among those of the document, under its name and a hash of it, and gives the reference to it.
+func (r *renderer2) share(p *spec.Parameter, shared bool) any {
+	data, err := json.Marshal(p)
+	if err != nil || !shared {
+		return p // what cannot be written fails with the whole document
+	}
+	h := fnv.New64()
+	_, _ = h.Write(data) // never fails
+	key := p.Name + "-" + base64.URLEncoding.EncodeToString(h.Sum(nil)[:6])
+	r.parameters[key] = json.RawMessage(data)
+	return m{"$ref": "#/parameters/" + key}
 }

@@ -53,10 +53,10 @@ type OpenAPI struct {
 
 // document is one rendered document; the protobuf form is made when it is first asked for.
 type document struct {
-	json []byte
+	json packed
 	etag string
 	once sync.Once
-	pb   []byte
+	pb   packed
 	err  error
 }
 
@@ -94,7 +94,11 @@ func (o *OpenAPI) get(path string, lasting bool, build func() (m, error)) (*docu
 		return nil, err
 	}
 	sum := sha256.Sum256(data)
-	d := &document{json: data, etag: strings.ToUpper(hex.EncodeToString(sum[:]))}
+	p, err := pack(data)
+	if err != nil {
+		return nil, err
+	}
+	d := &document{json: p, etag: strings.ToUpper(hex.EncodeToString(sum[:]))}
 	o.docs[path] = d
 	o.lasting[path] = lasting
 	return d, nil
@@ -118,7 +122,37 @@ func versions(rows []*object.Kind) []schema.GroupVersion {
 	return all
 }
 
-func (o *OpenAPI) info() m { return m{"title": "Kubernetes", "version": o.version} }
+// info names major and minor version only: an update of the release changes no document.
+func (o *OpenAPI) info() m {
+	short := strings.TrimPrefix(o.version, "v")
+	if parts := strings.SplitN(short, ".", 3); len(parts) == 3 {
+		short = parts[0] + "." + parts[1]
+	}
+	return m{"title": "Kubernetes", "version": short}
+}
+
+func (o *OpenAPI) security() m {
+	return m{"BearerToken": m{"type": "apiKey", "name": "authorization", "in": "header", "description": "Bearer Token authentication"}}
+}
+
+// document3 makes a document of operations; gv is empty outside of a group.
+func (o *OpenAPI) document3(gv schema.GroupVersion, ops []operation, all map[string]json.RawMessage) (m, error) {
+	models, err := reachable(all, modelsOf(ops))
+	if err != nil {
+		return nil, err
+	}
+	if err := addShared(models, gv); err != nil {
+		return nil, err
+	}
+	components, info := m{}, m{"title": "Kubernetes CRD Swagger", "version": "v0.1.0"}
+	if gv.Empty() || object.IsBuiltin(gv) {
+		components["securitySchemes"], info = o.security(), o.info()
+	}
+	if len(models) > 0 {
+		components["schemas"] = models
+	}
+	return m{"openapi": "3.0.0", "info": info, "paths": paths3(ops), "components": components}, nil
+}
 
 func (o *OpenAPI) v3(gv schema.GroupVersion) func() (m, error) {
 	return func() (m, error) {
@@ -127,22 +161,21 @@ func (o *OpenAPI) v3(gv schema.GroupVersion) func() (m, error) {
 			return nil, err
 		}
 		rows := o.table.All() // once: between two looks the table may change
-		ops := operations(rows, gv)
 		all, err := withCustom(s.V3, rows, []schema.GroupVersion{gv}, false)
 		if err != nil {
 			return nil, err
 		}
-		models, err := reachable(all, models(ops))
+		return o.document3(gv, operations(rows, gv), all)
+	}
+}
+
+func (o *OpenAPI) v3Root(op operation) func() (m, error) {
+	return func() (m, error) {
+		s, err := load()
 		if err != nil {
 			return nil, err
 		}
-		return m{
-			"openapi": "3.0.0", "info": o.info(), "paths": paths3(gv, ops),
-			"components": m{
-				"schemas":         models,
-				"securitySchemes": m{"BearerToken": m{"type": "apiKey", "name": "authorization", "in": "header", "description": "Bearer Token authentication"}},
-			},
-		}, nil
+		return o.document3(schema.GroupVersion{}, []operation{op}, s.V3)
 	}
 }
 
@@ -152,11 +185,16 @@ func (o *OpenAPI) v2() (m, error) {
 		return nil, err
 	}
 	rows := o.table.All() // once: between two looks the table may change
-	paths, all := m{}, []string{}
+	r := &renderer2{paths: m{}, parameters: m{}, known: map[parameter]any{}}
+	var all []string
 	for _, gv := range versions(rows) {
 		ops := operations(rows, gv)
-		paths2(gv, ops, paths)
-		all = append(all, models(ops)...)
+		r.add(ops)
+		all = append(all, modelsOf(ops)...)
+	}
+	for _, op := range roots(rows) {
+		r.add([]operation{op})
+		all = append(all, modelsOf([]operation{op})...)
 	}
 	known, err := withCustom(s.V2, rows, versions(rows), true)
 	if err != nil {
@@ -167,30 +205,28 @@ func (o *OpenAPI) v2() (m, error) {
 		return nil, err
 	}
 	return m{
-		"swagger": "2.0", "info": o.info(), "paths": paths, "definitions": definitions,
-		"securityDefinitions": m{"BearerToken": m{"type": "apiKey", "name": "authorization", "in": "header", "description": "Bearer Token authentication"}},
-		"security":            []m{{"BearerToken": []string{}}},
+		"swagger": "2.0", "info": o.info(), "paths": r.paths, "parameters": r.parameters, "definitions": definitions,
+		"securityDefinitions": o.security(), "security": []m{{"BearerToken": []string{}}},
 	}, nil
 }
 
-// models are those that operations name.
-func models(ops []operation) []string {
-	all := []string{statusModel, listModel, watchModel}
-	for _, op := range ops {
-		for _, name := range []string{op.body, op.answer} {
-			if name != "" && !slices.Contains(all, name) {
-				all = append(all, name)
-			}
-		}
+// paths are the documents of version 3 by their path below /openapi/v3/.
+func (o *OpenAPI) paths() map[string]func() (*document, error) {
+	rows, all := o.table.All(), map[string]func() (*document, error){}
+	for path, op := range roots(rows) {
+		all[path] = func() (*document, error) { return o.get(path, true, o.v3Root(op)) }
+	}
+	for _, gv := range versions(rows) {
+		path := strings.TrimPrefix(root(gv), "/")
+		all[path] = func() (*document, error) { return o.get(path, object.IsBuiltin(gv), o.v3(gv)) }
 	}
 	return all
 }
 
 func (o *OpenAPI) serveIndex(w http.ResponseWriter, r *http.Request) {
 	paths := m{}
-	for _, gv := range versions(o.table.All()) {
-		path := strings.TrimPrefix(root(gv), "/")
-		d, err := o.get(path, object.IsBuiltin(gv), o.v3(gv))
+	for path, document := range o.paths() {
+		d, err := document()
 		if err != nil {
 			fail(w, err)
 			return
@@ -203,38 +239,41 @@ func (o *OpenAPI) serveIndex(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	sum := sha256.Sum256(data)
-	write(w, r, mediaJSON, strings.ToUpper(hex.EncodeToString(sum[:])), data)
+	p, err := pack(data)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	write(w, r, mediaJSON, strings.ToUpper(hex.EncodeToString(sum[:])), p)
 }
 
 func (o *OpenAPI) serveV3(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.Path, "/openapi/v3/")
-	for _, gv := range versions(o.table.All()) {
-		if strings.TrimPrefix(root(gv), "/") != path {
-			continue
-		}
-		d, err := o.get(path, object.IsBuiltin(gv), o.v3(gv))
-		if err != nil {
-			fail(w, err)
-			return
-		}
-		// A client that names the hash asks for this very content: it never changes.
-		if hash := r.URL.Query().Get("hash"); hash != "" {
-			if hash != d.etag {
-				http.Redirect(w, r, "/openapi/v3/"+path+"?hash="+d.etag, http.StatusMovedPermanently)
-				return
-			}
-			w.Header().Set("Cache-Control", "public, immutable")
-		}
-		d.serve(w, r, proto3, func(data []byte) ([]byte, error) {
-			p, err := openapi_v3.ParseDocument(data)
-			if err != nil {
-				return nil, err
-			}
-			return proto.Marshal(p)
-		})
+	document := o.paths()[path]
+	if document == nil {
+		http.NotFound(w, r)
 		return
 	}
-	http.NotFound(w, r)
+	d, err := document()
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	// A client that names the hash asks for this very content: it never changes.
+	if hash := r.URL.Query().Get("hash"); hash != "" {
+		if hash != d.etag {
+			http.Redirect(w, r, "/openapi/v3/"+path+"?hash="+d.etag, http.StatusMovedPermanently)
+			return
+		}
+		w.Header().Set("Cache-Control", "public, immutable")
+	}
+	d.serve(w, r, proto3, func(data []byte) ([]byte, error) {
+		p, err := openapi_v3.ParseDocument(data)
+		if err != nil {
+			return nil, err
+		}
+		return proto.Marshal(p)
+	})
 }
 
 func (o *OpenAPI) serveV2(w http.ResponseWriter, r *http.Request) {
@@ -258,7 +297,7 @@ func (d *document) serve(w http.ResponseWriter, r *http.Request, form protobuf, 
 		write(w, r, mediaJSON, d.etag, d.json)
 		return
 	}
-	d.once.Do(func() { d.pb, d.err = convert(d.json) })
+	d.once.Do(func() { d.pb, d.err = d.json.convert(convert) })
 	if d.err != nil {
 		fail(w, d.err)
 		return
@@ -266,16 +305,16 @@ func (d *document) serve(w http.ResponseWriter, r *http.Request, form protobuf, 
 	write(w, r, form.sent, d.etag+"-pb", d.pb)
 }
 
-func write(w http.ResponseWriter, r *http.Request, mediaType, etag string, data []byte) {
+func write(w http.ResponseWriter, r *http.Request, mediaType, etag string, data packed) {
 	w.Header().Set("Content-Type", mediaType)
-	w.Header().Set("Vary", "Accept")
+	w.Header().Set("Vary", "Accept, Accept-Encoding")
 	w.Header().Set("Etag", `"`+etag+`"`)
 	if slices.Contains(strings.Split(r.Header.Get("If-None-Match"), ","), `"`+etag+`"`) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
 	// The client is gone when this fails; there is nobody to tell.
-	_, _ = w.Write(data)
+	_ = data.write(w, strings.Contains(r.Header.Get("Accept-Encoding"), "gzip"))
 }
 
 func fail(w http.ResponseWriter, err error) {

@@ -1,0 +1,86 @@
+package crd
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+
+	"hyperkube/internal/object"
+	"hyperkube/internal/server/openapi"
+	"hyperkube/internal/server/openapi/openapitest"
+)
+
+// Custom resources are described as upstream's server describes them, in both versions of OpenAPI.
+func TestDocumentsAreUpstreams(t *testing.T) {
+	upstream, err := openapitest.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := openapi.New(tableOf(t, openapitest.Definitions), "v1.37.2")
+	fetch := func(handler, path string) map[string]any {
+		w := httptest.NewRecorder()
+		o.Handlers()[handler].ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		var doc map[string]any
+		if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil {
+			t.Fatalf("%s: %d %v", path, w.Code, err)
+		}
+		return doc
+	}
+	var all []string
+	for path, want := range upstream.Custom.V3 {
+		got := fetch("/openapi/v3/", "/openapi/v3/"+path)
+		onlyFirstKind(got)
+		all = append(all, openapitest.Differences(path, want, got)...)
+	}
+	v2 := fetch("/openapi/v2", "/openapi/v2")
+	for _, part := range []string{"paths", "definitions"} {
+		want, _ := upstream.Custom.V2[part].(map[string]any)
+		got, _ := v2[part].(map[string]any)
+		if len(want) == 0 {
+			t.Fatalf("no %s to compare with", part)
+		}
+		for name := range want {
+			all = append(all, openapitest.Differences("v2 › "+name, want[name], got[name])...)
+		}
+	}
+	for _, d := range all {
+		t.Error(d)
+	}
+}
+
+// tableOf makes the rows of definitions, as if their names were accepted.
+func tableOf(t *testing.T, definitions []byte) *object.Table {
+	t.Helper()
+	var all []apiextensionsv1.CustomResourceDefinition
+	if err := json.Unmarshal(definitions, &all); err != nil {
+		t.Fatal(err)
+	}
+	table := object.NewTable()
+	for i := range all {
+		c := &all[i]
+		c.Status.AcceptedNames = c.Spec.Names
+		if c.Status.AcceptedNames.ListKind == "" {
+			c.Status.AcceptedNames.ListKind = c.Spec.Names.Kind + "List"
+		}
+		k, err := row(c, nil, int64(i+1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		table.Add(k)
+	}
+	return table
+}
+
+// onlyFirstKind leaves of the kinds of the options of deletion the one that all groups share.
+func onlyFirstKind(doc map[string]any) {
+	at := doc
+	for _, name := range []string{"components", "schemas", "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"} {
+		at, _ = at[name].(map[string]any)
+	}
+	if kinds, _ := at["x-kubernetes-group-version-kind"].([]any); len(kinds) > 1 {
+		at["x-kubernetes-group-version-kind"] = kinds[:1]
+	}
+}
