@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	certv1 "k8s.io/api/certificates/v1"
 	coordv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -37,7 +38,11 @@ var (
 	Deployments                = resource[*appsv1.Deployment](appsv1.SchemeGroupVersion, "deployments")
 	ReplicaSets                = resource[*appsv1.ReplicaSet](appsv1.SchemeGroupVersion, "replicasets")
 	DaemonSets                 = resource[*appsv1.DaemonSet](appsv1.SchemeGroupVersion, "daemonsets")
+	StatefulSets               = resource[*appsv1.StatefulSet](appsv1.SchemeGroupVersion, "statefulsets")
 	ControllerRevisions        = resource[*appsv1.ControllerRevision](appsv1.SchemeGroupVersion, "controllerrevisions")
+	Jobs                       = resource[*batchv1.Job](batchv1.SchemeGroupVersion, "jobs")
+	CronJobs                   = resource[*batchv1.CronJob](batchv1.SchemeGroupVersion, "cronjobs")
+	PersistentVolumeClaims     = resource[*corev1.PersistentVolumeClaim](corev1.SchemeGroupVersion, "persistentvolumeclaims")
 	EndpointSlices             = resource[*discoveryv1.EndpointSlice](discoveryv1.SchemeGroupVersion, "endpointslices")
 	Leases                     = resource[*coordv1.Lease](coordv1.SchemeGroupVersion, "leases")
 	ClusterRoles               = resource[*rbacv1.ClusterRole](rbacv1.SchemeGroupVersion, "clusterroles")

@@ -13,7 +13,8 @@
 // again after it returned an error or panicked: the queue and its keys outlive the run.
 //
 // Controllers never import one another. What several need lives in packages that are not
-// controllers: podset (pods that someone owns), history (controller revisions), slices (packing of endpoints).
+// controllers: podset (pods that someone owns), history (controller revisions), ownwrites (versions that the caches
+// do not have yet), serving (packing of endpoints).
 package controllers
 
 import (

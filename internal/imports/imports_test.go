@@ -97,7 +97,7 @@ func check(t *testing.T, root, rel string) error {
 }
 
 // shared are the libraries of the controllers, which are not controllers themselves.
-var shared = map[string]bool{"podset": true, "replicas": true, "history": true, "serving": true, "taints": true, "csr": true}
+var shared = map[string]bool{"podset": true, "replicas": true, "history": true, "ownwrites": true, "serving": true, "taints": true, "csr": true}
 
 func controllerOf(dir string) string {
 	rest, ok := strings.CutPrefix(dir, "internal/controllers/")

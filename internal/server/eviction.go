@@ -60,6 +60,11 @@ func (s *Server) evictPod(ctx context.Context, req *request.Request, body object
 			opts.Preconditions = withVersion(opts.Preconditions, pod)
 		}
 	}
+	if pod.DeletionTimestamp == nil && !registry.IsDryRun(opts.DryRun) {
+		if err := s.tellDisrupted(ctx, pods, key, opts); err != nil {
+			return nil, err
+		}
+	}
 	_, err = s.registry.Delete(ctx, req, pods, key, opts)
 	return nil, err
 }

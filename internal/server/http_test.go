@@ -336,6 +336,9 @@ func TestPodLife(t *testing.T) {
 	if err != nil || got.DeletionTimestamp == nil || *got.DeletionGracePeriodSeconds != 30 {
 		t.Fatalf("an evicted pod keeps its grace period: %+v %v", got, err)
 	}
+	if c := got.Status.Conditions[len(got.Status.Conditions)-1]; c.Type != corev1.DisruptionTarget || c.Reason != "EvictionByEvictionAPI" {
+		t.Fatalf("an evicted pod says why it ends: %+v", got.Status.Conditions)
+	}
 	res, body = w.do("DELETE", pods+"/p?gracePeriodSeconds=0", "")
 	expect(200, res, body)
 	res, body = w.do("GET", pods+"/p", "")

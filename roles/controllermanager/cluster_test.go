@@ -125,7 +125,7 @@ func (c *cluster) ready(t *testing.T, name string, status corev1.ConditionStatus
 }
 
 // pretend binds pods and reports them running, and removes them when they are deleted. Pods with the label "broken" never
-// become ready.
+// become ready; those with the label "ends" end in that phase.
 func (c *cluster) pretend(t *testing.T, nodes ...string) {
 	t.Helper()
 	q := client.NewQueue[object.Key]("pretended kubelet")
@@ -181,6 +181,12 @@ func (c *cluster) advance(ctx context.Context, p *corev1.Pod, node string, n int
 			ip := netip.AddrFrom4([4]byte{10, 244, byte(n >> 8), byte(n)}).String()
 			p.Status.PodIP, p.Status.PodIPs = ip, []corev1.PodIP{{IP: ip}}
 			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.PodReady, Status: ready, LastTransitionTime: now})
+			return true
+		}, "status")
+		return ignore(err)
+	case p.Status.Phase == corev1.PodRunning && p.Labels["ends"] != "":
+		_, err := client.Pods.Modify(ctx, c.admin, p.Namespace, p.Name, func(p *corev1.Pod) bool {
+			p.Status.Phase = corev1.PodPhase(p.Labels["ends"])
 			return true
 		}, "status")
 		return ignore(err)

@@ -19,17 +19,20 @@ import (
 
 	"hyperkube/internal/client"
 	"hyperkube/internal/config"
+	"hyperkube/internal/controllers/cronjob"
 	"hyperkube/internal/controllers/daemonset"
 	"hyperkube/internal/controllers/deployment"
 	"hyperkube/internal/controllers/endpoints"
 	"hyperkube/internal/controllers/endpointslice"
 	"hyperkube/internal/controllers/gc"
+	"hyperkube/internal/controllers/job"
 	"hyperkube/internal/controllers/namespace"
 	"hyperkube/internal/controllers/nodelifecycle"
 	"hyperkube/internal/controllers/replicaset"
 	"hyperkube/internal/controllers/replication"
 	"hyperkube/internal/controllers/satoken"
 	"hyperkube/internal/controllers/slicemirroring"
+	"hyperkube/internal/controllers/ttlafterfinished"
 	"hyperkube/internal/flags"
 	"hyperkube/internal/logging"
 	"hyperkube/internal/secureport"
@@ -109,6 +112,9 @@ func ownFlags() []cli.Flag {
 		num("concurrent-replicaset-syncs", 5, "ReplicaSets worked on at a time"),
 		num("concurrent-rc-syncs", 5, "ReplicationControllers worked on at a time"),
 		num("concurrent-daemonset-syncs", 2, "DaemonSets worked on at a time"),
+		num("concurrent-job-syncs", 5, "Jobs worked on at a time"),
+		num("concurrent-cron-job-syncs", 5, "CronJobs worked on at a time"),
+		num("concurrent-ttl-after-finished-syncs", 5, "ended Jobs deleted at a time"),
 		num("concurrent-endpoint-syncs", 5, "Endpoints worked on at a time"),
 		num("concurrent-service-endpoint-syncs", 5, "services whose EndpointSlices are worked on at a time"),
 		num("mirroring-concurrent-service-endpoint-syncs", 5, "Endpoints mirrored at a time"),
@@ -195,7 +201,9 @@ func fromFlags(c *cli.Context) (Config, error) {
 		Workers: map[string]int{
 			deployment.Name: c.Int("concurrent-deployment-syncs"), replicaset.Name: c.Int("concurrent-replicaset-syncs"),
 			replication.Name: c.Int("concurrent-rc-syncs"), daemonset.Name: c.Int("concurrent-daemonset-syncs"),
-			endpoints.Name: c.Int("concurrent-endpoint-syncs"), endpointslice.Name: c.Int("concurrent-service-endpoint-syncs"),
+			job.Name: c.Int("concurrent-job-syncs"), cronjob.Name: c.Int("concurrent-cron-job-syncs"),
+			ttlafterfinished.Name: c.Int("concurrent-ttl-after-finished-syncs"),
+			endpoints.Name:        c.Int("concurrent-endpoint-syncs"), endpointslice.Name: c.Int("concurrent-service-endpoint-syncs"),
 			slicemirroring.Name: c.Int("mirroring-concurrent-service-endpoint-syncs"), gc.Name: c.Int("concurrent-gc-syncs"),
 			namespace.Name: c.Int("concurrent-namespace-syncs"), satoken.Name: c.Int("concurrent-serviceaccount-token-syncs"),
 		},

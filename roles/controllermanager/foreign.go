@@ -43,8 +43,8 @@ func foreign() flags.Foreign {
 
 func elsewhereNumbers() []string {
 	return []string{
-		"concurrent-cron-job-syncs", "concurrent-ephemeralvolume-syncs", "concurrent-horizontal-pod-autoscaler-syncs", "concurrent-job-syncs",
-		"concurrent-resource-quota-syncs", "concurrent-statefulset-syncs", "concurrent-ttl-after-finished-syncs",
+		"concurrent-ephemeralvolume-syncs", "concurrent-horizontal-pod-autoscaler-syncs",
+		"concurrent-resource-quota-syncs", "concurrent-statefulset-syncs",
 		"concurrent-validating-admission-policy-status-syncs", "concurrent-resourceclaim-syncs", "concurrent-disruption-syncs", "concurrent-device-taint-eviction-syncs",
 		"horizontal-pod-autoscaler-tolerance",
 		"pv-recycler-increment-timeout-nfs", "pv-recycler-minimum-timeout-hostpath", "pv-recycler-minimum-timeout-nfs", "pv-recycler-timeout-increment-hostpath",

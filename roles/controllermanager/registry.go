@@ -9,6 +9,7 @@ import (
 	"hyperkube/internal/controllers/aggregation"
 	"hyperkube/internal/controllers/bootstrapsigner"
 	"hyperkube/internal/controllers/clusterdns"
+	"hyperkube/internal/controllers/cronjob"
 	"hyperkube/internal/controllers/csrapproving"
 	"hyperkube/internal/controllers/csrcleaner"
 	"hyperkube/internal/controllers/csrsigning"
@@ -18,6 +19,7 @@ import (
 	"hyperkube/internal/controllers/endpoints"
 	"hyperkube/internal/controllers/endpointslice"
 	"hyperkube/internal/controllers/gc"
+	"hyperkube/internal/controllers/job"
 	"hyperkube/internal/controllers/namespace"
 	"hyperkube/internal/controllers/nodeipam"
 	"hyperkube/internal/controllers/nodelifecycle"
@@ -32,6 +34,7 @@ import (
 	"hyperkube/internal/controllers/slicemirroring"
 	"hyperkube/internal/controllers/tainteviction"
 	"hyperkube/internal/controllers/tokencleaner"
+	"hyperkube/internal/controllers/ttlafterfinished"
 )
 
 // maker makes one controller; nil, without an error, where the configuration leaves it nothing to do.
@@ -75,6 +78,9 @@ func entries() []entry {
 		{name: replication.Name, alias: "replicationcontroller", workers: 5, make: simple(replication.New)},
 		{name: deployment.Name, alias: "deployment", workers: 5, make: simple(deployment.New)},
 		{name: daemonset.Name, alias: "daemonset", workers: 2, make: simple(daemonset.New)},
+		{name: job.Name, alias: "job", workers: 5, make: simple(job.New)},
+		{name: cronjob.Name, alias: "cronjob", workers: 5, make: simple(cronjob.New)},
+		{name: ttlafterfinished.Name, alias: "ttl-after-finished", workers: 5, make: simple(ttlafterfinished.New)},
 		{name: endpoints.Name, alias: "endpoint", workers: 5, make: simple(endpoints.New)},
 		{name: endpointslice.Name, alias: "endpointslice", workers: 5, make: func(d controllers.Deps, c *Config, _ *material, n int) (controllers.Controller, error) {
 			return endpointslice.New(d, n, c.MaxEndpointsPerSlice), nil
@@ -112,14 +118,14 @@ func entries() []entry {
 // elsewhere are upstream's controllers that are not part of this manager. To switch one off is no error.
 func elsewhere() []string {
 	return []string{
-		"cronjob-controller", "device-taint-eviction-controller", "ephemeral-volume-controller",
-		"horizontal-pod-autoscaler-controller", "job-controller", "kube-apiserver-serving-clustertrustbundle-publisher-controller",
+		"device-taint-eviction-controller", "ephemeral-volume-controller",
+		"horizontal-pod-autoscaler-controller", "kube-apiserver-serving-clustertrustbundle-publisher-controller",
 		"legacy-serviceaccount-token-cleaner-controller", "node-route-controller", "persistentvolume-attach-detach-controller",
 		"persistentvolume-binder-controller", "persistentvolume-expander-controller",
 		"podcertificaterequest-cleaner-controller", "resourceclaim-controller",
 		"selinux-warning-controller", "service-cidr-controller", "service-lb-controller",
 		"cloud-node-lifecycle-controller", "statefulset-controller", "storage-version-migrator-controller",
-		"storageversion-garbage-collector-controller", "ttl-after-finished-controller", "ttl-controller",
+		"storageversion-garbage-collector-controller", "ttl-controller",
 		"validatingadmissionpolicy-status-controller",
 	}
 }

@@ -15,7 +15,7 @@ func TestChoose(t *testing.T) {
 		"*,c-controller":      "a-controller b-controller c-controller",
 		"a":                   "a-controller",
 		"-a-controller":       "",
-		"*,-job-controller":   "a-controller b-controller",
+		"*,-ttl-controller":   "a-controller b-controller",
 		"*,-a,-b-controller,": "",
 	} {
 		got, err := choose(all, splitAll([]string{flag}))
@@ -28,7 +28,7 @@ func TestChoose(t *testing.T) {
 	}
 	_, err := choose(all, []string{"*", "-nonsense"})
 	require.ErrorContains(t, err, `"nonsense" is not in the list of known controllers: a-controller, b-controller, c-controller`)
-	_, err = choose(all, []string{"job-controller"})
+	_, err = choose(all, []string{"ttl-controller"})
 	require.ErrorContains(t, err, "not part of this manager")
 }
 

@@ -93,44 +93,17 @@ func (c *controller) revision(ctx context.Context, ds *appsv1.DaemonSet, selecto
 	if err != nil {
 		return nil, nil, err
 	}
-	data, err := history.Data(&ds.Spec.Template)
-	if err != nil {
-		return nil, nil, err
-	}
-	current, old := history.Split(all, data)
-	number := history.Next(old)
-	if len(current) == 0 {
-		rev, err := c.newRevision(ctx, ds, data, number)
+	rev, old, collided, err := history.Ensure(ctx, c.client, all, history.Wanted{
+		Owner: ds, Kind: kind, Template: &ds.Spec.Template, Collisions: ds.Status.CollisionCount, Label: history.HashLabel,
+	})
+	if err != nil || !collided {
 		return rev, old, err
-	}
-	rev := current[0]
-	if rev.Revision < number || rev.Labels[history.HashLabel] == "" {
-		rev = rev.DeepCopy()
-		rev.Revision = number
-		if rev.Labels[history.HashLabel] == "" {
-			rev.Labels = map[string]string{history.HashLabel: history.Hash(data, ds.Status.CollisionCount)}
-		}
-		rev, err = client.ControllerRevisions.Update(ctx, c.client, rev)
-	}
-	return rev, old, err
-}
-
-func (c *controller) newRevision(ctx context.Context, ds *appsv1.DaemonSet, data []byte, number int64) (*appsv1.ControllerRevision, error) {
-	hash := history.Hash(data, ds.Status.CollisionCount)
-	rev, taken, err := history.Create(ctx, c.client, history.New(ds, kind, &ds.Spec.Template, data, hash, number))
-	switch {
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return nil, nil
-	case err != nil || rev != nil:
-		return rev, err
-	case metav1.IsControlledBy(taken, ds) && history.Holds(taken, data):
-		return taken, nil // ours, not yet in the cache
 	}
 	// Two templates have one hash: the next try uses another name. Our own status brings the key back.
 	next := ds.DeepCopy()
 	next.Status.CollisionCount = ptr.To(ptr.Deref(ds.Status.CollisionCount, 0) + 1)
 	_, err = client.DaemonSets.UpdateStatus(ctx, c.client, next)
-	return nil, err
+	return nil, nil, err
 }
 
 // trim deletes the oldest revisions beyond spec.revisionHistoryLimit that no pod was made from.
@@ -140,5 +113,5 @@ func (c *controller) trim(ctx context.Context, ds *appsv1.DaemonSet, old []*apps
 	for _, p := range pods {
 		used[p.Labels[history.HashLabel]] = true
 	}
-	return history.Trim(ctx, c.client, old, int(limit), func(hash string) bool { return used[hash] })
+	return history.Trim(ctx, c.client, old, int(limit), func(r *appsv1.ControllerRevision) bool { return used[r.Labels[history.HashLabel]] })
 }

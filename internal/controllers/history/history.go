@@ -118,14 +118,14 @@ func Create(ctx context.Context, c client.Interface, r *appsv1.ControllerRevisio
 	return nil, taken, err
 }
 
-// Trim deletes the oldest of the old revisions beyond limit, but none that inUse names by its hash.
-func Trim(ctx context.Context, c client.Interface, old []*appsv1.ControllerRevision, limit int, inUse func(hash string) bool) error {
+// Trim deletes the oldest of the old revisions beyond limit, but none that is in use.
+func Trim(ctx context.Context, c client.Interface, old []*appsv1.ControllerRevision, limit int, inUse func(*appsv1.ControllerRevision) bool) error {
 	surplus := len(old) - limit
 	for _, r := range old {
 		if surplus <= 0 {
 			return nil
 		}
-		if inUse(r.Labels[HashLabel]) {
+		if inUse(r) {
 			continue
 		}
 		err := c.Delete(ctx, client.ControllerRevisions.GVR, r.Namespace, r.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(r.UID))})

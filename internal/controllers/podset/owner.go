@@ -69,6 +69,8 @@ type Claim[T client.Object] struct {
 	Owner    metav1.Object
 	Kind     schema.GroupVersionKind // of the owner
 	Selector labels.Selector
+	// Finalizer is put on what is taken in and off what is let go; "" for none.
+	Finalizer string
 	// Fresh reads the owner from the server. It is asked once before the first adoption: a cache may still
 	// show an owner that is gone, or one of the same name with another UID.
 	Fresh func(ctx context.Context) (metav1.Object, error)
@@ -119,16 +121,18 @@ func (c *Claim[T]) adopt(ctx context.Context, o T) (T, error) {
 	if c.freshErr != nil {
 		return none, fmt.Errorf("adopting %s/%s: %w", o.GetNamespace(), o.GetName(), c.freshErr)
 	}
-	return c.patch(ctx, o, map[string]any{
-		"metadata": map[string]any{
-			"uid": o.GetUID(),
-			"ownerReferences": []metav1.OwnerReference{{
-				APIVersion: c.Kind.GroupVersion().String(), Kind: c.Kind.Kind,
-				Name: c.Owner.GetName(), UID: c.Owner.GetUID(),
-				Controller: ptr.To(true), BlockOwnerDeletion: ptr.To(true),
-			}},
-		},
-	})
+	meta := map[string]any{
+		"uid": o.GetUID(),
+		"ownerReferences": []metav1.OwnerReference{{
+			APIVersion: c.Kind.GroupVersion().String(), Kind: c.Kind.Kind,
+			Name: c.Owner.GetName(), UID: c.Owner.GetUID(),
+			Controller: ptr.To(true), BlockOwnerDeletion: ptr.To(true),
+		}},
+	}
+	if c.Finalizer != "" {
+		meta["finalizers"] = []string{c.Finalizer}
+	}
+	return c.patch(ctx, o, map[string]any{"metadata": meta})
 }
 
 func (c *Claim[T]) checkOwner(ctx context.Context) error {
@@ -146,12 +150,14 @@ func (c *Claim[T]) checkOwner(ctx context.Context) error {
 }
 
 func (c *Claim[T]) release(ctx context.Context, o T) error {
-	_, err := c.patch(ctx, o, map[string]any{
-		"metadata": map[string]any{
-			"uid":             o.GetUID(),
-			"ownerReferences": []map[string]any{{"$patch": "delete", "uid": c.Owner.GetUID()}},
-		},
-	})
+	meta := map[string]any{
+		"uid":             o.GetUID(),
+		"ownerReferences": []map[string]any{{"$patch": "delete", "uid": c.Owner.GetUID()}},
+	}
+	if c.Finalizer != "" {
+		meta["$deleteFromPrimitiveList/finalizers"] = []string{c.Finalizer}
+	}
+	_, err := c.patch(ctx, o, map[string]any{"metadata": meta})
 	// Not found: it is gone. Invalid: the name belongs to another object now, or the reference is gone already.
 	if apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
 		return nil

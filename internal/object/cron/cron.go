@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	_ "time/tzdata" // where the machine has no time zones
 )
 
 // Schedule says when a job is due. Values are immutable.
@@ -77,7 +78,15 @@ func Parse(text string) (*Schedule, error) {
 	return s, nil
 }
 
-func star(f string) bool { return strings.HasPrefix(f, "*") || strings.HasPrefix(f, "?") }
+// star says whether a field takes any value: a star with a step does not.
+func star(f string) bool {
+	for _, part := range strings.Split(f, ",") {
+		if part == "*" || part == "?" || part == "*/1" || part == "?/1" {
+			return true
+		}
+	}
+	return false
+}
 
 func (s span) parse(text string) (uint64, error) {
 	var bits uint64
