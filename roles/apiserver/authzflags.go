@@ -14,7 +14,8 @@ import (
 // modeFlags say who decides who may do what.
 func modeFlags() []cli.Flag {
 	return []cli.Flag{
-		list(may, "authorization-mode", []string{"Node", "RBAC"}, "`MODES` in order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny"),
+		list(may, "authorization-mode", []string{"Node", "RBAC"}, "`MODES` in order: Node, RBAC, Webhook, ABAC, AlwaysAllow, AlwaysDeny"),
+		text(may, "authorization-policy-file", "", "`FILE` with the rules of mode ABAC, one JSON object a line"),
 		text(may, "authorization-config", "", "`FILE` with the AuthorizationConfiguration (apiserver.config.k8s.io/v1), in place of modes and webhook flags; its changes are taken"),
 		text(may, "authorization-webhook-config-file", "", "kubeconfig `FILE` that names the webhook of mode Webhook"),
 		text(may, "authorization-webhook-version", "v1beta1", "`VERSION` of the SubjectAccessReviews for it: v1 or v1beta1"),
@@ -27,7 +28,7 @@ func modeFlags() []cli.Flag {
 const webhookTimeout = 30 * time.Second
 
 func modesFrom(c *cli.Context) (authz.Config, error) {
-	cfg := authz.Config{Modes: split(c.StringSlice("authorization-mode")), ConfigFile: c.String("authorization-config")}
+	cfg := authz.Config{Modes: split(c.StringSlice("authorization-mode")), PolicyFile: c.String("authorization-policy-file"), ConfigFile: c.String("authorization-config")}
 	if cfg.ConfigFile != "" {
 		for _, f := range modeFlags() {
 			if name := f.Names()[0]; name != "authorization-config" && c.IsSet(name) {

@@ -40,8 +40,6 @@ var foreign = flags.Foreign{{
 }, {
 	Why: "service-account tokens are signed with a key file", Refuse: true, Texts: []string{"service-account-signing-endpoint"},
 }, {
-	Why: "rights by a file of attributes are not given", Refuse: true, Texts: []string{"authorization-policy-file"},
-}, {
 	Why: "--enable-admission-plugins and --disable-admission-plugins say which run", Refuse: true, Texts: []string{"admission-control"},
 }, {
 	Why: "logs of the machine are served by the kubelet", Bools: []string{"enable-logs-handler"},

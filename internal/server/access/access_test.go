@@ -194,8 +194,10 @@ func kubelet(ctx context.Context, t *testing.T, c *cluster, admin kubernetes.Int
 	require.NoError(t, err)
 	require.Equal(t, "system:serviceaccount:default:default", self.Status.UserInfo.Username)
 	require.NoError(t, admin.CoreV1().Pods("default").Delete(ctx, "p", metav1.DeleteOptions{GracePeriodSeconds: new(int64)}))
-	_, err = sa.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authnv1.SelfSubjectReview{}, metav1.CreateOptions{})
-	require.True(t, apierrors.IsUnauthorized(err), "a token dies with its pod: %v", err)
+	require.Eventually(t, func() bool { // the cache that authentication reads is a moment behind the deletion
+		_, err := sa.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authnv1.SelfSubjectReview{}, metav1.CreateOptions{})
+		return apierrors.IsUnauthorized(err)
+	}, 30*time.Second, time.Millisecond, "a token dies with its pod")
 }
 
 func reviews(ctx context.Context, t *testing.T, c *cluster, admin kubernetes.Interface) {

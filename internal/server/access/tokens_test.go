@@ -40,9 +40,17 @@ import (
 // provider is an OpenID Connect issuer.
 type provider struct {
 	*httptest.Server
-	mu  sync.Mutex
-	kid string
-	key *ecdsa.PrivateKey
+	mu     sync.Mutex
+	kid    string
+	key    *ecdsa.PrivateKey
+	groups string
+}
+
+// elsewhere sets what a distributed claim leads to.
+func (p *provider) elsewhere(token string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.groups = token
 }
 
 func newProvider(t *testing.T) *provider {
@@ -51,6 +59,15 @@ func newProvider(t *testing.T) *provider {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, `{"issuer": %q, "jwks_uri": %q}`, p.URL, p.URL+"/keys")
+	})
+	mux.HandleFunc("/groups", func(w http.ResponseWriter, r *http.Request) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if r.Header.Get("Authorization") != "Bearer open" {
+			http.Error(w, "who?", http.StatusUnauthorized)
+			return
+		}
+		_, _ = w.Write([]byte(p.groups))
 	})
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
 		p.mu.Lock()
@@ -164,6 +181,22 @@ func TestOIDCByFlags(t *testing.T) {
 	p.rotate(t)
 	_, err := whoami(t, api, p.token(t, good))
 	require.NoError(t, err, "a new key is fetched")
+
+	// Groups that lie elsewhere are fetched with the token that the claims give for it.
+	elsewhere := map[string]any{"_claim_names": map[string]string{"groups": "s"}, "_claim_sources": map[string]any{"s": map[string]string{"endpoint": p.URL + "/groups", "access_token": "open"}}}
+	for k, v := range good {
+		if k != "groups" {
+			elsewhere[k] = v
+		}
+	}
+	p.elsewhere(p.token(t, map[string]any{"groups": []string{"z"}}))
+	u, err = whoami(t, api, p.token(t, elsewhere))
+	require.NoError(t, err)
+	require.Equal(t, []string{"g:z", "system:authenticated"}, u.Groups)
+	p.elsewhere(p.token(t, map[string]any{"groups": []string{"z"}, "aud": "you"}))
+	refused(t, api, p.token(t, elsewhere), "groups for another audience")
+	p.elsewhere("nonsense")
+	refused(t, api, p.token(t, elsewhere), "no groups")
 }
 
 const configuration = `

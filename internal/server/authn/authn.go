@@ -100,6 +100,7 @@ func New(c Config) (*Authenticator, error) {
 		return nil, err
 	}
 	a.dynamic.Store(s)
+	a.metrics.reloads.Using(s.digest)
 	if c.FrontProxy != nil {
 		a.requests = append(a.requests, c.FrontProxy.authenticator(c.Now))
 	}

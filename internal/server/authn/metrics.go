@@ -4,15 +4,16 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"hyperkube/internal/server/reloads"
 )
 
 // metrics have upstream's names.
 type metrics struct {
-	attempts   *prometheus.CounterVec
-	duration   *prometheus.HistogramVec
-	reloads    *prometheus.CounterVec
-	reloadTime *prometheus.GaugeVec
-	who        *impersonationMetrics
+	attempts *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	reloads  *reloads.Counter
+	who      *impersonationMetrics
 }
 
 func newMetrics() *metrics {
@@ -21,18 +22,15 @@ func newMetrics() *metrics {
 			Help: "Counter of authenticated attempts."}, []string{"result"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "authentication_duration_seconds",
 			Help: "Authentication duration in seconds broken out by result.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 15)}, []string{"result"}),
-		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apiserver_authentication_config_controller_automatic_reloads_total",
-			Help: "Total number of automatic reloads of authentication configuration split by status."}, []string{"status"}),
-		reloadTime: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "apiserver_authentication_config_controller_automatic_reload_last_timestamp_seconds",
-			Help: "Timestamp of the last automatic reload of authentication configuration split by status."}, []string{"status"}),
-		who: newImpersonationMetrics(),
+		reloads: reloads.New("authentication"),
+		who:     newImpersonationMetrics(),
 	}
 }
 
 // Collectors are the authenticator's metrics.
 func (a *Authenticator) Collectors() []prometheus.Collector {
 	m := a.metrics
-	return append(m.who.collectors(), m.attempts, m.duration, m.reloads, m.reloadTime)
+	return append(append(m.who.collectors(), m.reloads.Collectors()...), m.attempts, m.duration)
 }
 
 func (m *metrics) attempt(start time.Time, known bool, err error) {
@@ -45,15 +43,6 @@ func (m *metrics) attempt(start time.Time, known bool, err error) {
 	}
 	m.attempts.WithLabelValues(result).Inc()
 	m.duration.WithLabelValues(result).Observe(time.Since(start).Seconds())
-}
-
-func (m *metrics) reloaded(err error) {
-	s := "success"
-	if err != nil {
-		s = "failure"
-	}
-	m.reloads.WithLabelValues(s).Inc()
-	m.reloadTime.WithLabelValues(s).SetToCurrentTime()
 }
 
 // impersonationMetrics count by mode: of a request, that of the right that allowed it; of one question to the authorizer, its own.

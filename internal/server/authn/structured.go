@@ -146,8 +146,8 @@ const keysWithin = 30 * time.Second
 func (a *Authenticator) reload(ctx context.Context) {
 	log := slog.Default().With("component", "authn", "file", a.cfg.ConfigFile)
 	next, err := loadStructured(&a.cfg)
-	a.metrics.reloaded(err)
 	if err != nil {
+		a.metrics.reloads.Tried([32]byte{}, err)
 		log.Error("the new authentication configuration is not taken; the old one stays", "err", err)
 		return
 	}
@@ -167,6 +167,7 @@ func (a *Authenticator) reload(ctx context.Context) {
 		})
 	}
 	wg.Wait()
+	a.metrics.reloads.Tried(next.digest, nil)
 	old := a.dynamic.Swap(next)
 	old.stop()
 	log.Info("a new authentication configuration is in use")

@@ -3,7 +3,7 @@
 //
 // Before any mode, members of system:masters may do everything, and the health paths are open to all. The
 // modes are Node (kubelets: what the pods of their own node need), RBAC (roles and bindings), Webhook (who is asked by HTTPS, and may be
-// for some requests only), AlwaysAllow and AlwaysDeny. Modes that come from a configuration file may change while the server runs.
+// for some requests only), ABAC (rules in a file), AlwaysAllow and AlwaysDeny. Modes that come from a configuration file may change while the server runs.
 //
 // RBAC and Node read from local copies that follow the API. Until these are complete, and the default roles have been
 // created, a decision waits; after that it takes microseconds, allocates next to nothing and asks nobody but webhooks, whose answers are remembered.
@@ -30,6 +30,7 @@ const (
 	ModeNode        = "Node"
 	ModeRBAC        = "RBAC"
 	ModeWebhook     = string(apiserver.TypeWebhook)
+	ModeABAC        = "ABAC"
 	ModeAlwaysAllow = "AlwaysAllow"
 	ModeAlwaysDeny  = "AlwaysDeny"
 )
@@ -43,6 +44,8 @@ type Config struct {
 	Modes []string
 	// Webhook is asked in mode Webhook.
 	Webhook *apiserver.WebhookConfiguration
+	// PolicyFile has the rules of mode ABAC.
+	PolicyFile string
 	// ConfigFile is an AuthorizationConfiguration of apiserver.config.k8s.io/v1 in place of Modes and Webhook. It is followed.
 	ConfigFile string
 	// Informers over a client with all rights. Needed by Node and RBAC.
@@ -100,6 +103,7 @@ func New(c Config) (*Authorizer, error) {
 		return nil, err
 	}
 	a.chain.Store(first)
+	a.metrics.reloads.Using(digest)
 	return a, nil
 }
 

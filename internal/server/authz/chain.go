@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
@@ -99,13 +98,19 @@ func (a *Authorizer) decider(c *apiserver.AuthorizerConfiguration) (Decider, err
 		return decide(authorizer.DecisionAllow, ""), nil
 	case ModeAlwaysDeny:
 		return decide(authorizer.DecisionNoOpinion, "Everything is forbidden."), nil
+	case ModeABAC:
+		return readRules(a.cfg.PolicyFile)
 	case ModeWebhook:
 		return newWebhook(c.Name, c.Webhook, a.metrics)
 	}
 	return nil, fmt.Errorf("unknown authorization mode %q: known are %s", c.Type, strings.Join(sets.List(modes), ", "))
 }
 
-var modes = sets.New(ModeNode, ModeRBAC, ModeWebhook, ModeAlwaysAllow, ModeAlwaysDeny)
+// modes of flags; a configuration file cannot say where the rules of ABAC are.
+var (
+	modes     = sets.New(ModeNode, ModeRBAC, ModeWebhook, ModeABAC, ModeAlwaysAllow, ModeAlwaysDeny)
+	fileModes = modes.Difference(sets.New(ModeABAC))
+)
 
 // UsesRBAC says whether the mode RBAC is among the modes.
 func (c *Config) UsesRBAC() (bool, error) {
@@ -141,6 +146,9 @@ func (c *Config) authorizers() ([]apiserver.AuthorizerConfiguration, [32]byte, e
 			}
 			one.Name, one.Webhook = "default", c.Webhook
 		}
+		if n == ModeABAC && c.PolicyFile == "" {
+			return nil, [32]byte{}, fmt.Errorf("--authorization-mode: ABAC needs --authorization-policy-file")
+		}
 		if !modes.Has(n) {
 			return nil, [32]byte{}, fmt.Errorf("--authorization-mode: unknown authorization mode %q: known are %s", n, strings.Join(sets.List(modes), ", "))
 		}
@@ -148,6 +156,9 @@ func (c *Config) authorizers() ([]apiserver.AuthorizerConfiguration, [32]byte, e
 	}
 	if c.Webhook != nil && !seen[ModeWebhook] {
 		return nil, [32]byte{}, fmt.Errorf("--authorization-webhook-config-file needs the mode Webhook in --authorization-mode")
+	}
+	if c.PolicyFile != "" && !seen[ModeABAC] {
+		return nil, [32]byte{}, fmt.Errorf("--authorization-policy-file needs the mode ABAC in --authorization-mode")
 	}
 	return list, [32]byte{}, nil
 }
@@ -173,7 +184,7 @@ func readConfiguration(path string) ([]apiserver.AuthorizerConfiguration, [32]by
 	if err := apiserverv1.Convert_v1_AuthorizationConfiguration_To_apiserver_AuthorizationConfiguration(&doc, &in, nil); err != nil {
 		return fail(err)
 	}
-	errs := validation.ValidateAuthorizationConfiguration(authorizationcel.NewDefaultCompiler(), nil, &in, modes, sets.New(ModeWebhook))
+	errs := validation.ValidateAuthorizationConfiguration(authorizationcel.NewDefaultCompiler(), nil, &in, fileModes, sets.New(ModeWebhook))
 	if len(errs) > 0 {
 		return fail(fmt.Errorf("configuration file %s: %w", path, errs.ToAggregate()))
 	}
@@ -197,55 +208,11 @@ func (a *Authorizer) reload() {
 	if err == nil {
 		next, err = a.newChain(list, digest)
 	}
-	a.metrics.reloaded(err)
+	a.metrics.reloads.Tried(digest, err)
 	if err != nil {
 		log.Error("the new authorization configuration is not taken; the old one stays", "err", err)
 		return
 	}
 	a.chain.Store(next)
 	log.Info("a new authorization configuration is in use")
-}
-
-// metrics have upstream's names.
-type metrics struct {
-	decisions, evaluations, failOpen, reloads *prometheus.CounterVec
-	duration                                  *prometheus.HistogramVec
-	reloadTime                                *prometheus.GaugeVec
-}
-
-func newMetrics() *metrics {
-	return &metrics{
-		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apiserver_authorization_decisions_total",
-			Help: "Total number of terminal decisions made by an authorizer split by authorizer type, name, and decision."}, []string{"decision", "name", "type"}),
-		evaluations: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apiserver_authorization_webhook_evaluations_total",
-			Help: "Round-trips to authorization webhooks."}, []string{"name", "result"}),
-		failOpen: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apiserver_authorization_webhook_evaluations_fail_open_total",
-			Help: "NoOpinion results due to webhook timeout or error."}, []string{"name", "result"}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "apiserver_authorization_webhook_duration_seconds",
-			Help: "Request latency in seconds.", Buckets: prometheus.DefBuckets}, []string{"name", "result"}),
-		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apiserver_authorization_config_controller_automatic_reloads_total",
-			Help: "Total number of automatic reloads of authorization configuration split by status."}, []string{"status"}),
-		reloadTime: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "apiserver_authorization_config_controller_automatic_reload_last_timestamp_seconds",
-			Help: "Timestamp of the last automatic reload of authorization configuration split by status."}, []string{"status"}),
-	}
-}
-
-// Collectors are the authorizer's metrics.
-func (a *Authorizer) Collectors() []prometheus.Collector {
-	m := a.metrics
-	return []prometheus.Collector{m.decisions, m.evaluations, m.failOpen, m.duration, m.reloads, m.reloadTime}
-}
-
-func (m *metrics) reloaded(err error) {
-	s := "success"
-	if err != nil {
-		s = "failure"
-	}
-	m.reloads.WithLabelValues(s).Inc()
-	m.reloadTime.WithLabelValues(s).SetToCurrentTime()
-}
-
-func (m *metrics) call(name, result string, start time.Time) {
-	m.evaluations.WithLabelValues(name, result).Inc()
-	m.duration.WithLabelValues(name, result).Observe(time.Since(start).Seconds())
 }

@@ -105,6 +105,10 @@ func (r *Reviews) SelfSubjectRulesReview(ctx context.Context, req *request.Reque
 		s.Incomplete = true
 		errs = append(errs, errors.New("webhook authorizer does not support user rule resolution"))
 	}
+	if now.has(ModeABAC) {
+		s.Incomplete = true
+		errs = append(errs, errors.New("the rules of mode ABAC are not listed"))
+	}
 	if now.has(ModeAlwaysAllow) {
 		all := []string{"*"}
 		s.ResourceRules = append(s.ResourceRules, authzv1.ResourceRule{Verbs: all, APIGroups: all, Resources: all})

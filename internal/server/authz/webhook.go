@@ -67,7 +67,7 @@ func newWebhook(name string, c *apiserver.WebhookConfiguration, m *metrics) (*as
 		if len(errs) > 0 {
 			return nil, errs.ToAggregate()
 		}
-		when.Metrics, when.AuthorizerName, when.AuthorizerType = authorizationcel.NoopMatcherMetrics{}, name, ModeWebhook
+		when.Metrics, when.AuthorizerName, when.AuthorizerType = m, name, ModeWebhook
 		a.when = when
 	}
 	if c.ConnectionInfo.KubeConfigFile == nil {

@@ -71,6 +71,7 @@ func New(ctx context.Context, c Config) (*Set, error) {
 		}
 	}
 	s.now.Store(r)
+	s.metrics.reloads.Using(r.digest)
 	return s, nil
 }
 

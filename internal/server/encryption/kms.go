@@ -93,6 +93,7 @@ func (k *kms) seal(at string, plain []byte) ([]byte, string, error) {
 	if st == nil || time.Now().After(st.until) {
 		return nil, "", fmt.Errorf("KMS provider %s is not well: %w: %w", k.name, k.Healthy(), store.ErrUnavailable)
 	}
+	k.set.metrics.key(k.name, "to_storage", st.shell.keyID)
 	e := st.shell
 	var err error
 	if e.data, err = st.box.seal(plain, at); err != nil {
@@ -114,6 +115,7 @@ func (k *kms) open(ctx context.Context, at string, data []byte) ([]byte, string,
 	if err != nil {
 		return nil, "", err
 	}
+	k.set.metrics.key(k.name, "from_storage", e.keyID)
 	return plain, k.by(e.keyID, e.kind), nil
 }
 
@@ -159,6 +161,7 @@ func (k *kms) remember(id [sha256.Size]byte, b box) {
 		clear(k.seeds)
 	}
 	k.seeds[id] = b
+	k.set.metrics.seeds.WithLabelValues(k.name).Set(float64(len(k.seeds)))
 }
 
 func (k *kms) call(ctx context.Context, method string, f func(context.Context) error) error {
@@ -228,7 +231,6 @@ func (k *kms) newSeed(ctx context.Context, asked time.Time) error {
 	shell := envelope{keyID: res.KeyId, source: res.Ciphertext, annotations: res.Annotations, kind: sourceSeed}
 	k.remember(sha256.Sum256(shell.marshal()), seeded(seed))
 	k.state.Store(&seedState{seeded(seed), shell, k.by(res.KeyId, sourceSeed), asked.Add(trustFor)})
-	k.set.metrics.key(k.name, res.KeyId)
 	k.set.log.Info("a KMS plugin has a new key", "provider", k.name)
 	return nil
 }

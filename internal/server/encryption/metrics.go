@@ -1,13 +1,13 @@
 package encryption
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/status"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"hyperkube/internal/server/reloads"
 )
 
 // metrics have upstream's names.
@@ -16,9 +16,12 @@ type metrics struct {
 	operations *prometheus.CounterVec
 	calls      *prometheus.HistogramVec
 	keys       *prometheus.CounterVec
-	reloads    *prometheus.CounterVec
-	reloadTime *prometheus.GaugeVec
+	keyTime    *prometheus.GaugeVec
+	seeds      *prometheus.GaugeVec
+	reloads    *reloads.Counter
 }
+
+var keyLabels = []string{"apiserver_id_hash", "key_id_hash", "provider_name", "transformation_type"}
 
 func newMetrics() *metrics {
 	return &metrics{
@@ -31,18 +34,19 @@ func newMetrics() *metrics {
 			Help:    "KMS operation duration with gRPC error code status total.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 20)}, []string{"grpc_status_code", "method_name", "provider_name"}),
 		keys: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apiserver_envelope_encryption_key_id_hash_total",
-			Help: "Number of times a keyID is used split by transformation type and provider."}, []string{"key_id_hash", "provider_name", "transformation_type"}),
-		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apiserver_encryption_config_controller_automatic_reloads_total",
-			Help: "Total number of reload successes and failures of encryption configuration."}, []string{"status"}),
-		reloadTime: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "apiserver_encryption_config_controller_automatic_reload_last_timestamp_seconds",
-			Help: "Timestamp of the last successful or failed automatic reload of encryption configuration."}, []string{"status"}),
+			Help: "Number of times a keyID is used split by transformation type and provider."}, keyLabels),
+		keyTime: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "apiserver_envelope_encryption_key_id_hash_last_timestamp_seconds",
+			Help: "The last time in seconds when a keyID was used."}, keyLabels),
+		seeds: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "apiserver_envelope_encryption_dek_source_cache_size",
+			Help: "Number of records in data encryption key (DEK) source cache."}, []string{"provider_name"}),
+		reloads: reloads.New("encryption"),
 	}
 }
 
 // Collectors are the set's metrics.
 func (s *Set) Collectors() []prometheus.Collector {
 	m := s.metrics
-	return []prometheus.Collector{m.duration, m.operations, m.calls, m.keys, m.reloads, m.reloadTime}
+	return append(m.reloads.Collectors(), m.duration, m.operations, m.calls, m.keys, m.keyTime, m.seeds)
 }
 
 func (m *metrics) observe(kind string, gr schema.GroupResource, prefix string, start time.Time, err error) {
@@ -61,16 +65,9 @@ func (m *metrics) call(provider, method string, start time.Time, err error) {
 	m.calls.WithLabelValues(status.Code(err).String(), "/v2.KeyManagementService/"+method, provider).Observe(time.Since(start).Seconds())
 }
 
-func (m *metrics) key(provider, id string) {
-	sum := sha256.Sum256([]byte(id))
-	m.keys.WithLabelValues("sha256:"+hex.EncodeToString(sum[:]), provider, "to_storage").Inc()
-}
-
-func (m *metrics) reloaded(err error) {
-	s := "success"
-	if err != nil {
-		s = "failure"
-	}
-	m.reloads.WithLabelValues(s).Inc()
-	m.reloadTime.WithLabelValues(s).SetToCurrentTime()
+// key counts the use of a plugin's key.
+func (m *metrics) key(provider, kind, id string) {
+	labels := []string{reloads.Identity(), reloads.Digest(id), provider, kind}
+	m.keys.WithLabelValues(labels...).Inc()
+	m.keyTime.WithLabelValues(labels...).SetToCurrentTime()
 }

@@ -35,7 +35,7 @@ func (s *Set) reload(ctx context.Context) {
 	if err == nil {
 		err = r.wakeUp(ctx)
 	}
-	s.metrics.reloaded(err)
+	s.metrics.reloads.Tried(digestOf(r), err)
 	if err != nil {
 		if r != nil {
 			r.close()
@@ -50,6 +50,13 @@ func (s *Set) reload(ctx context.Context) {
 	if s.onChange != nil {
 		s.onChange()
 	}
+}
+
+func digestOf(r *rules) [32]byte {
+	if r == nil {
+		return [32]byte{}
+	}
+	return r.digest
 }
 
 // wakeUp asks every plugin; all must be well.
@@ -77,9 +84,9 @@ func (s *Set) HasPlugins() bool { return s.cfg.Reload || len(s.now.Load().plugin
 // Healthy says whether all KMS plugins are well.
 func (s *Set) Healthy(context.Context) error {
 	var errs []error
-	for _, k := range s.now.Load().plugins {
+	for i, k := range s.now.Load().plugins {
 		if err := k.Healthy(); err != nil {
-			errs = append(errs, fmt.Errorf("KMS provider %s: %w", k.name, err))
+			errs = append(errs, fmt.Errorf("kms-provider-%d: %w", i, err))
 		}
 	}
 	return errors.Join(errs...)

@@ -216,7 +216,7 @@ func (i *Issuer) groups(ctx context.Context, c claims, v traits.Mapper) ([]strin
 	if m.Claim == "" {
 		return nil, nil
 	}
-	if err := c.undistributed(m.Claim); err != nil {
+	if err := i.resolve(ctx, c, m.Claim); err != nil {
 		return nil, err
 	}
 	groups, err := c.list(m.Claim)
@@ -224,18 +224,6 @@ func (i *Issuer) groups(ctx context.Context, c claims, v traits.Mapper) ([]strin
 		groups[n] = prefixed(m, g)
 	}
 	return groups, err
-}
-
-// undistributed refuses claims that are to be fetched elsewhere: to go on without them would give the user other rights.
-func (c claims) undistributed(name string) error {
-	var names map[string]string
-	if err := c.get("_claim_names", &names); err != nil {
-		return nil // there are none, or not such ones
-	}
-	if _, here := c[name]; here || names[name] == "" {
-		return nil
-	}
-	return fmt.Errorf("oidc: claim %q is distributed, which is not supported", name)
 }
 
 func (i *Issuer) uid(ctx context.Context, c claims, v traits.Mapper) (string, error) {

@@ -14,11 +14,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +41,9 @@ type Issuer struct {
 	client     *http.Client
 	now        func() time.Time
 	verifier   atomic.Pointer[oidc.IDTokenVerifier]
+
+	mu     sync.Mutex
+	others map[string]*oidc.IDTokenVerifier // of the issuers of distributed claims
 }
 
 // New makes an issuer. disallowed are URLs of issuers that have their own way in. Errors name the fields below "jwt[…]".
@@ -66,7 +69,8 @@ func New(cfg apiserver.JWTAuthenticator, algorithms, disallowed []string, now fu
 		t.TLSClientConfig.RootCAs = x509.NewCertPool()
 		t.TLSClientConfig.RootCAs.AppendCertsFromPEM([]byte(ca)) // it was validated
 	}
-	return &Issuer{cfg: cfg, mapper: mapper, algorithms: algorithms, now: now, client: &http.Client{Transport: t, Timeout: 30 * time.Second}}, nil
+	return &Issuer{cfg: cfg, mapper: mapper, algorithms: algorithms, now: now, client: &http.Client{Transport: t, Timeout: 30 * time.Second},
+		others: map[string]*oidc.IDTokenVerifier{}}, nil
 }
 
 // URL of the issuer.
@@ -75,7 +79,7 @@ func (i *Issuer) URL() string { return i.cfg.Issuer.URL }
 // Ready says whether the issuer's keys are known.
 func (i *Issuer) Ready() bool { return i.verifier.Load() != nil }
 
-// Run finds where the issuer publishes its keys. ctx is that of the issuer's whole life: keys are fetched anew when a token has an unknown one.
+// Run finds where the issuer publishes its keys. It returns when they are found.
 func (i *Issuer) Run(ctx context.Context) {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
 		err := i.discover(ctx)
@@ -102,39 +106,15 @@ type document struct {
 const maxDocument = 1 << 20
 
 func (i *Issuer) discover(ctx context.Context) error {
-	url := strings.TrimSuffix(i.URL(), "/") + "/.well-known/openid-configuration"
+	at := wellKnown(i.URL())
 	if u := i.cfg.Issuer.DiscoveryURL; u != "" {
-		url = u
+		at = u
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
+	v, err := i.discoverAt(ctx, i.URL(), at)
+	if err == nil {
+		i.verifier.Store(v)
 	}
-	res, err := i.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(res.Body, maxDocument))
-	switch {
-	case err != nil:
-		return err
-	case res.StatusCode != http.StatusOK:
-		return fmt.Errorf("%s answers %s", url, res.Status)
-	}
-	var doc document
-	if err := json.Unmarshal(data, &doc); err != nil {
-		return fmt.Errorf("%s: %w", url, err)
-	}
-	if doc.Issuer != i.URL() {
-		return fmt.Errorf("%s: oidc: issuer did not match the issuer returned by provider, expected %q got %q", url, i.URL(), doc.Issuer)
-	}
-	if doc.JWKSURI == "" {
-		return fmt.Errorf("%s names no jwks_uri", url)
-	}
-	keys := oidc.NewRemoteKeySet(oidc.ClientContext(ctx, i.client), doc.JWKSURI)
-	i.verifier.Store(oidc.NewVerifier(i.URL(), keys, &oidc.Config{SkipClientIDCheck: true, SupportedSigningAlgs: i.algorithms, Now: i.now}))
-	return nil
+	return err
 }
 
 // AuthenticateToken implements authenticator.Token.
