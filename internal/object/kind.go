@@ -97,6 +97,8 @@ type Custom struct {
 	TypeConverter func() (managedfields.TypeConverter, error)
 	// Schema documents the version in OpenAPI, for version 2 or 3 of that.
 	Schema func(v2 bool) (*spec.Schema, error)
+	// Fingerprint differs between schemas that differ.
+	Fingerprint func() string
 }
 
 // Served says whether clients may ask for the version.

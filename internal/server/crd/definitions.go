@@ -47,12 +47,13 @@ type Definitions struct {
 	emptying map[string]context.CancelFunc
 }
 
-// served is a row and what it was made of.
+// served is a row and what it was made of. The specification is shared with the server's cache.
 type served struct {
-	row   *object.Kind
-	spec  apiextensionsv1.CustomResourceDefinitionSpec
-	names apiextensionsv1.CustomResourceDefinitionNames
-	going bool
+	row     *object.Kind
+	schemas []*versionSchema // in the order of the versions
+	spec    apiextensionsv1.CustomResourceDefinitionSpec
+	names   apiextensionsv1.CustomResourceDefinitionNames
+	going   bool
 }
 
 // New makes the keeper. Nothing happens before Run.
@@ -112,7 +113,8 @@ func (d *Definitions) reconcile(ctx context.Context, name string) error {
 	case terminating(c):
 		return d.terminate(ctx, c)
 	}
-	next := c.DeepCopy()
+	// The specification is shared: nobody changes it.
+	next := &apiextensionsv1.CustomResourceDefinition{TypeMeta: c.TypeMeta, ObjectMeta: c.ObjectMeta, Spec: c.Spec, Status: *c.Status.DeepCopy()}
 	d.judge(next)
 	if len(next.Status.AcceptedNames.Plural) > 0 && isTrue(next, apiextensionsv1.Established) {
 		// The row first: whoever sees the condition may use it at once.
@@ -183,10 +185,13 @@ func (d *Definitions) serve(ctx context.Context, c *apiextensionsv1.CustomResour
 	have := d.rows[c.Name]
 	d.mu.Unlock()
 	if have != nil && have.going == terminating(c) && apiequality.Semantic.DeepEqual(have.spec, c.Spec) && apiequality.Semantic.DeepEqual(have.names, c.Status.AcceptedNames) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		have.follow(c)
 		return nil
 	}
 	d.epoch++
-	k, err := row(c, d.converter(c), d.epoch)
+	k, schemas, err := row(c, d.converter(c), d.epoch)
 	if err != nil {
 		return fmt.Errorf("definition %s: %w", c.Name, err)
 	}
@@ -197,7 +202,7 @@ func (d *Definitions) serve(ctx context.Context, c *apiextensionsv1.CustomResour
 		}
 	}
 	d.mu.Lock()
-	d.rows[c.Name] = &served{row: k, spec: c.Spec, names: c.Status.AcceptedNames, going: terminating(c)}
+	d.rows[c.Name] = &served{row: k, schemas: schemas, spec: c.Spec, names: c.Status.AcceptedNames, going: terminating(c)}
 	d.mu.Unlock()
 	d.cfg.Table.Add(k)
 	if have == nil {
@@ -206,6 +211,14 @@ func (d *Definitions) serve(ctx context.Context, c *apiextensionsv1.CustomResour
 	d.cfg.Table.Remove(have.row) // the names that the new row does not have
 	d.cfg.Managers.Forget(have.row)
 	return d.cfg.Store.Warm(ctx, k) // ends the watches of the old row
+}
+
+// follow holds on to a newer state of a definition that says the same, so that older ones can be forgotten.
+func (s *served) follow(c *apiextensionsv1.CustomResourceDefinition) {
+	s.spec, s.names = c.Spec, c.Status.AcceptedNames
+	for i, schema := range s.schemas {
+		schema.follow(&c.Spec.Versions[i])
+	}
 }
 
 // drop takes the row of a definition that is gone out of the table.

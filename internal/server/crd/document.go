@@ -24,7 +24,11 @@ const (
 // document gives the schema of a version as OpenAPI shows it: what the definition says, with the metadata that all objects have.
 func document(s *versionSchema, v2 bool) (*spec.Schema, error) {
 	out := &spec.Schema{}
-	if err := validation.ConvertJSONSchemaProps(s.props, out); err != nil {
+	props, err := s.props()
+	if err != nil {
+		return nil, fmt.Errorf("OpenAPI schema: %w", err)
+	}
+	if err := validation.ConvertJSONSchemaProps(props, out); err != nil {
 		return nil, fmt.Errorf("OpenAPI schema: %w", err)
 	}
 	if is, _ := out.Extensions[preserveUnknown].(bool); is && v2 {
@@ -152,6 +156,7 @@ func describe(k *object.Kind, schemas map[schema.GroupVersionKind]*versionSchema
 		v := &k.Versions[i]
 		s := schemas[v.GroupVersion.WithKind(v.Kind)]
 		v.Custom.TypeConverter = converter
+		v.Custom.Fingerprint = s.print
 		v.Custom.Schema = func(v2 bool) (*spec.Schema, error) { return document(s, v2) }
 	}
 }

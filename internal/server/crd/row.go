@@ -14,8 +14,8 @@ import (
 	"hyperkube/internal/object"
 )
 
-// row makes the row of a definition whose names are accepted. Its hub is the storage version.
-func row(c *apiextensionsv1.CustomResourceDefinition, convert Convert, epoch int64) (*object.Kind, error) {
+// row makes the row of a definition whose names are accepted, and the schemas of its versions. Its hub is the storage version.
+func row(c *apiextensionsv1.CustomResourceDefinition, convert Convert, epoch int64) (*object.Kind, []*versionSchema, error) {
 	names := c.Status.AcceptedNames
 	k := &object.Kind{
 		Resource: names.Plural, Singular: names.Singular, ShortNames: names.ShortNames, Categories: names.Categories,
@@ -43,16 +43,15 @@ func row(c *apiextensionsv1.CustomResourceDefinition, convert Convert, epoch int
 	}
 	hub := k.Versions[0].GroupVersion
 	schemas := map[schema.GroupVersionKind]*versionSchema{}
+	var all []*versionSchema
 	for i := range c.Spec.Versions {
 		v := &c.Spec.Versions[i]
-		s, err := newSchema(v)
-		if err != nil {
-			return nil, err
-		}
+		s := newSchema(v)
+		all = append(all, s)
 		gv := schema.GroupVersion{Group: c.Spec.Group, Version: v.Name}
 		into := &k.Versions[slices.IndexFunc(k.Versions, func(have object.Version) bool { return have.GroupVersion == gv })]
 		if err := fill(into, c, v, s, subs); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		schemas[gv.WithKind(names.Kind)] = s
 		if gv != hub {
@@ -64,7 +63,7 @@ func row(c *apiextensionsv1.CustomResourceDefinition, convert Convert, epoch int
 	k.Strategy = strategyOf(k, hubSchema, subs["status"])
 	k.Subresources = subresources(hubSchema, subs)
 	k.Fields = k.Versions[0].Custom.Fields
-	return k, nil
+	return k, all, nil
 }
 
 // fill makes one version of the row.

@@ -2,10 +2,14 @@ package crd
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -25,25 +29,33 @@ import (
 	"hyperkube/internal/object"
 )
 
-// versionSchema is the schema of one version and the engines that are made of it at their first use.
+// versionSchema is the schema of one version and the engines that are made of it at their first use. Until then nothing is
+// held but the schema in the definition itself, which the server's cache holds anyway.
 type versionSchema struct {
-	props      *apiextensions.JSONSchemaProps
+	// source is an OpenAPI schema that says what the first one said, out of the newest state of the definition.
+	source     atomic.Pointer[apiextensionsv1.JSONSchemaProps]
 	structural func() (*structuralschema.Structural, error)
 	validator  func() (validation.SchemaValidator, error)
 	rules      func() *cel.Validator // nil without rules
+	print      func() string
 }
 
-func newSchema(v *apiextensionsv1.CustomResourceDefinitionVersion) (*versionSchema, error) {
-	s := &versionSchema{props: &apiextensions.JSONSchemaProps{Type: "object"}}
-	if v.Schema != nil && v.Schema.OpenAPIV3Schema != nil {
-		s.props = &apiextensions.JSONSchemaProps{}
-		if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(v.Schema.OpenAPIV3Schema.DeepCopy(), s.props, nil); err != nil {
-			return nil, fmt.Errorf("schema of version %s: %w", v.Name, err)
+func newSchema(v *apiextensionsv1.CustomResourceDefinitionVersion) *versionSchema {
+	s := &versionSchema{}
+	s.follow(v)
+	s.structural = sync.OnceValues(func() (*structuralschema.Structural, error) {
+		props, err := s.props()
+		if err != nil {
+			return nil, err
 		}
-	}
-	s.structural = sync.OnceValues(func() (*structuralschema.Structural, error) { return structuralschema.NewStructural(s.props) })
+		return structuralschema.NewStructural(props)
+	})
 	s.validator = sync.OnceValues(func() (validation.SchemaValidator, error) {
-		engine, _, err := validation.NewSchemaValidator(s.props)
+		props, err := s.props()
+		if err != nil {
+			return nil, err
+		}
+		engine, _, err := validation.NewSchemaValidator(props)
 		return engine, err
 	})
 	s.rules = sync.OnceValue(func() *cel.Validator {
@@ -53,7 +65,31 @@ func newSchema(v *apiextensionsv1.CustomResourceDefinitionVersion) (*versionSche
 		}
 		return cel.NewValidator(st, true, celconfig.PerCallLimit)
 	})
-	return s, nil
+	s.print = sync.OnceValue(func() string {
+		h := sha256.New()
+		if err := json.NewEncoder(h).Encode(s.source.Load()); err != nil {
+			return err.Error()
+		}
+		return hex.EncodeToString(h.Sum(nil))
+	})
+	return s
+}
+
+// follow takes the schema from another state of the definition, so that the one before can be forgotten.
+func (s *versionSchema) follow(v *apiextensionsv1.CustomResourceDefinitionVersion) {
+	if v.Schema != nil && v.Schema.OpenAPIV3Schema != nil {
+		s.source.Store(v.Schema.OpenAPIV3Schema)
+		return
+	}
+	s.source.Store(&apiextensionsv1.JSONSchemaProps{Type: "object"})
+}
+
+// props is the schema in the form that the engines are made of; the caller's own.
+func (s *versionSchema) props() (*apiextensions.JSONSchemaProps, error) {
+	props := &apiextensions.JSONSchemaProps{}
+	// The conversion shares memory with its input.
+	err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(s.source.Load().DeepCopy(), props, nil)
+	return props, err
 }
 
 // applyDefaults fills in what the schema has defaults for. Nulls where the schema allows none count as absent.

@@ -31,7 +31,7 @@ func Models(names ...string) (map[string]*spec.Schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := reachable(s.V2, names)
+	raw, err := reachable(func(name string) (json.RawMessage, bool) { raw, ok := s.V2[name]; return raw, ok }, names)
 	if err != nil {
 		return nil, err
 	}
@@ -45,30 +45,34 @@ func Models(names ...string) (map[string]*spec.Schema, error) {
 	return out, nil
 }
 
-// withCustom adds the models of the custom resources of a group and version to those of the built-in kinds.
-func withCustom(all map[string]json.RawMessage, rows []*object.Kind, gvs []schema.GroupVersion, v2 bool) (map[string]json.RawMessage, error) {
-	var out map[string]json.RawMessage
-	for _, k := range rows {
+// schemas are the models that the named ones need, those of the group's custom resources among them.
+func (g *group) schemas(v2 bool, names []string) (map[string]json.RawMessage, error) {
+	s, err := load()
+	if err != nil {
+		return nil, err
+	}
+	builtin, custom := s.V3, map[string]json.RawMessage{}
+	if v2 {
+		builtin = s.V2
+	}
+	for _, k := range g.rows {
 		for i := range k.Versions {
 			v := &k.Versions[i]
-			if v.Custom == nil || !v.Served() || !slices.Contains(gvs, v.GroupVersion) {
+			if v.Custom == nil || v.GroupVersion != g.gv {
 				continue
 			}
-			if out == nil {
-				out = make(map[string]json.RawMessage, len(all)+2)
-				for name, data := range all {
-					out[name] = data
-				}
-			}
-			if err := customModels(out, k.Resource, v, v2); err != nil {
+			if err := customModels(custom, k.Resource, v, v2); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if out == nil {
-		return all, nil
-	}
-	return out, nil
+	return reachable(func(name string) (json.RawMessage, bool) {
+		if raw, ok := custom[name]; ok {
+			return raw, true
+		}
+		raw, ok := builtin[name]
+		return raw, ok
+	}, names)
 }
 
 // customModels adds the models of one version: the object and its list.

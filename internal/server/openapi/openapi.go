@@ -2,8 +2,9 @@
 // /openapi/v2, all in one.
 //
 // Schemas of built-in kinds are generated from the Go types (schemas.json.zst, made by scripts/build-openapi); paths and
-// parameters are derived from the rows of the object table. A document is built when it is first asked for, and again
-// when the table has changed; clients that know its hash (?hash= in the index, ETags) do not ask twice.
+// parameters are derived from the rows of the object table. A document is built when somebody asks for its content, and
+// kept for a while. Its hash (?hash= in the index, ETags) is made of the rows that the document describes, so that a
+// new custom resource costs its own description, and clients that know a hash do not make the server build anything.
 package openapi
 
 import (
@@ -47,7 +48,7 @@ var load = sync.OnceValues(func() (*schemas, error) {
 var reference = regexp.MustCompile(`"\$ref":"#/(?:components/schemas|definitions)/([^"]+)"`)
 
 // reachable gives the schemas that the named ones need, themselves included.
-func reachable(all map[string]json.RawMessage, names []string) (map[string]json.RawMessage, error) {
+func reachable(find func(string) (json.RawMessage, bool), names []string) (map[string]json.RawMessage, error) {
 	out := map[string]json.RawMessage{}
 	todo := slices.Clone(names)
 	for len(todo) > 0 {
@@ -56,7 +57,7 @@ func reachable(all map[string]json.RawMessage, names []string) (map[string]json.
 		if out[name] != nil {
 			continue
 		}
-		schema, ok := all[name]
+		schema, ok := find(name)
 		if !ok {
 			return nil, fmt.Errorf("there is no OpenAPI schema of %s: run scripts/build-openapi", name)
 		}

@@ -3,6 +3,7 @@ package openapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -117,9 +118,7 @@ func TestDocumentsOfAChangingTable(t *testing.T) {
 		table.Add(thing(gv, fmt.Sprint("Lasting", i)))
 	}
 	o := New(table, "v1.37.2")
-	if _, err := o.v2(); err != nil { // unpacks the schemas, which takes longer than the rest of this
-		t.Fatal(err)
-	}
+	get(t, o, "/openapi/v2") // unpacks the schemas, which takes longer than the rest of this
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	go func() {
@@ -130,16 +129,76 @@ func TestDocumentsOfAChangingTable(t *testing.T) {
 		}
 	}()
 	for range 5 {
-		if _, err := o.v2(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := o.v3(gv)(); err != nil {
-			t.Fatal(err)
+		for _, path := range []string{"/openapi/v2", "/openapi/v3", "/openapi/v3/apis/example.test/v1"} {
+			if w := get(t, o, path); w.Code != http.StatusOK {
+				t.Fatal(path, w.Code, w.Body)
+			}
 		}
 	}
 }
 
+// A new kind changes the hashes of its own group alone, and whoever has the others need not read them again.
+func TestHashesFollowTheRows(t *testing.T) {
+	one, two := schema.GroupVersion{Group: "one.test", Version: "v1"}, schema.GroupVersion{Group: "two.test", Version: "v1"}
+	table := object.NewTable()
+	table.Add(thing(one, "First"))
+	table.Add(thing(two, "Second"))
+	o := New(table, "v1.37.2")
+	hashes := func() (a, b string) {
+		var index struct {
+			Paths map[string]struct{ ServerRelativeURL string }
+		}
+		if err := json.Unmarshal(get(t, o, "/openapi/v3").Body.Bytes(), &index); err != nil {
+			t.Fatal(err)
+		}
+		return index.Paths["apis/one.test/v1"].ServerRelativeURL, index.Paths["apis/two.test/v1"].ServerRelativeURL
+	}
+	a, b := hashes()
+	built := get(t, o, a)
+	table.Add(thing(two, "Third"))
+	a2, b2 := hashes()
+	if a2 != a || b2 == b {
+		t.Fatalf("before %s and %s, after %s and %s", a, b, a2, b2)
+	}
+	if again := get(t, o, a, "If-None-Match", built.Header().Get("Etag")); again.Code != http.StatusNotModified {
+		t.Fatal(again.Code)
+	}
+	if res := get(t, o, b); res.Code != http.StatusMovedPermanently || !strings.HasSuffix(res.Header().Get("Location"), b2) {
+		t.Fatal(res.Code, res.Header())
+	}
+}
+
+// The shelf holds no more than it may, and forgets first what nobody asked for lately.
+func TestShelf(t *testing.T) {
+	s := shelf{most: 10, kept: map[string]*rendered{}}
+	made := 0
+	get := func(name, tag string, size int) {
+		if _, err := s.get(name, tag, func() (any, int, error) { made++; return name, size, nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get("a", "1", 4)
+	get("b", "1", 4)
+	get("a", "1", 4)
+	get("c", "1", 4) // b goes
+	if get("a", "1", 4); made != 3 || s.size != 8 {
+		t.Fatal(made, s.size)
+	}
+	if get("a", "2", 4); made != 4 {
+		t.Fatal("what is out of date was given out")
+	}
+	if get("b", "1", 4); made != 5 || s.size != 8 {
+		t.Fatal(made, s.size)
+	}
+	if get("large", "1", 20); s.size > 10 {
+		t.Fatal(s.size)
+	}
+	if _, err := s.get("bad", "1", func() (any, int, error) { return nil, 0, errors.New("no") }); err == nil || s.kept["bad"] != nil {
+		t.Fatal("a failure was kept")
+	}
+}
+
 func thing(gv schema.GroupVersion, kind string) *object.Kind {
-	custom := &object.Custom{Schema: func(bool) (*spec.Schema, error) { return &spec.Schema{}, nil }}
+	custom := &object.Custom{Schema: func(bool) (*spec.Schema, error) { return &spec.Schema{}, nil }, Fingerprint: func() string { return kind }}
 	return &object.Kind{Resource: strings.ToLower(kind), Versions: []object.Version{{GroupVersion: gv, Kind: kind, Custom: custom}}}
 }

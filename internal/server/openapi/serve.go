@@ -1,13 +1,9 @@
 package openapi
 
 import (
-	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,7 +12,6 @@ import (
 	openapi_v2 "github.com/google/gnostic-models/openapiv2"
 	openapi_v3 "github.com/google/gnostic-models/openapiv3"
 	"google.golang.org/protobuf/proto"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"hyperkube/internal/object"
 )
@@ -40,21 +35,23 @@ func (p protobuf) wanted(accept string) bool {
 	return false
 }
 
+// shelfSize is how much of what was rendered is kept: more than the documents of the built-in kinds, which are compressed.
+const shelfSize = 12 << 20
+
 // OpenAPI serves the documents of a table of kinds. It is safe for concurrent use.
 type OpenAPI struct {
 	table   *object.Table
 	version string // of the server, for the documents' info
+	shelf   shelf
 
 	mu         sync.Mutex
 	generation int64
-	docs       map[string]*document // by path: "v2", "api/v1", "apis/apps/v1"
-	lasting    map[string]bool      // paths of documents that no custom resource is in: the table's changes leave them alone
+	groups     []*group // as the table of that generation has them
 }
 
 // document is one rendered document; the protobuf form is made when it is first asked for.
 type document struct {
 	json packed
-	etag string
 	once sync.Once
 	pb   packed
 	err  error
@@ -62,7 +59,7 @@ type document struct {
 
 // New makes the documents of what t serves.
 func New(t *object.Table, version string) *OpenAPI {
-	return &OpenAPI{table: t, version: version, docs: map[string]*document{}, lasting: map[string]bool{}}
+	return &OpenAPI{table: t, version: version, shelf: shelf{most: shelfSize, kept: map[string]*rendered{}}}
 }
 
 // Handlers are the paths that it serves.
@@ -74,52 +71,24 @@ func (o *OpenAPI) Handlers() map[string]http.Handler {
 	}
 }
 
-// get gives a document, made anew when the table has changed since.
-func (o *OpenAPI) get(path string, lasting bool, build func() (m, error)) (*document, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if g := o.table.Generation(); g != o.generation {
-		o.generation = g
-		maps.DeleteFunc(o.docs, func(path string, _ *document) bool { return !o.lasting[path] })
-	}
-	if d := o.docs[path]; d != nil {
-		return d, nil
-	}
-	content, err := build()
-	if err != nil {
-		return nil, err
-	}
-	data, err := json.Marshal(content)
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256(data)
-	p, err := pack(data)
-	if err != nil {
-		return nil, err
-	}
-	d := &document{json: p, etag: strings.ToUpper(hex.EncodeToString(sum[:]))}
-	o.docs[path] = d
-	o.lasting[path] = lasting
-	return d, nil
-}
-
-// versions are the groups and versions of rows, in order.
-func versions(rows []*object.Kind) []schema.GroupVersion {
-	seen := map[schema.GroupVersion]bool{}
-	for _, k := range rows {
-		for i := range k.Versions {
-			if v := &k.Versions[i]; v.Served() {
-				seen[v.GroupVersion] = true
-			}
+// keep is a document from the shelf, made when it is not there.
+func (o *OpenAPI) keep(path, tag string, build func() ([]byte, error)) (*document, error) {
+	v, err := o.shelf.get(path, tag, func() (any, int, error) {
+		data, err := build()
+		if err != nil {
+			return nil, 0, err
 		}
+		p, err := pack(data)
+		return &document{json: p}, len(p), err
+	})
+	if err != nil {
+		return nil, err
 	}
-	var all []schema.GroupVersion
-	for gv := range seen {
-		all = append(all, gv)
+	d, ok := v.(*document)
+	if !ok {
+		return nil, fmt.Errorf("%s is a %T", path, v)
 	}
-	slices.SortFunc(all, func(a, b schema.GroupVersion) int { return cmp.Compare(root(a), root(b)) })
-	return all
+	return d, nil
 }
 
 // info names major and minor version only: an update of the release changes no document.
@@ -135,139 +104,62 @@ func (o *OpenAPI) security() m {
 	return m{"BearerToken": m{"type": "apiKey", "name": "authorization", "in": "header", "description": "Bearer Token authentication"}}
 }
 
-// document3 makes a document of operations; gv is empty outside of a group.
-func (o *OpenAPI) document3(gv schema.GroupVersion, ops []operation, all map[string]json.RawMessage) (m, error) {
-	models, err := reachable(all, modelsOf(ops))
+// v3 renders the document of one group.
+func (o *OpenAPI) v3(g *group) ([]byte, error) {
+	ops := g.operations()
+	models, err := g.schemas(false, modelsOf(ops))
 	if err != nil {
 		return nil, err
 	}
-	if err := addShared(models, gv); err != nil {
+	if err := addShared(models, g.gv); err != nil {
 		return nil, err
 	}
 	components, info := m{}, m{"title": "Kubernetes CRD Swagger", "version": "v0.1.0"}
-	if gv.Empty() || object.IsBuiltin(gv) {
+	if g.builtin() {
 		components["securitySchemes"], info = o.security(), o.info()
 	}
 	if len(models) > 0 {
 		components["schemas"] = models
 	}
-	return m{"openapi": "3.0.0", "info": info, "paths": paths3(ops), "components": components}, nil
-}
-
-func (o *OpenAPI) v3(gv schema.GroupVersion) func() (m, error) {
-	return func() (m, error) {
-		s, err := load()
-		if err != nil {
-			return nil, err
-		}
-		rows := o.table.All() // once: between two looks the table may change
-		all, err := withCustom(s.V3, rows, []schema.GroupVersion{gv}, false)
-		if err != nil {
-			return nil, err
-		}
-		return o.document3(gv, operations(rows, gv), all)
-	}
-}
-
-func (o *OpenAPI) v3Root(op operation) func() (m, error) {
-	return func() (m, error) {
-		s, err := load()
-		if err != nil {
-			return nil, err
-		}
-		return o.document3(schema.GroupVersion{}, []operation{op}, s.V3)
-	}
-}
-
-func (o *OpenAPI) v2() (m, error) {
-	s, err := load()
-	if err != nil {
-		return nil, err
-	}
-	rows := o.table.All() // once: between two looks the table may change
-	r := &renderer2{paths: m{}, parameters: m{}, known: map[parameter]any{}}
-	var all []string
-	for _, gv := range versions(rows) {
-		ops := operations(rows, gv)
-		r.add(ops)
-		all = append(all, modelsOf(ops)...)
-	}
-	for _, op := range roots(rows) {
-		r.add([]operation{op})
-		all = append(all, modelsOf([]operation{op})...)
-	}
-	known, err := withCustom(s.V2, rows, versions(rows), true)
-	if err != nil {
-		return nil, err
-	}
-	definitions, err := reachable(known, all)
-	if err != nil {
-		return nil, err
-	}
-	return m{
-		"swagger": "2.0", "info": o.info(), "paths": r.paths, "parameters": r.parameters, "definitions": definitions,
-		"securityDefinitions": o.security(), "security": []m{{"BearerToken": []string{}}},
-	}, nil
-}
-
-// paths are the documents of version 3 by their path below /openapi/v3/.
-func (o *OpenAPI) paths() map[string]func() (*document, error) {
-	rows, all := o.table.All(), map[string]func() (*document, error){}
-	for path, op := range roots(rows) {
-		all[path] = func() (*document, error) { return o.get(path, true, o.v3Root(op)) }
-	}
-	for _, gv := range versions(rows) {
-		path := strings.TrimPrefix(root(gv), "/")
-		all[path] = func() (*document, error) { return o.get(path, object.IsBuiltin(gv), o.v3(gv)) }
-	}
-	return all
+	return json.Marshal(m{"openapi": "3.0.0", "info": info, "paths": paths3(ops), "components": components})
 }
 
 func (o *OpenAPI) serveIndex(w http.ResponseWriter, r *http.Request) {
-	paths := m{}
-	for path, document := range o.paths() {
-		d, err := document()
-		if err != nil {
-			fail(w, err)
-			return
-		}
-		paths[path] = m{"serverRelativeURL": "/openapi/v3/" + path + "?hash=" + d.etag}
+	paths, all := m{}, o.current()
+	for _, g := range all {
+		paths[g.path] = m{"serverRelativeURL": "/openapi/v3/" + g.path + "?hash=" + g.tag}
 	}
 	data, err := json.Marshal(m{"paths": paths})
 	if err != nil {
 		fail(w, err)
 		return
 	}
-	sum := sha256.Sum256(data)
 	p, err := pack(data)
 	if err != nil {
 		fail(w, err)
 		return
 	}
-	write(w, r, mediaJSON, strings.ToUpper(hex.EncodeToString(sum[:])), p)
+	write(w, r, mediaJSON, sum(all), p)
 }
 
 func (o *OpenAPI) serveV3(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.Path, "/openapi/v3/")
-	document := o.paths()[path]
-	if document == nil {
+	all := o.current()
+	i := slices.IndexFunc(all, func(g *group) bool { return g.path == path })
+	if i < 0 {
 		http.NotFound(w, r)
 		return
 	}
-	d, err := document()
-	if err != nil {
-		fail(w, err)
-		return
-	}
+	g := all[i]
 	// A client that names the hash asks for this very content: it never changes.
 	if hash := r.URL.Query().Get("hash"); hash != "" {
-		if hash != d.etag {
-			http.Redirect(w, r, "/openapi/v3/"+path+"?hash="+d.etag, http.StatusMovedPermanently)
+		if hash != g.tag {
+			http.Redirect(w, r, "/openapi/v3/"+path+"?hash="+g.tag, http.StatusMovedPermanently)
 			return
 		}
 		w.Header().Set("Cache-Control", "public, immutable")
 	}
-	d.serve(w, r, proto3, func(data []byte) ([]byte, error) {
+	o.send(w, r, path, g.tag, func() ([]byte, error) { return o.v3(g) }, proto3, func(data []byte) ([]byte, error) {
 		p, err := openapi_v3.ParseDocument(data)
 		if err != nil {
 			return nil, err
@@ -277,12 +169,8 @@ func (o *OpenAPI) serveV3(w http.ResponseWriter, r *http.Request) {
 }
 
 func (o *OpenAPI) serveV2(w http.ResponseWriter, r *http.Request) {
-	d, err := o.get("v2", false, o.v2)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	d.serve(w, r, proto2, func(data []byte) ([]byte, error) {
+	all := o.current()
+	o.send(w, r, "v2", sum(all), func() ([]byte, error) { return o.v2(all) }, proto2, func(data []byte) ([]byte, error) {
 		p, err := openapi_v2.ParseDocument(data)
 		if err != nil {
 			return nil, err
@@ -291,10 +179,23 @@ func (o *OpenAPI) serveV2(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// serve answers in the form that the client prefers: protobuf or JSON.
-func (d *document) serve(w http.ResponseWriter, r *http.Request, form protobuf, convert func([]byte) ([]byte, error)) {
-	if !form.wanted(r.Header.Get("Accept")) {
-		write(w, r, mediaJSON, d.etag, d.json)
+// send answers in the form that the client prefers, protobuf or JSON. For a client that has the content nothing is rendered.
+func (o *OpenAPI) send(w http.ResponseWriter, r *http.Request, path, tag string, build func() ([]byte, error), form protobuf, convert func([]byte) ([]byte, error)) {
+	binary, etag, mediaType := form.wanted(r.Header.Get("Accept")), tag, mediaJSON
+	if binary {
+		etag, mediaType = tag+"-pb", form.sent
+	}
+	if known(r, etag) {
+		write(w, r, mediaType, etag, nil)
+		return
+	}
+	d, err := o.keep(path, tag, build)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	if !binary {
+		write(w, r, mediaType, etag, d.json)
 		return
 	}
 	d.once.Do(func() { d.pb, d.err = d.json.convert(convert) })
@@ -302,14 +203,19 @@ func (d *document) serve(w http.ResponseWriter, r *http.Request, form protobuf, 
 		fail(w, d.err)
 		return
 	}
-	write(w, r, form.sent, d.etag+"-pb", d.pb)
+	write(w, r, mediaType, etag, d.pb)
+}
+
+// known says whether the client has that content.
+func known(r *http.Request, etag string) bool {
+	return slices.Contains(strings.Split(r.Header.Get("If-None-Match"), ","), `"`+etag+`"`)
 }
 
 func write(w http.ResponseWriter, r *http.Request, mediaType, etag string, data packed) {
 	w.Header().Set("Content-Type", mediaType)
 	w.Header().Set("Vary", "Accept, Accept-Encoding")
 	w.Header().Set("Etag", `"`+etag+`"`)
-	if slices.Contains(strings.Split(r.Header.Get("If-None-Match"), ","), `"`+etag+`"`) {
+	if known(r, etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
