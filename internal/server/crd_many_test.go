@@ -67,7 +67,7 @@ func TestManyDefinitions(t *testing.T) {
 		n, _ = strconv.Atoi(s)
 	}
 	table := object.Builtin()
-	docs := openapi.New(table, "v1.37.0").Handlers()
+	docs := openapi.New(table, nil, "v1.37.0").Handlers()
 	api := servertest.Start(t, func(cfg *server.Config) {
 		cfg.Table = table
 		cfg.Handlers = docs

@@ -9,6 +9,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 
 	"hyperkube/internal/flags"
+	"hyperkube/internal/pki"
 	"hyperkube/internal/server/audit"
 	"hyperkube/internal/server/authn"
 	"hyperkube/internal/server/authz"
@@ -52,6 +53,10 @@ type Config struct {
 
 	KubeletClientCert, KubeletClientKey, KubeletCA string
 	KubeletAddressTypes                            []string
+
+	// ProxyClient is what the server shows to API servers that are part of it; empty: nothing.
+	ProxyClient     pki.Pair
+	FollowRedirects bool // of those servers' answers
 
 	FrontProxyCA                                                   string
 	FrontProxyNames                                                []string

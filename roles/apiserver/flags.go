@@ -16,6 +16,7 @@ import (
 	"hyperkube/internal/config"
 	"hyperkube/internal/flags"
 	"hyperkube/internal/logging"
+	"hyperkube/internal/pki"
 	"hyperkube/internal/server/admission/plugins"
 	"hyperkube/internal/version"
 )
@@ -95,6 +96,9 @@ func ownFlags() []cli.Flag {
 		span(who, "service-account-max-token-expiration", 0, "longest life of a token; 0 for no bound"),
 		yes(who, "service-account-extend-token-expiration", true, "let tokens that pods mount by default live for a year, for clients that never reload them"),
 		list(who, "api-audiences", nil, "audiences of the API; the issuers by default"),
+		text(who, "proxy-client-cert-file", "", "client certificate `FILE` of this server as a front proxy, shown to the API servers of APIServices"),
+		text(who, "proxy-client-key-file", "", "its key `FILE`"),
+		yes(who, "aggregator-reject-forwarding-redirect", true, "pass no redirects of those servers on"),
 		text(who, "requestheader-client-ca-file", "", "`FILE` of the CA of trusted front proxies"),
 		list(who, "requestheader-allowed-names", nil, "common names of those proxies"),
 		list(who, "requestheader-username-headers", []string{"X-Remote-User"}, "headers with the user's name"),
@@ -143,8 +147,10 @@ func fromFlags(c *cli.Context) (Config, error) {
 		ServiceAccountIssuers: c.StringSlice("service-account-issuer"), ServiceAccountKeyFiles: c.StringSlice("service-account-key-file"),
 		ServiceAccountSigningKey: c.String("service-account-signing-key-file"), ServiceAccountJWKSURI: c.String("service-account-jwks-uri"),
 		ServiceAccountMaxLife: c.Duration("service-account-max-token-expiration"), ServiceAccountNoExtension: !c.Bool("service-account-extend-token-expiration"),
-		APIAudiences: c.StringSlice("api-audiences"),
-		FrontProxyCA: c.String("requestheader-client-ca-file"), FrontProxyNames: c.StringSlice("requestheader-allowed-names"),
+		APIAudiences:    c.StringSlice("api-audiences"),
+		ProxyClient:     pki.Pair{CertFile: c.String("proxy-client-cert-file"), KeyFile: c.String("proxy-client-key-file")},
+		FollowRedirects: !c.Bool("aggregator-reject-forwarding-redirect"),
+		FrontProxyCA:    c.String("requestheader-client-ca-file"), FrontProxyNames: c.StringSlice("requestheader-allowed-names"),
 		UsernameHeaders: c.StringSlice("requestheader-username-headers"), UIDHeaders: c.StringSlice("requestheader-uid-headers"),
 		GroupHeaders: c.StringSlice("requestheader-group-headers"), ExtraHeaderPrefixes: c.StringSlice("requestheader-extra-headers-prefix"),
 		EnableAdmission: c.StringSlice("enable-admission-plugins"), DisableAdmission: c.StringSlice("disable-admission-plugins"),

@@ -22,8 +22,8 @@ var foreign = flags.Foreign{{
 	Why:   "certificates and keys are always checked, service accounts always looked up",
 	Bools: []string{"service-account-lookup", "contention-profiling", "enable-garbage-collector"},
 }, {
-	Why:   "no other server's API is served through this one",
-	Texts: []string{"proxy-client-cert-file", "proxy-client-key-file"}, Bools: []string{"enable-aggregator-routing", "aggregator-reject-forwarding-redirect"},
+	Why:   "other API servers are reached at the endpoints of their services",
+	Bools: []string{"enable-aggregator-routing"},
 }, {
 	Why:   "requests in flight are bounded by --max-requests-inflight and --max-mutating-requests-inflight",
 	Bools: []string{"enable-priority-and-fairness"},

@@ -19,6 +19,7 @@ import (
 	"hyperkube/internal/server"
 	"hyperkube/internal/server/access"
 	"hyperkube/internal/server/admission/plugins"
+	"hyperkube/internal/server/aggregate"
 	"hyperkube/internal/server/audit"
 	"hyperkube/internal/server/authn"
 	"hyperkube/internal/server/bootstrap"
@@ -68,7 +69,10 @@ func (w *wiring) wire(c client.Interface, p *server.Parts) error {
 	if err := w.services(c, p); err != nil {
 		return err
 	}
-	return w.streams(c, p)
+	if err := w.streams(c, p); err != nil {
+		return err
+	}
+	return w.aggregation(c, p)
 }
 
 // admission reads what configures the admission plugins.
@@ -247,7 +251,25 @@ func (w *wiring) streams(c client.Interface, p *server.Parts) error {
 	}
 	plug(p, "", "services", "proxy", server.SubresourceHandler{Connect: s.ProxyService})
 	plug(p, "", "nodes", "proxy", server.SubresourceHandler{Connect: s.ProxyNode})
-	for path, h := range openapi.New(w.table, version.Kubernetes).Handlers() {
+	return nil
+}
+
+// aggregation makes other servers part of this one.
+func (w *wiring) aggregation(c client.Interface, p *server.Parts) error {
+	cfg := aggregate.Config{API: c, Table: w.table, FollowRedirects: w.cfg.FollowRedirects}
+	if pair := w.cfg.ProxyClient; pair.CertFile != "" {
+		r, err := pki.NewReloader(pair, "")
+		if err != nil {
+			return fmt.Errorf("--proxy-client-cert-file: %w", err)
+		}
+		p.Background = append(p.Background, r.Run)
+		cfg.Certificate = r.GetClientCertificate
+	}
+	a := aggregate.New(cfg)
+	p.Delegate, p.Groups = a.Delegate, a.Groups
+	p.Background = append(p.Background, a.Run)
+	p.Metrics.MustRegister(a.Collectors()...)
+	for path, h := range openapi.New(w.table, a, version.Kubernetes).Handlers() {
 		p.Handlers[path] = h
 	}
 	return nil

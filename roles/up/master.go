@@ -97,6 +97,7 @@ func (m *master) apiConfig() (apiserver.Config, error) {
 		"--enable-bootstrap-token-auth",
 		"--kubelet-client-certificate="+kubelet.CertFile, "--kubelet-client-key="+kubelet.KeyFile, "--kubelet-certificate-authority="+filepath.Join(dir, "ca.crt"),
 		"--requestheader-client-ca-file="+filepath.Join(dir, "front-proxy-ca.crt"), "--requestheader-allowed-names=front-proxy-client",
+		"--proxy-client-cert-file="+m.pki.FrontProxyClient.CertFile, "--proxy-client-key-file="+m.pki.FrontProxyClient.KeyFile,
 	))
 }
 

@@ -174,22 +174,35 @@ func order(groups []Group) {
 	})
 }
 
-// groupPriority orders the built-in groups as upstream's APIServices do; custom resources come after them.
-func groupPriority(group string) int32 {
-	for i, g := range builtinGroups {
-		if g == group {
-			return 18000 - 10*int32(i)
-		}
+// Priority is the priority of what this server serves itself, as its APIService tells: that of the group, and that of the version
+// within it. Custom resources come after all built-in groups.
+func Priority(gv schema.GroupVersion) (group, version int32) {
+	p, ok := builtinGroups[gv.Group]
+	switch {
+	case !ok:
+		return 1000, 100
+	case gv.Group == "":
+		return p, 1
+	case gv == schema.GroupVersion{Group: "autoscaling", Version: "v2"}:
+		return p, 30
+	case gv.Group == "flowcontrol.apiserver.k8s.io":
+		return p, 21
 	}
-	return 1000
+	return p, 15
 }
 
-// builtinGroups in the order in which upstream lists them.
-var builtinGroups = []string{
-	"", "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "autoscaling", "batch",
-	"certificates.k8s.io", "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "storage.k8s.io", "admissionregistration.k8s.io",
-	"apiextensions.k8s.io", "scheduling.k8s.io", "coordination.k8s.io", "node.k8s.io", "discovery.k8s.io", "resource.k8s.io",
-	"flowcontrol.apiserver.k8s.io", "storagemigration.k8s.io",
+// builtinGroups have upstream's priorities. The group of APIServices has none there, but comes second.
+var builtinGroups = map[string]int32{
+	"": 18000, "apiregistration.k8s.io": 17900, "apps": 17800, "events.k8s.io": 17750, "authentication.k8s.io": 17700, "authorization.k8s.io": 17600,
+	"autoscaling": 17500, "batch": 17400, "certificates.k8s.io": 17300, "networking.k8s.io": 17200, "policy": 17100, "rbac.authorization.k8s.io": 17000,
+	"storage.k8s.io": 16800, "admissionregistration.k8s.io": 16700, "apiextensions.k8s.io": 16700, "scheduling.k8s.io": 16600,
+	"coordination.k8s.io": 16500, "node.k8s.io": 16300, "discovery.k8s.io": 16200, "resource.k8s.io": 16150, "flowcontrol.apiserver.k8s.io": 16100,
+	"internal.apiserver.k8s.io": 16000, "storagemigration.k8s.io": 15800,
+}
+
+func groupPriority(group string) int32 {
+	p, _ := Priority(schema.GroupVersion{Group: group})
+	return p
 }
 
 func resources(k *object.Kind, v *object.Version) []metav1.APIResource {

@@ -36,7 +36,7 @@ func get(t *testing.T, o *OpenAPI, path string, header ...string) *httptest.Resp
 }
 
 func TestEveryDocumentParses(t *testing.T) {
-	o := New(object.Builtin(), "v1.37.2")
+	o := New(object.Builtin(), nil, "v1.37.2")
 	var index struct {
 		Paths map[string]struct{ ServerRelativeURL string }
 	}
@@ -60,7 +60,7 @@ func TestEveryDocumentParses(t *testing.T) {
 }
 
 func TestDeploymentPatchSaysFieldValidation(t *testing.T) {
-	o := New(object.Builtin(), "v1.37.2")
+	o := New(object.Builtin(), nil, "v1.37.2")
 	var doc spec3.OpenAPI
 	if err := json.Unmarshal(get(t, o, "/openapi/v3/apis/apps/v1").Body.Bytes(), &doc); err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func TestDeploymentPatchSaysFieldValidation(t *testing.T) {
 }
 
 func TestV2InProtobufAndETags(t *testing.T) {
-	o := New(object.Builtin(), "v1.37.2")
+	o := New(object.Builtin(), nil, "v1.37.2")
 	for _, asked := range []string{proto2.asked, proto2.sent, proto2.asked + ", application/json"} {
 		w := get(t, o, "/openapi/v2", "Accept", asked)
 		var doc openapi_v2.Document
@@ -117,7 +117,7 @@ func TestDocumentsOfAChangingTable(t *testing.T) {
 	for i := range 100 {
 		table.Add(thing(gv, fmt.Sprint("Lasting", i)))
 	}
-	o := New(table, "v1.37.2")
+	o := New(table, nil, "v1.37.2")
 	get(t, o, "/openapi/v2") // unpacks the schemas, which takes longer than the rest of this
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -143,7 +143,7 @@ func TestHashesFollowTheRows(t *testing.T) {
 	table := object.NewTable()
 	table.Add(thing(one, "First"))
 	table.Add(thing(two, "Second"))
-	o := New(table, "v1.37.2")
+	o := New(table, nil, "v1.37.2")
 	hashes := func() (a, b string) {
 		var index struct {
 			Paths map[string]struct{ ServerRelativeURL string }

@@ -41,6 +41,7 @@ const shelfSize = 12 << 20
 // OpenAPI serves the documents of a table of kinds. It is safe for concurrent use.
 type OpenAPI struct {
 	table   *object.Table
+	foreign Foreign
 	version string // of the server, for the documents' info
 	shelf   shelf
 
@@ -57,9 +58,9 @@ type document struct {
 	err  error
 }
 
-// New makes the documents of what t serves.
-func New(t *object.Table, version string) *OpenAPI {
-	return &OpenAPI{table: t, version: version, shelf: shelf{most: shelfSize, kept: map[string]*rendered{}}}
+// New makes the documents of what t serves, and of what is foreign; that may be nil.
+func New(t *object.Table, foreign Foreign, version string) *OpenAPI {
+	return &OpenAPI{table: t, foreign: foreign, version: version, shelf: shelf{most: shelfSize, kept: map[string]*rendered{}}}
 }
 
 // Handlers are the paths that it serves.
@@ -129,6 +130,13 @@ func (o *OpenAPI) serveIndex(w http.ResponseWriter, r *http.Request) {
 	for _, g := range all {
 		paths[g.path] = m{"serverRelativeURL": "/openapi/v3/" + g.path + "?hash=" + g.tag}
 	}
+	if o.foreign != nil {
+		for path, url := range o.foreign.V3() {
+			if paths[path] == nil {
+				paths[path] = m{"serverRelativeURL": url}
+			}
+		}
+	}
 	data, err := json.Marshal(m{"paths": paths})
 	if err != nil {
 		fail(w, err)
@@ -139,7 +147,7 @@ func (o *OpenAPI) serveIndex(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	write(w, r, mediaJSON, sum(all), p)
+	write(w, r, mediaJSON, o.allTag(all), p)
 }
 
 func (o *OpenAPI) serveV3(w http.ResponseWriter, r *http.Request) {
@@ -147,7 +155,9 @@ func (o *OpenAPI) serveV3(w http.ResponseWriter, r *http.Request) {
 	all := o.current()
 	i := slices.IndexFunc(all, func(g *group) bool { return g.path == path })
 	if i < 0 {
-		http.NotFound(w, r)
+		if o.foreign == nil || !o.foreign.ServeV3(path, w, r) {
+			http.NotFound(w, r)
+		}
 		return
 	}
 	g := all[i]
@@ -170,7 +180,7 @@ func (o *OpenAPI) serveV3(w http.ResponseWriter, r *http.Request) {
 
 func (o *OpenAPI) serveV2(w http.ResponseWriter, r *http.Request) {
 	all := o.current()
-	o.send(w, r, "v2", sum(all), func() ([]byte, error) { return o.v2(all) }, proto2, func(data []byte) ([]byte, error) {
+	o.send(w, r, "v2", o.allTag(all), func() ([]byte, error) { return o.whole(all) }, proto2, func(data []byte) ([]byte, error) {
 		p, err := openapi_v2.ParseDocument(data)
 		if err != nil {
 			return nil, err

@@ -16,7 +16,7 @@ func TestDocumentsAreUpstreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := New(object.Builtin(), "v1.37.2")
+	o := New(object.Builtin(), nil, "v1.37.2")
 	report := func(name string, want map[string]any, path string) {
 		var got map[string]any
 		if err := json.Unmarshal(get(t, o, path).Body.Bytes(), &got); err != nil {
