@@ -19,7 +19,7 @@ func TestDocumentsAreUpstreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := openapi.New(tableOf(t, nil, openapitest.Definitions), "v1.37.2")
+	o := openapi.New(tableOf(t, openapitest.Definitions), nil, "v1.37.2")
 	fetch := func(handler, path string) map[string]any {
 		w := httptest.NewRecorder()
 		o.Handlers()[handler].ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
