@@ -110,9 +110,7 @@ func (s *Server) openStore() {
 	if e := s.cfg.Encryption; e != nil {
 		c.Transformer = e
 		s.gatherer.MustRegister(e.Collectors()...)
-		if e.HasPlugins() {
-			s.parts.Checks = append(s.parts.Checks, Check{Name: "kms-providers", Func: e.Healthy})
-		}
+		s.parts.Checks = append(s.parts.Checks, e.Checks()...)
 		s.parts.Background = append(s.parts.Background, e.Run)
 	}
 	s.store = store.New(c)

@@ -125,12 +125,12 @@ func (w *wiring) authentication() (authn.Config, error) {
 		cfg.ClientCA = w.serving.Pool
 	}
 	if w.cfg.FrontProxyCA != "" {
-		pool, err := poolOf(w.cfg.FrontProxyCA)
+		r, err := w.a.reloader("", "", w.cfg.FrontProxyCA)
 		if err != nil {
-			return cfg, err
+			return cfg, fmt.Errorf("--requestheader-client-ca-file: %w", err)
 		}
 		cfg.FrontProxy = &authn.FrontProxy{
-			CA: func() *x509.CertPool { return pool }, AllowedNames: w.cfg.FrontProxyNames,
+			CA: r.Pool, AllowedNames: w.cfg.FrontProxyNames,
 			UsernameHeaders: w.cfg.UsernameHeaders, UIDHeaders: w.cfg.UIDHeaders,
 			GroupHeaders: w.cfg.GroupHeaders, ExtraHeaderPrefixes: w.cfg.ExtraHeaderPrefixes,
 		}

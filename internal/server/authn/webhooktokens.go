@@ -99,17 +99,22 @@ func (w *webhookTokens) review(ctx context.Context, token string, want authentic
 	if r, ok := w.cache.get(key); ok && w.now().Before(r.until) {
 		return &r.status, nil
 	}
-	got, err, _ := w.calls.Do(string(key[:]), func() (any, error) {
+	got := w.calls.DoChan(string(key[:]), func() (any, error) {
 		s, err := w.ask(context.WithoutCancel(ctx), token, want) // others wait for the same answer
 		if err == nil && w.ttl > 0 {
 			w.cache.add(key, reviewed{*s, w.now().Add(w.ttl)})
 		}
 		return s, err
 	})
-	if err != nil {
-		return nil, err
+	select {
+	case r := <-got:
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		return r.Val.(*authnv1.TokenReviewStatus), nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("the authentication webhook does not answer: %w", ctx.Err())
 	}
-	return got.(*authnv1.TokenReviewStatus), nil
 }
 
 func (w *webhookTokens) ask(ctx context.Context, token string, want authenticator.Audiences) (*authnv1.TokenReviewStatus, error) {

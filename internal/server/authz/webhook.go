@@ -126,7 +126,7 @@ func (a *asked) status(ctx context.Context, review *authzv1.SubjectAccessReview)
 	if known, ok := a.answers.Get(key); ok && time.Now().Before(known.(*answer).until) {
 		return &known.(*answer).SubjectAccessReviewStatus, nil
 	}
-	got, err, _ := a.calls.Do(string(key[:]), func() (any, error) {
+	got := a.calls.DoChan(string(key[:]), func() (any, error) {
 		s, err := a.ask(context.WithoutCancel(ctx), review) // others wait for the same answer
 		if err != nil {
 			return nil, err
@@ -140,10 +140,15 @@ func (a *asked) status(ctx context.Context, review *authzv1.SubjectAccessReview)
 		}
 		return s, nil
 	})
-	if err != nil {
-		return nil, err
+	select {
+	case r := <-got:
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		return r.Val.(*authzv1.SubjectAccessReviewStatus), nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("authorization webhook %s does not answer: %w", a.name, ctx.Err())
 	}
-	return got.(*authzv1.SubjectAccessReviewStatus), nil
 }
 
 func (a *asked) ask(ctx context.Context, review *authzv1.SubjectAccessReview) (s *authzv1.SubjectAccessReviewStatus, err error) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hyperkube/internal/config"
+	"hyperkube/internal/health"
 )
 
 // Run asks KMS plugins for new keys, and follows the file when it is to be reloaded, until ctx ends.
@@ -78,8 +79,17 @@ func (r *rules) close() {
 	}
 }
 
-// HasPlugins says whether there are KMS plugins, or may be one day.
-func (s *Set) HasPlugins() bool { return s.cfg.Reload || len(s.now.Load().plugins) > 0 }
+// Checks are upstream's: one for each KMS plugin, or one for all where they may change.
+func (s *Set) Checks() []health.Check {
+	if s.cfg.Reload {
+		return []health.Check{{Name: "kms-providers", Func: s.Healthy}}
+	}
+	var all []health.Check
+	for i, k := range s.now.Load().plugins {
+		all = append(all, health.Check{Name: fmt.Sprintf("kms-provider-%d", i), Func: func(context.Context) error { return k.Healthy() }})
+	}
+	return all
+}
 
 // Healthy says whether all KMS plugins are well.
 func (s *Set) Healthy(context.Context) error {
