@@ -35,7 +35,7 @@ func (s *Server) rescale(ctx context.Context, req *request.Request, t registry.T
 		return obj, setReplicas(t.Kind, obj, in.Spec.Replicas)
 	}
 	res, err := s.registry.Update(ctx, req, t, object.Key{Namespace: req.Namespace, Name: req.Name}, change,
-		registry.UpdateOptions{DryRun: registry.IsDryRun(o.DryRun), Options: &o, UID: string(in.UID)})
+		registry.UpdateOptions{DryRun: registry.IsDryRun(o.DryRun), Options: &o, UID: string(in.UID), Manager: o.FieldManager, TrackAs: "scale"})
 	if err != nil {
 		return nil, err
 	}

@@ -1,10 +1,11 @@
 // Package apply is server-side apply (KEP-555): patches that say what one manager wants of an object, merged with what other
 // managers own, which metadata.managedFields records.
 //
-// Fields are tracked from the first apply on: an object that nobody ever applied to carries no managedFields, and its
-// writes cost nothing extra. At the first apply everything that is there already belongs to one manager,
-// "before-first-apply", but for what kubectl's annotation says that client-side apply wrote, which is "kubectl-client-side-apply"'s. From then on creates, updates and other
-// patches of that object are tracked under the manager that the request names, or else its user agent.
+// The fields of an object are tracked from its creation on when whoever creates it names itself as their manager, as
+// kubectl, Helm and others that apply do, and else from the first apply on: tracking costs several times what a write costs otherwise, and objects that
+// programs make for themselves by the thousand are never applied to. At the first apply everything that is there already belongs to one manager,
+// "before-first-apply", but for what kubectl's annotation says that client-side apply wrote, which is "kubectl-client-side-apply"'s. Once an object
+// is tracked, every write of it is, under the manager that the request names, or else its user agent.
 //
 // The schema of the built-in kinds is parsed at the first apply (about 50 ms); kinds without a schema are merged by what their
 // objects look like. Safe for concurrent use.
@@ -141,6 +142,20 @@ func noted(obj runtime.Object, v *object.Version) runtime.Object {
 
 // lastApplied is the annotation in which kubectl keeps what it applied.
 const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+
+// TrackNew records that a manager creates an object, which is of the hub version and defaulted; it may be changed, and the result
+// is obj or takes its place. Without a name, and where an apply has recorded its manager already, nothing is recorded.
+func (m *Managers) TrackNew(k *object.Kind, v *object.Version, obj object.Object, manager string) (object.Object, error) {
+	if manager == "" || len(obj.GetManagedFields()) > 0 {
+		return obj, nil
+	}
+	fm, err := m.manager(k, v, "")
+	if err != nil {
+		return nil, err
+	}
+	obj.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind())
+	return toHub(k, fm.UpdateNoErrors(empty(k.Hub()), obj, manager))
+}
 
 // Track records a write other than an apply. obj and old are of the hub version; obj may be changed and the result
 // is obj or takes its place. old is nil for a new object.

@@ -40,6 +40,10 @@ func (r *Registry) create(ctx context.Context, req *request.Request, t Target, o
 	if k.Default != nil {
 		k.Default(obj)
 	}
+	obj, err := r.cfg.Managers.TrackNew(k, t.Version, obj, o.FieldManager)
+	if err != nil {
+		return Result{}, err
+	}
 	a := r.attributes(req, t, admission.Create, obj, nil, o, dryRun)
 	a.Name = obj.GetName()
 	if err := r.admit(ctx, a, k.Strategy); err != nil {

@@ -36,6 +36,8 @@ type UpdateOptions struct {
 	// has recorded that itself.
 	Manager string
 	Applied bool
+	// TrackAs is the subresource that the change is recorded for, where it is another than the target's.
+	TrackAs string
 	// UID and ResourceVersion that the stored object must have, where set.
 	UID             string
 	ResourceVersion string
@@ -187,7 +189,11 @@ func (u *updating) prepare(cur *store.Entry) (object.Object, error) {
 		s.PrepareUpdate(obj, old)
 	}
 	if !u.o.Applied {
-		if obj, err = u.r.cfg.Managers.Track(k, u.t.Version, u.t.subName(), obj, old, managerOf(u.req, u.o.Manager)); err != nil {
+		sub := u.t.subName()
+		if u.o.TrackAs != "" {
+			sub = u.o.TrackAs
+		}
+		if obj, err = u.r.cfg.Managers.Track(k, u.t.Version, sub, obj, old, managerOf(u.req, u.o.Manager)); err != nil {
 			return nil, err
 		}
 		a.Object = obj
