@@ -148,9 +148,19 @@ func refused(t *testing.T, api *servertest.API, token, why string) {
 	require.True(t, apierrors.IsUnauthorized(err), "%s: %v", why, err)
 }
 
+// scrape reads the server's metrics.
+func scrape(t *testing.T, api *servertest.API) string {
+	t.Helper()
+	k, err := kubernetes.NewForConfig(api.REST)
+	require.NoError(t, err)
+	data, err := k.RESTClient().Get().AbsPath("/metrics").DoRaw(t.Context())
+	require.NoError(t, err)
+	return string(data)
+}
+
 func TestOIDCByFlags(t *testing.T) {
 	p := newProvider(t)
-	api := serve(t, authn.Config{OIDC: &authn.OIDC{Algorithms: []string{"ES256"}, JWTAuthenticator: apiserver.JWTAuthenticator{
+	api := serve(t, authn.Config{Anonymous: true, OIDC: &authn.OIDC{Algorithms: []string{"ES256"}, JWTAuthenticator: apiserver.JWTAuthenticator{
 		Issuer:               apiserver.Issuer{URL: p.URL, CertificateAuthority: p.ca(), Audiences: []string{"me"}},
 		ClaimValidationRules: []apiserver.ClaimValidationRule{{Claim: "tenant", RequiredValue: "a"}},
 		ClaimMappings: apiserver.ClaimMappings{
@@ -181,6 +191,11 @@ func TestOIDCByFlags(t *testing.T) {
 	p.rotate(t)
 	_, err := whoami(t, api, p.token(t, good))
 	require.NoError(t, err, "a new key is fetched")
+	told := scrape(t, api)
+	for _, metric := range []string{"apiserver_authentication_jwt_authenticator_jwks_fetch_last_key_set_info{", "apiserver_authentication_jwt_authenticator_jwks_fetch_last_timestamp_seconds{",
+		"apiserver_authentication_jwt_authenticator_latency_seconds_count{"} {
+		require.Contains(t, told, metric)
+	}
 
 	// Groups that lie elsewhere are fetched with the token that the claims give for it.
 	elsewhere := map[string]any{"_claim_names": map[string]string{"groups": "s"}, "_claim_sources": map[string]any{"s": map[string]string{"endpoint": p.URL + "/groups", "access_token": "open"}}}

@@ -95,7 +95,7 @@ func New(c Config) (*Authenticator, error) {
 		c.Now = time.Now
 	}
 	a := &Authenticator{cfg: c, metrics: newMetrics()}
-	s, err := loadStructured(&c)
+	s, err := loadStructured(&c, a.metrics.jwt)
 	if err != nil {
 		return nil, err
 	}

@@ -1,10 +1,12 @@
 package authn
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"hyperkube/internal/server/authn/jwt"
 	"hyperkube/internal/server/reloads"
 )
 
@@ -14,6 +16,7 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	reloads  *reloads.Counter
 	who      *impersonationMetrics
+	jwt      *jwt.Metrics
 }
 
 func newMetrics() *metrics {
@@ -24,13 +27,14 @@ func newMetrics() *metrics {
 			Help: "Authentication duration in seconds broken out by result.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 15)}, []string{"result"}),
 		reloads: reloads.New("authentication"),
 		who:     newImpersonationMetrics(),
+		jwt:     jwt.NewMetrics(),
 	}
 }
 
 // Collectors are the authenticator's metrics.
 func (a *Authenticator) Collectors() []prometheus.Collector {
 	m := a.metrics
-	return append(append(m.who.collectors(), m.reloads.Collectors()...), m.attempts, m.duration)
+	return slices.Concat(m.who.collectors(), m.reloads.Collectors(), m.jwt.Collectors(), []prometheus.Collector{m.attempts, m.duration})
 }
 
 func (m *metrics) attempt(start time.Time, known bool, err error) {

@@ -61,7 +61,7 @@ func (s *structured) begin(ctx context.Context) {
 }
 
 // loadStructured reads the file, or takes the issuer of the flags.
-func loadStructured(c *Config) (*structured, error) {
+func loadStructured(c *Config, m *jwt.Metrics) (*structured, error) {
 	var disallowed []string
 	if c.ServiceAccounts != nil {
 		disallowed = c.ServiceAccounts.Issuers
@@ -71,7 +71,7 @@ func loadStructured(c *Config) (*structured, error) {
 		if c.OIDC == nil {
 			return s, nil
 		}
-		i, errs := jwt.New(c.OIDC.JWTAuthenticator, c.OIDC.Algorithms, disallowed, c.Now)
+		i, errs := jwt.New(c.OIDC.JWTAuthenticator, c.OIDC.Algorithms, disallowed, c.Now, m)
 		if len(errs) > 0 {
 			return nil, fmt.Errorf("--oidc-issuer-url and the flags that go with it: %w", errs.ToAggregate())
 		}
@@ -94,7 +94,7 @@ func loadStructured(c *Config) (*structured, error) {
 		if len(errs) > 0 {
 			break
 		}
-		i, more := jwt.New(in.JWT[n], nil, disallowed, c.Now)
+		i, more := jwt.New(in.JWT[n], nil, disallowed, c.Now, m)
 		errs = append(errs, below(field.NewPath("jwt").Index(n), more)...)
 		s.issuers = append(s.issuers, i)
 	}
@@ -145,7 +145,7 @@ const keysWithin = 30 * time.Second
 // reload takes the file's new content, unless something about it is wrong. Tokens of the old configuration are good until the new one is ready.
 func (a *Authenticator) reload(ctx context.Context) {
 	log := slog.Default().With("component", "authn", "file", a.cfg.ConfigFile)
-	next, err := loadStructured(&a.cfg)
+	next, err := loadStructured(&a.cfg, a.metrics.jwt)
 	if err != nil {
 		a.metrics.reloads.Tried([32]byte{}, err)
 		log.Error("the new authentication configuration is not taken; the old one stays", "err", err)
@@ -170,6 +170,11 @@ func (a *Authenticator) reload(ctx context.Context) {
 	a.metrics.reloads.Tried(next.digest, nil)
 	old := a.dynamic.Swap(next)
 	old.stop()
+	for _, i := range old.issuers {
+		if !slices.ContainsFunc(next.issuers, func(n *jwt.Issuer) bool { return n.URL() == i.URL() }) {
+			i.Forget()
+		}
+	}
 	log.Info("a new authentication configuration is in use")
 }
 

@@ -149,6 +149,8 @@ func (i *Issuer) discoverAt(ctx context.Context, issuer, at string) (*oidc.IDTok
 		return nil, fmt.Errorf("%s names no jwks_uri", at)
 	}
 	// Keys are fetched anew when a token has an unknown one, long after this request.
-	keys := oidc.NewRemoteKeySet(oidc.ClientContext(context.WithoutCancel(ctx), i.client), doc.JWKSURI)
+	client := *i.client
+	client.Transport = &watched{i.client.Transport, i.metrics, issuer, doc.JWKSURI}
+	keys := oidc.NewRemoteKeySet(oidc.ClientContext(context.WithoutCancel(ctx), &client), doc.JWKSURI)
 	return oidc.NewVerifier(issuer, keys, &oidc.Config{SkipClientIDCheck: true, SupportedSigningAlgs: i.algorithms, Now: i.now}), nil
 }

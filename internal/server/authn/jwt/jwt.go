@@ -39,6 +39,7 @@ type Issuer struct {
 	mapper     authenticationcel.CELMapper
 	algorithms []string
 	client     *http.Client
+	metrics    *Metrics
 	now        func() time.Time
 	verifier   atomic.Pointer[oidc.IDTokenVerifier]
 
@@ -47,7 +48,7 @@ type Issuer struct {
 }
 
 // New makes an issuer. disallowed are URLs of issuers that have their own way in. Errors name the fields below "jwt[…]".
-func New(cfg apiserver.JWTAuthenticator, algorithms, disallowed []string, now func() time.Time) (*Issuer, field.ErrorList) {
+func New(cfg apiserver.JWTAuthenticator, algorithms, disallowed []string, now func() time.Time, m *Metrics) (*Issuer, field.ErrorList) {
 	mapper, errs := validation.CompileAndValidateJWTAuthenticator(authenticationcel.NewDefaultCompiler(), cfg, disallowed)
 	if len(errs) > 0 {
 		return nil, errs
@@ -69,15 +70,15 @@ func New(cfg apiserver.JWTAuthenticator, algorithms, disallowed []string, now fu
 		t.TLSClientConfig.RootCAs = x509.NewCertPool()
 		t.TLSClientConfig.RootCAs.AppendCertsFromPEM([]byte(ca)) // it was validated
 	}
-	return &Issuer{cfg: cfg, mapper: mapper, algorithms: algorithms, now: now, client: &http.Client{Transport: t, Timeout: 30 * time.Second},
+	return &Issuer{cfg: cfg, mapper: mapper, algorithms: algorithms, now: now, metrics: m, client: &http.Client{Transport: t, Timeout: 30 * time.Second},
 		others: map[string]*oidc.IDTokenVerifier{}}, nil
 }
 
 // URL of the issuer.
 func (i *Issuer) URL() string { return i.cfg.Issuer.URL }
 
-// Ready says whether the issuer's keys are known.
-func (i *Issuer) Ready() bool { return i.verifier.Load() != nil }
+// Forget drops the metrics of an issuer that is not used any more.
+func (i *Issuer) Forget() { i.metrics.forget(i.URL()) }
 
 // Run finds where the issuer publishes its keys. It returns when they are found.
 func (i *Issuer) Run(ctx context.Context) {
@@ -122,6 +123,13 @@ func (i *Issuer) AuthenticateToken(ctx context.Context, token string) (*authenti
 	if issuerOf(token) != i.URL() {
 		return nil, false, nil
 	}
+	start := time.Now()
+	resp, ok, err := i.verify(ctx, token)
+	i.metrics.attempt(i.URL(), start, err)
+	return resp, ok, err
+}
+
+func (i *Issuer) verify(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 	v := i.verifier.Load()
 	if v == nil {
 		return nil, false, fmt.Errorf("oidc: authenticator for issuer %q is not initialized", i.URL())
