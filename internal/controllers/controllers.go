@@ -21,6 +21,7 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/tools/record"
 
 	"hyperkube/internal/client"
@@ -44,6 +45,8 @@ type Deps struct {
 	Informers *client.Informers
 	// Recorder writes events that come from the named component.
 	Recorder func(component string) record.EventRecorder
+	// Metrics is what /metrics shows; nil where nobody asks.
+	Metrics prometheus.Registerer
 }
 
 // Logger is what a controller logs to.

@@ -32,6 +32,7 @@ import (
 	"hyperkube/internal/controllers/replication"
 	"hyperkube/internal/controllers/satoken"
 	"hyperkube/internal/controllers/slicemirroring"
+	"hyperkube/internal/controllers/statefulset"
 	"hyperkube/internal/controllers/ttlafterfinished"
 	"hyperkube/internal/flags"
 	"hyperkube/internal/logging"
@@ -112,6 +113,7 @@ func ownFlags() []cli.Flag {
 		num("concurrent-replicaset-syncs", 5, "ReplicaSets worked on at a time"),
 		num("concurrent-rc-syncs", 5, "ReplicationControllers worked on at a time"),
 		num("concurrent-daemonset-syncs", 2, "DaemonSets worked on at a time"),
+		num("concurrent-statefulset-syncs", 5, "StatefulSets worked on at a time"),
 		num("concurrent-job-syncs", 5, "Jobs worked on at a time"),
 		num("concurrent-cron-job-syncs", 5, "CronJobs worked on at a time"),
 		num("concurrent-ttl-after-finished-syncs", 5, "ended Jobs deleted at a time"),
@@ -201,7 +203,7 @@ func fromFlags(c *cli.Context) (Config, error) {
 		Workers: map[string]int{
 			deployment.Name: c.Int("concurrent-deployment-syncs"), replicaset.Name: c.Int("concurrent-replicaset-syncs"),
 			replication.Name: c.Int("concurrent-rc-syncs"), daemonset.Name: c.Int("concurrent-daemonset-syncs"),
-			job.Name: c.Int("concurrent-job-syncs"), cronjob.Name: c.Int("concurrent-cron-job-syncs"),
+			statefulset.Name: c.Int("concurrent-statefulset-syncs"), job.Name: c.Int("concurrent-job-syncs"), cronjob.Name: c.Int("concurrent-cron-job-syncs"),
 			ttlafterfinished.Name: c.Int("concurrent-ttl-after-finished-syncs"),
 			endpoints.Name:        c.Int("concurrent-endpoint-syncs"), endpointslice.Name: c.Int("concurrent-service-endpoint-syncs"),
 			slicemirroring.Name: c.Int("mirroring-concurrent-service-endpoint-syncs"), gc.Name: c.Int("concurrent-gc-syncs"),

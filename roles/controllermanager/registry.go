@@ -32,6 +32,7 @@ import (
 	"hyperkube/internal/controllers/satoken"
 	"hyperkube/internal/controllers/serviceaccount"
 	"hyperkube/internal/controllers/slicemirroring"
+	"hyperkube/internal/controllers/statefulset"
 	"hyperkube/internal/controllers/tainteviction"
 	"hyperkube/internal/controllers/tokencleaner"
 	"hyperkube/internal/controllers/ttlafterfinished"
@@ -78,6 +79,7 @@ func entries() []entry {
 		{name: replication.Name, alias: "replicationcontroller", workers: 5, make: simple(replication.New)},
 		{name: deployment.Name, alias: "deployment", workers: 5, make: simple(deployment.New)},
 		{name: daemonset.Name, alias: "daemonset", workers: 2, make: simple(daemonset.New)},
+		{name: statefulset.Name, alias: "statefulset", workers: 5, make: simple(statefulset.New)},
 		{name: job.Name, alias: "job", workers: 5, make: simple(job.New)},
 		{name: cronjob.Name, alias: "cronjob", workers: 5, make: simple(cronjob.New)},
 		{name: ttlafterfinished.Name, alias: "ttl-after-finished", workers: 5, make: simple(ttlafterfinished.New)},
@@ -124,7 +126,7 @@ func elsewhere() []string {
 		"persistentvolume-binder-controller", "persistentvolume-expander-controller",
 		"podcertificaterequest-cleaner-controller", "resourceclaim-controller",
 		"selinux-warning-controller", "service-cidr-controller", "service-lb-controller",
-		"cloud-node-lifecycle-controller", "statefulset-controller", "storage-version-migrator-controller",
+		"cloud-node-lifecycle-controller", "storage-version-migrator-controller",
 		"storageversion-garbage-collector-controller", "ttl-controller",
 		"validatingadmissionpolicy-status-controller",
 	}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/tools/record"
 
@@ -23,6 +24,7 @@ type Role struct {
 	files   *material
 	who     *identities
 	log     *slog.Logger
+	metrics *prometheus.Registry
 	leading atomic.Pointer[controllers.Manager] // nil while another leads
 	ready   chan struct{}
 	started atomic.Bool
@@ -46,7 +48,7 @@ func New(c Config) (*Role, error) {
 		return nil, err
 	}
 	return &Role{
-		cfg: c, chosen: chosen, files: files, who: who, ready: make(chan struct{}),
+		cfg: c, chosen: chosen, files: files, who: who, ready: make(chan struct{}), metrics: prometheus.NewRegistry(),
 		log: slog.Default().With("component", "controller-manager"),
 	}, nil
 }
@@ -104,6 +106,7 @@ func (r *Role) work(ctx context.Context) error {
 		Recorder: func(component string) record.EventRecorder {
 			return client.NewRecorder(ctx, r.who.manager, component, "")
 		},
+		Metrics: r.metrics,
 	}
 	var all []controllers.Controller
 	for _, e := range r.chosen {

@@ -14,7 +14,7 @@ import (
 func (r *Role) serve(ctx context.Context) error {
 	cfg := r.cfg.Serving
 	cfg.Component = "kube-controller-manager"
-	reg := prometheus.NewRegistry()
+	reg := r.metrics
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &managed{r})
 	var checks []health.Check
 	for _, e := range r.chosen {

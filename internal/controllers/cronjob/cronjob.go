@@ -14,6 +14,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -42,6 +43,7 @@ type controller struct {
 	queue    *client.Queue[object.Key]
 	written  ownwrites.Set[*batchv1.CronJob]
 	now      func() time.Time
+	skew     prometheus.Histogram
 }
 
 // New registers the controller. workers is how many CronJobs are worked on at a time.
@@ -54,6 +56,8 @@ func New(d controllers.Deps, workers int) controllers.Controller {
 		jobs:     client.InformerFor(d.Informers, client.Jobs),
 		queue:    client.NewQueue[object.Key](Name),
 		now:      time.Now,
+		skew: d.Histogram("cronjob_controller_job_creation_skew_duration_seconds", "Time between when a cronjob is scheduled to be run, and when the corresponding job is created",
+			prometheus.ExponentialBuckets(1, 2, 10)),
 	}
 	podset.IndexByController(c.jobs)
 	c.cronJobs.OnChange(func(old, new *batchv1.CronJob) {

@@ -93,6 +93,7 @@ func (p *pass) create(ctx context.Context, at time.Time) (*batchv1.Job, error) {
 	job, err := client.Jobs.Create(ctx, p.c.client, jobFor(p.cron, at))
 	switch {
 	case err == nil:
+		p.c.skew.Observe(p.c.now().Sub(at).Seconds())
 		p.tell("SuccessfulCreate", "Created job %v", job.Name)
 		return job, nil
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):

@@ -49,6 +49,7 @@ type controller struct {
 	strays  *client.Queue[object.Key] // pods whose finalizer may belong to nobody
 	expect  *podset.Expectations[object.Key]
 	written ownwrites.Set[*batchv1.Job]
+	metrics metrics
 	log     *slog.Logger
 
 	mu       sync.Mutex
@@ -67,6 +68,7 @@ func New(d controllers.Deps, workers int) controllers.Controller {
 		queue:    client.NewQueue[object.Key](Name),
 		strays:   client.NewQueue[object.Key](Name + " finalizers"),
 		expect:   podset.NewExpectations[object.Key](),
+		metrics:  newMetrics(d),
 		log:      controllers.Logger(Name),
 		released: map[types.UID]bool{},
 		failures: map[object.Key]failures{},
@@ -107,6 +109,9 @@ func (c *controller) jobChanged(old, new *batchv1.Job) {
 	if new == nil {
 		return
 	}
+	if old == nil && !ours(new) {
+		c.metrics.external.WithLabelValues(*new.Spec.ManagedBy).Inc()
+	}
 	if finished(new) != nil && (old == nil || finished(old) == nil) {
 		for _, p := range podset.Controlled(c.pods, new.UID) {
 			c.stray(p)
@@ -145,6 +150,7 @@ func selects(j *batchv1.Job, pod *corev1.Pod) bool {
 
 // podChanged hears what podset.Watcher does not tell: finalizers and restarts of containers.
 func (c *controller) podChanged(old, new *corev1.Pod) {
+	c.metrics.follow(old, new)
 	if old != nil && (new == nil || new.UID != old.UID || !tracked(new)) {
 		c.mu.Lock()
 		delete(c.released, old.UID)

@@ -120,6 +120,7 @@ func (p *pass) write(ctx context.Context) error {
 		return err
 	}
 	p.c.written.Wrote(got)
+	p.c.metrics.wrote(p.job, got)
 	for _, e := range p.events {
 		p.c.events.Event(got, e.kind, e.reason, e.message)
 	}
@@ -161,6 +162,7 @@ func (p *pass) create(ctx context.Context, n int, indexes []int) error {
 		c.expect.Created(p.key)
 	}
 	p.created = done
+	c.metrics.create(p.survey, n, done)
 	if errors.Is(err, podset.ErrNamespaceEnding) {
 		return nil
 	}

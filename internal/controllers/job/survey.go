@@ -34,19 +34,19 @@ type survey struct {
 
 	newSucceeded []*corev1.Pod // not in the status yet
 	newFailed    []*corev1.Pod
-	newCounted   []*corev1.Pod       // those of newFailed that count
-	ignored      map[types.UID]bool  // those that do not
-	delayed      map[int]*corev1.Pod // by index: keeps its finalizer until it has been replaced
-	actions      map[string]int      // what rules of the failure policy decided about new failures
-	awaited      map[types.UID]bool  // in the status, and still with the finalizer
-	done         map[types.UID]bool  // in the status, and without it
-	trackedPods  []*corev1.Pod       // with the finalizer
-	failJob      string              // what a rule says that ends the job
-	succeeded    int32               // in all
-	failed       int32               // in all
-	completed    indexes             // in all
-	failedIdx    indexes             // in all
-	failures     failures            // since the last success, these included
+	newCounted   []*corev1.Pod                                // those of newFailed that count
+	ignored      map[types.UID]bool                           // those that do not
+	delayed      map[int]*corev1.Pod                          // by index: keeps its finalizer until it has been replaced
+	actions      map[types.UID]batchv1.PodFailurePolicyAction // what the failure policy says of new failures
+	awaited      map[types.UID]bool                           // in the status, and still with the finalizer
+	done         map[types.UID]bool                           // in the status, and without it
+	trackedPods  []*corev1.Pod                                // with the finalizer
+	failJob      string                                       // what a rule says that ends the job
+	succeeded    int32                                        // in all
+	failed       int32                                        // in all
+	completed    indexes                                      // in all
+	failedIdx    indexes                                      // in all
+	failures     failures                                     // since the last success, these included
 	released     func(types.UID) bool
 }
 
@@ -57,7 +57,7 @@ func look(j *batchv1.Job, pods []*corev1.Pod, released func(types.UID) bool, bef
 		replaceLate: j.Spec.PodReplacementPolicy != nil && *j.Spec.PodReplacementPolicy == batchv1.Failed,
 		completions: int(deref(j.Spec.Completions)),
 		ignored:     map[types.UID]bool{}, awaited: map[types.UID]bool{}, done: map[types.UID]bool{},
-		actions: map[string]int{}, delayed: map[int]*corev1.Pod{},
+		actions: map[types.UID]batchv1.PodFailurePolicyAction{}, delayed: map[int]*corev1.Pod{},
 	}
 	s.perIndex = s.indexed && j.Spec.BackoffLimitPerIndex != nil
 	s.sort()
@@ -157,7 +157,7 @@ func (s *survey) countFailure(p *corev1.Pod, i int) bool {
 	action, message := batchv1.PodFailurePolicyActionCount, ""
 	if s.job.Spec.PodFailurePolicy != nil {
 		action, message = judge(s.job.Spec.PodFailurePolicy, s.perIndex, p)
-		s.actions[string(action)]++
+		s.actions[p.UID] = action
 	}
 	if action == batchv1.PodFailurePolicyActionIgnore {
 		s.ignored[p.UID] = true

@@ -33,6 +33,11 @@ func (p *pass) track(ctx context.Context) error {
 	if rest {
 		p.c.queue.Add(p.key)
 	}
+	for _, pod := range release {
+		if action, ok := p.actions[pod.UID]; ok {
+			p.c.metrics.policy.WithLabelValues(string(action)).Inc()
+		}
+	}
 	if len(release) == 0 {
 		return nil
 	}

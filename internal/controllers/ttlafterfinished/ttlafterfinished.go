@@ -8,6 +8,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,6 +27,7 @@ type controller struct {
 	client  client.Interface
 	jobs    *client.Informer[*batchv1.Job]
 	queue   *client.Queue[object.Key]
+	late    prometheus.Histogram
 }
 
 // New registers the controller. workers is how many Jobs are worked on at a time.
@@ -35,6 +37,8 @@ func New(d controllers.Deps, workers int) controllers.Controller {
 		client:  d.Client("ttl-after-finished-controller"),
 		jobs:    client.InformerFor(d.Informers, client.Jobs),
 		queue:   client.NewQueue[object.Key](Name),
+		late: d.Histogram("ttl_after_finished_controller_job_deletion_duration_seconds", "The time it took to delete the job since it became eligible for deletion",
+			prometheus.ExponentialBuckets(0.1, 2, 14)),
 	}
 	c.jobs.OnChange(func(_, new *batchv1.Job) {
 		if new == nil {
@@ -73,6 +77,9 @@ func (c *controller) reconcile(ctx context.Context, key object.Key) error {
 	})
 	if apierrors.IsNotFound(err) {
 		return nil
+	}
+	if at, ok := due(job); ok && err == nil {
+		c.late.Observe(time.Since(at).Seconds())
 	}
 	return err
 }
