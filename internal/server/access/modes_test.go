@@ -37,6 +37,7 @@ type judge struct {
 	asked   []authzv1.SubjectAccessReviewSpec
 	version string
 	sick    bool
+	slow    bool
 }
 
 func newJudge(t *testing.T, version string) *judge {
@@ -53,8 +54,15 @@ func (j *judge) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	j.asked = append(j.asked, in.Spec)
+	slow := j.slow
+	j.mu.Unlock()
+	if slow {
+		<-r.Context().Done()
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	if j.sick {
 		http.Error(w, "not well", http.StatusTeapot)
 		return
@@ -147,6 +155,18 @@ func TestAuthorizationConfiguration(t *testing.T) {
 	_, err = as("root").CoreV1().Secrets("default").List(ctx, metav1.ListOptions{})
 	require.NoError(t, err)
 	require.Equal(t, before, j.count(), "conditions keep bob from the judge, and nobody judges the masters")
+
+	// One who takes too long is asked once.
+	j.mu.Lock()
+	j.slow = true
+	j.mu.Unlock()
+	before = j.count()
+	_, err = as("ann").CoreV1().ConfigMaps("kube-system").List(ctx, metav1.ListOptions{})
+	require.ErrorContains(t, err, "could not be asked")
+	require.Equal(t, before+1, j.count())
+	j.mu.Lock()
+	j.slow = false
+	j.mu.Unlock()
 
 	// A judge who cannot be asked means no, where its policy says so.
 	j.mu.Lock()

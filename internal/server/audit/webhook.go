@@ -28,7 +28,7 @@ func newWebhook(c *WebhookConfig) (sink, error) {
 	if c.InitialBackoff < 0 {
 		return nil, fmt.Errorf("--audit-webhook-initial-backoff: must not be below 0")
 	}
-	r, err := webhook.FromKubeconfig(c.ConfigFile, webhook.Backoff{Initial: c.InitialBackoff})
+	r, err := webhook.FromKubeconfig(c.ConfigFile, webhook.Backoff{Initial: c.InitialBackoff, Stubborn: true})
 	if err != nil {
 		return nil, fmt.Errorf("--audit-webhook-config-file: %w", err)
 	}

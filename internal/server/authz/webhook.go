@@ -100,7 +100,7 @@ func (a *asked) Authorize(ctx context.Context, at authorizer.Attributes) (author
 	switch {
 	case err != nil:
 		if a.onError == authorizer.DecisionNoOpinion {
-			a.metrics.failOpen.WithLabelValues(a.name, "error").Inc()
+			a.metrics.failOpen.WithLabelValues(a.name, resultOf(err)).Inc()
 		}
 		return a.onError, "", err
 	case s.Allowed && s.Denied:
@@ -153,13 +153,7 @@ func (a *asked) status(ctx context.Context, review *authzv1.SubjectAccessReview)
 
 func (a *asked) ask(ctx context.Context, review *authzv1.SubjectAccessReview) (s *authzv1.SubjectAccessReviewStatus, err error) {
 	start := time.Now()
-	defer func() {
-		result := "success"
-		if err != nil {
-			result = "error"
-		}
-		a.metrics.call(a.name, result, start)
-	}()
+	defer func() { a.metrics.call(a.name, resultOf(err), start) }()
 	body, err := a.body(review)
 	if err != nil {
 		return nil, err
@@ -176,6 +170,19 @@ func (a *asked) ask(ctx context.Context, review *authzv1.SubjectAccessReview) (s
 		return nil, fmt.Errorf("authorization webhook %s answered with %s, %s, not %s, SubjectAccessReview", a.name, out.APIVersion, out.Kind, want)
 	}
 	return &out.Status, nil
+}
+
+// resultOf is the word for an outcome in metrics.
+func resultOf(err error) string {
+	switch {
+	case err == nil:
+		return "success"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "timeout"
+	case errors.Is(err, context.Canceled):
+		return "canceled"
+	}
+	return "error"
 }
 
 // body is the question in the version that the webhook speaks.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -22,7 +23,7 @@ type Remote struct {
 	backoff Backoff
 }
 
-// Backoff is how a call that failed is made again: when the webhook cannot be reached, or answers that it cannot answer now.
+// Backoff is how a call that failed is made again: when the connection broke, or the webhook answers that it cannot answer now.
 type Backoff struct {
 	// Initial wait, half as long again each time. Zero: 500 ms.
 	Initial time.Duration
@@ -30,6 +31,8 @@ type Backoff struct {
 	Attempts int
 	// Timeout of one attempt. Zero: 30 s.
 	Timeout time.Duration
+	// Stubborn callers, for whom nobody waits, also try again where nobody listens or the time of an attempt was over.
+	Stubborn bool
 }
 
 // StatusError is an answer that says no.
@@ -105,7 +108,8 @@ func (r *Remote) once(ctx context.Context, body []byte) (data []byte, retry bool
 	req.Header.Set("Accept", "application/json, */*")
 	res, err := r.client.Do(req)
 	if err != nil {
-		return nil, outer.Err() == nil, err
+		again := r.backoff.Stubborn || utilnet.IsConnectionReset(err) || utilnet.IsHTTP2ConnectionLost(err)
+		return nil, again && outer.Err() == nil, err
 	}
 	defer res.Body.Close()
 	data, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
