@@ -131,6 +131,9 @@ type Config struct {
 	Local              LocalDetector
 	// LiberalTCP lets packets through that connection tracking holds for invalid.
 	LiberalTCP bool
+	// Brief leaves what only explains out of ports' own chains. The kernel reads all rules of a table for each change of one,
+	// which takes a third less without.
+	Brief bool
 }
 
 func (c *Config) mark() string { return fmt.Sprintf("%#x", uint32(1)<<c.MasqueradeBit) }

@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // scenario is a testdata/*.yaml file: the objects of one Service and what else rules depend on.
 type scenario struct {
 	IPv6                      bool
-	MasqueradeAll             bool
+	MasqueradeAll, Brief      bool
 	NodeIPs, NodePortIPs      []string
 	NoLocalhostNodePorts      bool
 	ClusterCIDR, PodInterface string
@@ -33,7 +33,7 @@ type scenario struct {
 func (s *scenario) config(t *testing.T) *Config {
 	t.Helper()
 	c := &Config{IPv6: s.IPv6, Node: Node{Name: "here", Zone: s.Zone}, MasqueradeAll: s.MasqueradeAll, MasqueradeBit: 14,
-		RandomFully: true, LocalhostNodePorts: !s.NoLocalhostNodePorts, Local: LocalDetector{Interface: s.PodInterface}}
+		RandomFully: true, LocalhostNodePorts: !s.NoLocalhostNodePorts, Local: LocalDetector{Interface: s.PodInterface}, Brief: s.Brief}
 	if s.ClusterCIDR != "" {
 		c.Local.CIDR = netip.MustParsePrefix(s.ClusterCIDR)
 	}

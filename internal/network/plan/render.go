@@ -60,8 +60,21 @@ func (r *renderer) own(name string, rules []string) {
 }
 
 func comment(parts ...string) string {
+	if len(parts) == 0 {
+		return ""
+	}
 	return `-m comment --comment "` + strings.Join(parts, " ") + `" `
 }
+
+// words are those of a comment in a port's own chain.
+func (r *renderer) words(parts ...string) []string {
+	if r.Brief {
+		return nil
+	}
+	return parts
+}
+
+func (r *renderer) note(parts ...string) string { return comment(r.words(parts...)...) }
 
 // to matches packets for an address and port; from is put before, for a condition on the source.
 func (r *renderer) to(from string, ip netip.Addr, port uint16, note ...string) string {
@@ -229,7 +242,7 @@ func (r *renderer) policyChain(chain string, endpoints []Endpoint, internal bool
 	name := r.p.Name.String()
 	rules := make([]string, 0, len(endpoints)+1)
 	if internal {
-		match := func(from string) string { return r.to(from, r.p.ClusterIP, r.p.Number, name, "cluster IP") }
+		match := func(from string) string { return r.to(from, r.p.ClusterIP, r.p.Number, r.words(name, "cluster IP")...) }
 		if r.MasqueradeAll {
 			rules = append(rules, match("")+"-j KUBE-MARK-MASQ")
 		} else if r.Local.known() {
@@ -240,12 +253,12 @@ func (r *renderer) policyChain(chain string, endpoints []Endpoint, internal bool
 	if r.p.AffinitySeconds > 0 {
 		for _, e := range endpoints {
 			sep := r.endpointChain(e)
-			rules = append(rules, comment(name, "->", e.Addr.String())+
+			rules = append(rules, r.note(name, "->", e.Addr.String())+
 				fmt.Sprintf("-m recent --rcheck --seconds %d --reap --name %s %s -j %s", r.p.AffinitySeconds, sep, r.wholeSource(), sep))
 		}
 	}
 	for i, e := range endpoints {
-		rule := comment(name, "->", e.Addr.String())
+		rule := r.note(name, "->", e.Addr.String())
 		if left := len(endpoints) - i; left > 1 {
 			rule += "-m statistic --mode random --probability " + probability(left) + " "
 		}
@@ -264,15 +277,19 @@ func (r *renderer) endpointChains(endpoints []Endpoint, seen map[netip.AddrPort]
 			continue
 		}
 		seen[e.Addr] = true
-		note, sep := comment(r.p.Name.String()), r.endpointChain(e)
+		note, sep := r.note(r.p.Name.String()), r.endpointChain(e)
 		affinity := ""
 		if r.p.AffinitySeconds > 0 {
 			affinity = "-m recent --set --name " + sep + " " + r.wholeSource() + " "
 		}
+		module := "-m " + r.proto + " " // says what -p says already
+		if r.Brief {
+			module = ""
+		}
 		r.own(sep, []string{
 			// A pod that reaches itself would otherwise see an answer that never left it.
 			"-s " + single(e.Addr.Addr()) + " " + note + "-j KUBE-MARK-MASQ",
-			"-p " + r.proto + " " + note + affinity + "-m " + r.proto + " -j DNAT --to-destination " + e.Addr.String(),
+			"-p " + r.proto + " " + note + affinity + module + "-j DNAT --to-destination " + e.Addr.String(),
 		})
 	}
 }

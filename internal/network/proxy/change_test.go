@@ -1,7 +1,10 @@
 package proxy
 
 import (
+	"bytes"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -13,6 +16,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/utils/ptr"
 
+	"hyperkube/internal/network/apply"
 	"hyperkube/internal/network/nettest"
 )
 
@@ -104,4 +108,51 @@ func echo(t *testing.T, in *nettest.NS, address string) {
 			}()
 		}
 	}()
+}
+
+// TestRulesOfManyEndpointsAreBrief grows a table over the number from which on comments are left out, and shrinks it again.
+func TestRulesOfManyEndpointsAreBrief(t *testing.T) {
+	nettest.Need(t)
+	ctx := t.Context()
+	tools, err := apply.Detect(ctx, apply.IPv4)
+	require.NoError(t, err)
+	table, big := newTable(tools, slog.Default()), benchState(1)
+	write := func(endpoints int) {
+		big = benchState(1)
+		for i := range endpoints {
+			big.slices[0].Endpoints = append(big.slices[0].Endpoints, discoveryv1.Endpoint{Addresses: []string{fmt.Sprintf("10.244.%d.%d", i>>8, i&255)}})
+		}
+		_, err := table.update(ctx, []state{big})
+		require.NoError(t, err)
+	}
+	comments := func() int {
+		saved, err := tools.Save(ctx, "nat")
+		require.NoError(t, err)
+		return bytes.Count(saved, []byte(`--comment "bench/svc-1:http"`))
+	}
+	full := func() {
+		_, err := table.full(ctx, benchConfig(), []state{big, benchState(2, "10.245.0.1")})
+		require.NoError(t, err)
+		require.False(t, table.outgrown(), "a full write finds the form for good")
+		d, _, err := table.plan(ctx, benchConfig(), []state{big, benchState(2, "10.245.0.1")})
+		require.NoError(t, err)
+		require.True(t, d.Empty(), "rules are written as the tools print them")
+	}
+	full()
+	write(many - 1)
+	require.False(t, table.outgrown())
+	write(many)
+	require.True(t, table.outgrown())
+	require.NotZero(t, comments())
+	full()
+	require.Zero(t, comments())
+	write(many/2 + 1)
+	require.False(t, table.outgrown(), "the form does not change to and fro")
+	write(many / 2)
+	require.False(t, table.outgrown())
+	write(many/2 - 1)
+	require.True(t, table.outgrown())
+	full()
+	require.NotZero(t, comments())
+	require.NoError(t, Cleanup(ctx))
 }

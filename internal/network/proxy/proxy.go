@@ -229,6 +229,9 @@ func (p *Proxy) sync(ctx context.Context, full bool) error {
 	}
 	p.health.setPorts(p.tables)
 	p.health.synced()
+	if slices.ContainsFunc(p.tables, (*table).outgrown) {
+		p.askFull("there are many more or fewer endpoints")
+	}
 	if full {
 		select {
 		case <-p.ready:

@@ -17,7 +17,18 @@ type table struct {
 	written map[serviceKey][]portRules
 	// whole tells that the kernel holds written; otherwise the next write is of everything.
 	whole bool
+	// endpoints counts those of written.
+	endpoints int
 }
+
+// many is the number of endpoints from which on rules are written without what only explains. Below half of it they get it again.
+const many = 1000
+
+// brief tells whether rules of so many endpoints should be brief, which they are now or not.
+func brief(endpoints int, now bool) bool { return endpoints > many || now && endpoints > many/2 }
+
+// outgrown tells that all rules should be written anew in the other form.
+func (t *table) outgrown() bool { return t.whole && brief(t.endpoints, t.cfg.Brief) != t.cfg.Brief }
 
 // portRules is what one port of a Service has come to.
 type portRules struct {
@@ -30,16 +41,33 @@ func newTable(tools *apply.IPTables, log *slog.Logger) *table {
 	return &table{tools: tools, log: log, written: map[serviceKey][]portRules{}}
 }
 
-func (t *table) compute(s state) []portRules {
+func (t *table) compute(s state) []portRules { return t.render(t.choose(s)) }
+
+// choose finds a Service's ports and endpoints.
+func (t *table) choose(s state) []portRules {
 	if s.service == nil {
 		return nil
 	}
 	var out []portRules
 	for _, p := range plan.PortsOf(s.service, t.cfg.IPv6) {
-		sel := plan.Select(plan.EndpointsOf(&p, s.slices, t.cfg.Node), t.cfg.Node)
-		out = append(out, portRules{p, sel, t.cfg.Render(&p, sel)})
+		out = append(out, portRules{port: p, sel: plan.Select(plan.EndpointsOf(&p, s.slices, t.cfg.Node), t.cfg.Node)})
 	}
 	return out
+}
+
+func (t *table) render(ports []portRules) []portRules {
+	for i := range ports {
+		ports[i].rules = t.cfg.Render(&ports[i].port, ports[i].sel)
+	}
+	return ports
+}
+
+func endpoints(rules []portRules) int {
+	n := 0
+	for _, p := range rules {
+		n += max(len(p.sel.Cluster), len(p.sel.Local))
+	}
+	return n
 }
 
 // replaced is a Service before and after a write.
@@ -91,6 +119,7 @@ func change(d *plan.Delta, r replaced) {
 }
 
 func (t *table) remember(k serviceKey, rules []portRules) {
+	t.endpoints += endpoints(rules) - endpoints(t.written[k])
 	if len(rules) == 0 {
 		delete(t.written, k)
 		return
@@ -115,17 +144,21 @@ func (t *table) full(ctx context.Context, cfg plan.Config, states []state) ([]re
 }
 
 func (t *table) plan(ctx context.Context, cfg plan.Config, states []state) (*plan.Delta, []replaced, error) {
+	short := t.cfg.Brief
 	t.cfg = cfg
-	var done []replaced
 	old := t.written
-	t.written = make(map[serviceKey][]portRules, len(states))
+	t.written, t.endpoints = make(map[serviceKey][]portRules, len(states)), 0
+	done := make([]replaced, len(states))
+	for i, s := range states {
+		done[i] = replaced{old[s.key], t.choose(s)}
+		t.remember(s.key, done[i].new)
+	}
+	t.cfg.Brief = brief(t.endpoints, short)
 	var ports []*plan.Rules
-	for _, s := range states {
-		rules := t.compute(s)
-		t.remember(s.key, rules)
-		done = append(done, replaced{old[s.key], rules})
-		for i := range rules {
-			ports = append(ports, &rules[i].rules)
+	for _, r := range done {
+		t.render(r.new)
+		for i := range r.new {
+			ports = append(ports, &r.new[i].rules)
 		}
 	}
 	saved := map[string][]byte{}
