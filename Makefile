@@ -21,7 +21,7 @@ build: helpers
 
 up: build
 	$(BIN) up --detach
-	$(BIN) kubectl get cs,nodes
+	$(BIN) kubectl --kubeconfig /var/lib/hyperkube/admin.kubeconfig get cs,nodes
 
 down:
 	$(BIN) down

@@ -88,9 +88,13 @@ func TestCreateNamesTheDirectoryThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// TestMain lets the test binary play the process that Stop ends: it locks the layout in its
-// environment and waits.
+// TestMain lets the test binary play the process that Stop ends, which locks the layout in its environment and waits, and those that
+// Detach starts.
 func TestMain(m *testing.M) {
+	if part := os.Getenv("TEST_DETACHED"); part != "" {
+		detached(part)
+		return
+	}
 	data, run := os.Getenv("TEST_LAYOUT_DATA"), os.Getenv("TEST_LAYOUT_RUN")
 	if data == "" {
 		os.Exit(m.Run())

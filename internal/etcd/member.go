@@ -43,6 +43,9 @@ func Start(ctx context.Context, c Config) (*Member, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	if err := roomToBegin(c.Dir); err != nil {
+		return nil, err
+	}
 	ec, err := c.embed()
 	if err != nil {
 		return nil, err

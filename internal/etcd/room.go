@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -28,6 +31,9 @@ const (
 	spare       = 128 << 20
 	commitAfter = 16 << 20
 )
+
+// fresh is what the files of a new member take at once: two segments of its log, and the database.
+const fresh = 2*(64<<20) + commitAfter
 
 // ErrNoRoom refuses a write because the disk is nearly full. It holds until there is room again; nothing needs a restart.
 var ErrNoRoom = errors.New("the disk is full")
@@ -69,6 +75,22 @@ func freeBytes(dir string) (uint64, error) {
 		return 0, err
 	}
 	return st.Bavail * uint64(st.Bsize), nil
+}
+
+// roomToBegin refuses to begin a member that could not store anything. One that has begun before is let go on whatever room
+// there is, for what it holds.
+func roomToBegin(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "member")); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	free, err := freeBytes(dir)
+	if err != nil {
+		return fmt.Errorf("how much room there is in %s: %w", dir, err)
+	}
+	if free < spare+fresh {
+		return fmt.Errorf("%w: %d MiB are free in %s, and a new datastore needs %d", ErrNoRoom, free>>20, dir, (spare+fresh)>>20)
+	}
+	return nil
 }
 
 func (r *room) Put(ctx context.Context, q *pb.PutRequest) (*pb.PutResponse, error) {

@@ -122,3 +122,20 @@ func TestADiskThatOthersFilled(t *testing.T) {
 		t.Errorf("it ended with %v", err)
 	}
 }
+
+// TestNoMemberBeginsWithoutRoom has a disk on which a member could be made, but could store nothing.
+func TestNoMemberBeginsWithoutRoom(t *testing.T) {
+	dir, resize := smallDisk(t, "200m")
+	at := filepath.Join(dir, "etcd")
+	m, err := Start(t.Context(), Config{Dir: at})
+	if err == nil {
+		m.Close()
+	}
+	if !errors.Is(err, ErrNoRoom) || !strings.Contains(err.Error(), "200 MiB are free in "+at+", and a new datastore needs 272") {
+		t.Fatal(err)
+	}
+	resize("400m")
+	begin(t, Config{Dir: at}).Close()
+	resize("150m") // one that has begun goes on, to be read
+	begin(t, Config{Dir: at}).Close()
+}

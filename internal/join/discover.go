@@ -9,8 +9,10 @@ package join
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -19,6 +21,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -124,6 +127,15 @@ func verify(m *corev1.ConfigMap, token tokens.Bootstrap, pins []string) ([]byte,
 		}
 	}
 	return nil, errors.New("kube-public/cluster-info names no CA")
+}
+
+// CheckPin says whether a pin has the form of one.
+func CheckPin(pin string) error {
+	sum, ok := strings.CutPrefix(pin, "sha256:")
+	if _, err := hex.DecodeString(sum); !ok || err != nil || len(sum) != 2*sha256.Size {
+		return fmt.Errorf("the hash of a CA has the form sha256:HEX with %d digits, as `hyperkube token create` prints it, not %q", 2*sha256.Size, pin)
+	}
+	return nil
 }
 
 func pinned(ca []byte, pins []string) error {

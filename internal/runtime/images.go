@@ -1,11 +1,13 @@
 package runtime
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	goruntime "runtime"
 	"strings"
 	"time"
@@ -38,6 +40,12 @@ func ImportImages(ctx context.Context, socket string, r io.Reader) ([]string, er
 }
 
 func dialContainerd(socket string) (*containerd.Client, error) {
+	// Found out here, since a client that is made for no one only fails after its time limit, and in words of its own.
+	if conn, err := net.Dial("unix", strings.TrimPrefix(socket, "unix://")); err != nil {
+		return nil, fmt.Errorf("no containerd answers at %s (%w): does the node run?", socket, err)
+	} else if err := conn.Close(); err != nil {
+		return nil, err
+	}
 	c, err := containerd.New(strings.TrimPrefix(socket, "unix://"), containerd.WithDefaultNamespace(namespace),
 		containerd.WithTimeout(10*time.Second))
 	if err != nil {
@@ -63,6 +71,9 @@ func importImages(ctx context.Context, c *containerd.Client, socket string, r io
 		opts = append(opts, containerd.WithImageLabels(labels))
 	}
 	imported, err := c.Import(ctx, plain, opts...)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, tar.ErrHeader) {
+		return nil, fmt.Errorf("this is no image archive, or not all of one: %w", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("image archive: %w", err)
 	}

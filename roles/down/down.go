@@ -39,6 +39,10 @@ func Command() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if _, err := l.LoadNode(); errors.Is(err, cluster.ErrNoNode) {
+				fmt.Fprintf(c.App.Writer, "nothing to stop: %v\n", err)
+				return nil
+			}
 			if err := stop(c.Context, l); err != nil {
 				return fmt.Errorf("down: %w", err)
 			}

@@ -3,7 +3,6 @@
 package kubectl
 
 import (
-	"errors"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -54,8 +53,10 @@ func VersionCommand() *cli.Command {
 // Run runs kubectl with its arguments, the first of which is its name. Where kubectl fails, it says why in its own words
 // and ends the process with its own exit code.
 func Run(args []string) error {
-	if err := useLocalCluster(); err != nil {
-		return err
+	if Kubeconfig() == LocalKubeconfig {
+		if err := os.Setenv(clientcmd.RecommendedConfigPathEnvVar, LocalKubeconfig); err != nil {
+			return err
+		}
 	}
 	// Ctrl-C is kubectl's own business: most of its commands just end by it.
 	signal.Reset(os.Interrupt, syscall.SIGTERM)
@@ -76,21 +77,21 @@ func Run(args []string) error {
 	return nil
 }
 
-// useLocalCluster points kubectl at this machine's cluster when its user has no kubeconfig.
-func useLocalCluster() error {
-	if os.Getenv(clientcmd.RecommendedConfigPathEnvVar) != "" {
-		return nil
+// Kubeconfig is the kubeconfig that kubectl takes when it is given none: what its user has, or else that of this machine's
+// cluster, if that can be read; empty when there is neither.
+func Kubeconfig() string {
+	if file := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); file != "" {
+		return file
 	}
 	if home, err := os.UserHomeDir(); err == nil {
-		if _, err := os.Stat(filepath.Join(home, ".kube", "config")); err == nil {
-			return nil
+		file := filepath.Join(home, ".kube", "config")
+		if _, err := os.Stat(file); err == nil {
+			return file
 		}
 	}
-	if _, err := os.Stat(LocalKubeconfig); err != nil {
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
-			return nil
-		}
-		return err
+	if f, err := os.Open(LocalKubeconfig); err == nil {
+		f.Close()
+		return LocalKubeconfig
 	}
-	return os.Setenv(clientcmd.RecommendedConfigPathEnvVar, LocalKubeconfig)
+	return ""
 }

@@ -170,7 +170,7 @@ func run(c *cli.Context, cfg Config, args []string) error {
 		return err
 	}
 	if c.Bool("detach") && !cluster.Detached() {
-		text, err := cfg.Layout.Detach(args)
+		text, err := cfg.Layout.Detach(c.Context, args, c.App.ErrWriter)
 		if err != nil {
 			return err
 		}

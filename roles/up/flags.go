@@ -12,6 +12,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 
 	"hyperkube/internal/cluster"
+	"hyperkube/internal/join"
 	"hyperkube/internal/tokens"
 )
 
@@ -128,7 +129,13 @@ func joinFromFlags(c *cli.Context, others []string) (Config, error) {
 	if len(others) > 1 {
 		return cfg, fmt.Errorf("unexpected argument %q", others[1])
 	}
-	cfg.Join = &Join{Pins: c.StringSlice("ca-cert-hash")}
+	cfg.Join = &Join{}
+	for _, p := range c.StringSlice("ca-cert-hash") {
+		if err := join.CheckPin(p); err != nil {
+			return cfg, fmt.Errorf("--ca-cert-hash: %w", err)
+		}
+		cfg.Join.Pins = append(cfg.Join.Pins, strings.ToLower(p))
+	}
 	if len(others) == 1 {
 		cfg.Join.Server = strings.TrimSuffix(others[0], "/")
 	}

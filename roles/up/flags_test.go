@@ -95,9 +95,10 @@ func TestAJoinedNodeStartsAgain(t *testing.T) {
 
 func TestJoinFlags(t *testing.T) {
 	const token = "abcdef.0123456789abcdef"
+	pin := "sha256:" + strings.Repeat("0a", 32)
 	t.Setenv("HYPERKUBE_TOKEN", token)
-	got, err := parseJoin(t, t.TempDir(), "https://m:6443", "--ca-cert-hash", "sha256:0", "--node-labels", "a=b,c=d", "--kubelet-arg", "max-pods=7")
-	if err != nil || got.Join.Token.String() != token || got.Join.Server != "https://m:6443" || !slices.Equal(got.Join.Pins, []string{"sha256:0"}) {
+	got, err := parseJoin(t, t.TempDir(), "https://m:6443", "--ca-cert-hash", pin, "--node-labels", "a=b,c=d", "--kubelet-arg", "max-pods=7")
+	if err != nil || got.Join.Token.String() != token || got.Join.Server != "https://m:6443" || !slices.Equal(got.Join.Pins, []string{pin}) {
 		t.Errorf("%v: %+v", err, got.Join)
 	}
 	if want := []string{"--node-labels=a=b,c=d", "--max-pods=7"}; !slices.Equal(got.Args["kubelet"], want) {
@@ -109,6 +110,8 @@ func TestJoinFlags(t *testing.T) {
 	}{
 		"no URL":        {nil, "which cluster?"},
 		"two URLs":      {[]string{"https://a", "https://b"}, `unexpected argument "https://b"`},
+		"no hash":       {[]string{"https://a", "--ca-cert-hash", "nonsense"}, "--ca-cert-hash: the hash of a CA has the form sha256:HEX with 64 digits"},
+		"short hash":    {[]string{"https://a", "--ca-cert-hash", "sha256:00"}, "--ca-cert-hash: the hash of a CA has the form"},
 		"bad token":     {[]string{"https://a", "--token", "secret"}, "has the form"},
 		"no token file": {[]string{"https://a", "--token-file", "/nonexistent"}, "no such file"},
 	} {

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/exec"
 	"time"
 
 	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/network/apply"
 	"hyperkube/internal/portuse"
+	"hyperkube/roles/kubectl"
 )
 
 // Run runs a master with a node, or a node that joins a cluster elsewhere, until ctx ends. ready is called once, when the node
@@ -138,7 +141,31 @@ func (c *Config) summary(offline bool) string {
 		return fmt.Sprintf("Node %s is Ready, in the cluster at %s.\n", c.NodeName, c.Join.Server)
 	}
 	return fmt.Sprintf(`The cluster runs; node %s is Ready.
-  hyperkube kubectl get cs,nodes
+  %s get cs,nodes
   kubeconfig: %s
-`, c.NodeName, c.Layout.AdminKubeconfig())
+`, c.NodeName, c.kubectl(), c.Layout.AdminKubeconfig())
+}
+
+// kubectl is the command line of the cluster, as it works where up was called: by the file's path, when the name alone would not
+// find it, and with the kubeconfig, when another would be taken without.
+func (c *Config) kubectl() string {
+	line := "hyperkube kubectl"
+	if self, err := os.Executable(); err == nil && !isCalled(self, "hyperkube") {
+		line = self + " kubectl"
+	}
+	if kubectl.Kubeconfig() != c.Layout.AdminKubeconfig() {
+		line += " --kubeconfig " + c.Layout.AdminKubeconfig()
+	}
+	return line
+}
+
+// isCalled says whether a name alone starts a program.
+func isCalled(program, name string) bool {
+	found, err := exec.LookPath(name)
+	if err != nil {
+		return false
+	}
+	a, errA := os.Stat(program)
+	b, errB := os.Stat(found)
+	return errA == nil && errB == nil && os.SameFile(a, b)
 }
