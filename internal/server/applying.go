@@ -42,8 +42,14 @@ func (s *Server) apply(ctx context.Context, req *request.Request, t registry.Tar
 		var live object.Object
 		if cur != nil {
 			live = cur.Object
-		} else if want.GetName() == "" {
-			want.SetName(req.Name)
+		} else {
+			if uid := want.GetUID(); uid != "" {
+				return nil, apierrors.NewConflict(t.Kind.GroupResource(), req.Name,
+					fmt.Errorf("uid mismatch: the provided object specified uid %s, and no existing object was found", uid))
+			}
+			if want.GetName() == "" {
+				want.SetName(req.Name)
+			}
 		}
 		return s.registry.Managers().Apply(t.Kind, t.Version, req.Subresource, live, want, o.FieldManager, force)
 	}

@@ -184,7 +184,7 @@ func (d *direct) List(ctx context.Context, r client.GVR, namespace string, o met
 	if c.t.Kind.Virtual {
 		h := d.s.handler(c.t, "")
 		if h == nil || h.List == nil {
-			return nil, errMethod(c.t.Kind.GroupResource(), "list")
+			return nil, errMethod(c.t.Kind, "list")
 		}
 		return h.List(c.ctx, c.req, o)
 	}
@@ -300,7 +300,7 @@ func (d *direct) Watch(ctx context.Context, r client.GVR, namespace string, o me
 	}
 	defer c.done(&err)
 	if c.t.Kind.Virtual {
-		return nil, errMethod(c.t.Kind.GroupResource(), "watch")
+		return nil, errMethod(c.t.Kind, "watch")
 	}
 	sw, failed := d.s.watch(c.ctx, c.req, c.t, &o)
 	if failed != nil && !apierrors.IsResourceExpired(failed) && !apierrors.IsGone(failed) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
 
+	"hyperkube/internal/object"
 	"hyperkube/internal/server/registry"
 	"hyperkube/internal/server/request"
 )
@@ -166,10 +168,26 @@ func sourceIP(r *http.Request) string {
 	return host
 }
 
-// notFound is the answer for paths that nobody serves, which upstream gives as text.
-func notFound(w http.ResponseWriter) {
+// notFound is the answer for paths that nobody serves, which upstream gives as text, but as a Status below the groups of
+// the built-in kinds.
+func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
+	if s.belowBuiltin(r.URL.Path) {
+		sendStatus(w, r, apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0, false))
+		return
+	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusNotFound)
 	_, _ = w.Write([]byte("404 page not found\n"))
+}
+
+func (s *Server) belowBuiltin(path string) bool {
+	if strings.HasPrefix(path, "/api/") {
+		return true
+	}
+	rest, ok := strings.CutPrefix(path, "/apis/")
+	group, _, _ := strings.Cut(rest, "/")
+	return ok && slices.ContainsFunc(s.cfg.Table.All(), func(k *object.Kind) bool {
+		return k.Hub().Group == group && k.Hub().Custom == nil
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/ptr"
 
+	"hyperkube/internal/object"
 	"hyperkube/internal/server/negotiate"
 )
 
@@ -40,13 +41,25 @@ func errNotAcceptable(o negotiate.Offer) error {
 		"only the following media types are accepted: "+strings.Join(o.Accepted(), ", "))
 }
 
+// errPatchType is the answer to a patch of a type that nobody reads.
+func errPatchType(custom bool) error {
+	if custom {
+		return errMedia(patchTypes(custom)...)
+	}
+	return statusError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType, "415: Unsupported Media Type")
+}
+
 func errMedia(accepted ...string) error {
 	return statusError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
 		"the body of the request was in an unknown format - accepted media types include: "+strings.Join(accepted, ", "))
 }
 
-func errMethod(gr schema.GroupResource, verb string) error {
-	return apierrors.NewMethodNotSupported(gr, verb)
+// errMethod is in the words of whichever of upstream's servers would answer: custom resources have one of their own.
+func errMethod(k *object.Kind, verb string) error {
+	if k.Hub().Custom != nil {
+		return apierrors.NewMethodNotSupported(k.GroupResource(), verb)
+	}
+	return apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, verb, schema.GroupResource{}, "", "", 0, false)
 }
 
 func errTooLarge(limit int64) error {

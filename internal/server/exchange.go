@@ -13,6 +13,7 @@ import (
 	"hyperkube/internal/server/decode"
 	"hyperkube/internal/server/encode"
 	"hyperkube/internal/server/negotiate"
+	"hyperkube/internal/server/registry"
 )
 
 // serve finds what the request is for and does it.
@@ -20,7 +21,7 @@ func (x *exchange) serve() {
 	t, err := x.s.target(x.req)
 	if err == errNoRow {
 		if x.s.parts.Delegate == nil || !x.s.parts.Delegate(x.w, x.r, x.req) {
-			notFound(x.w)
+			x.s.notFound(x.w, x.r)
 		}
 		return
 	}
@@ -62,7 +63,7 @@ func (x *exchange) verb() {
 	case "deletecollection":
 		x.deleteCollection()
 	default:
-		x.fail(errMethod(x.t.Kind.GroupResource(), x.req.Verb))
+		x.fail(errMethod(x.t.Kind, x.req.Verb))
 	}
 }
 
@@ -190,6 +191,10 @@ func (x *exchange) update() {
 	obj, err := x.object(o.FieldValidation)
 	if err != nil {
 		x.fail(err)
+		return
+	}
+	if name := obj.GetName(); x.t.Sub == nil && name != "" && name != x.req.Name {
+		x.fail(registry.ErrName(name, x.req.Name))
 		return
 	}
 	out, err := x.s.update(x.r.Context(), x.req, x.t, obj, o)

@@ -65,7 +65,7 @@ func (s *Server) serveNonAPI(w http.ResponseWriter, r *http.Request, req *reques
 		}
 	}
 	if s.parts.Delegate == nil || !s.parts.Delegate(w, r, req) {
-		notFound(w)
+		s.notFound(w, r)
 	}
 }
 
@@ -166,7 +166,7 @@ func (s *Server) serveGroup(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if s.parts.Delegate == nil || !s.parts.Delegate(w, r, req) {
-		notFound(w)
+		s.notFound(w, r)
 	}
 }
 

@@ -40,7 +40,7 @@ func errNoHandler(t registry.Target, req *request.Request) error {
 func (s *Server) get(ctx context.Context, req *request.Request, t registry.Target, o *metav1.GetOptions) (outcome, error) {
 	if h := s.handler(t, req.Subresource); h != nil {
 		if h.Get == nil {
-			return outcome{}, errMethod(t.Kind.GroupResource(), req.Verb)
+			return outcome{}, errMethod(t.Kind, req.Verb)
 		}
 		obj, err := h.Get(ctx, req, *o)
 		return s.handled(t, obj, err)
@@ -81,7 +81,7 @@ func (s *Server) expect(req *request.Request, t registry.Target) decode.Expect {
 func (s *Server) create(ctx context.Context, req *request.Request, t registry.Target, obj object.Object, o *metav1.CreateOptions) (outcome, error) {
 	if h := s.handler(t, req.Subresource); h != nil {
 		if h.Create == nil {
-			return outcome{}, errMethod(t.Kind.GroupResource(), req.Verb)
+			return outcome{}, errMethod(t.Kind, req.Verb)
 		}
 		return s.createByHandler(ctx, req, t, h, obj, o)
 	}
@@ -143,7 +143,7 @@ func (s *Server) AdmitConnect(ctx context.Context, req *request.Request, options
 func (s *Server) update(ctx context.Context, req *request.Request, t registry.Target, obj object.Object, o *metav1.UpdateOptions) (outcome, error) {
 	if h := s.handler(t, req.Subresource); h != nil {
 		if h.Update == nil {
-			return outcome{}, errMethod(t.Kind.GroupResource(), req.Verb)
+			return outcome{}, errMethod(t.Kind, req.Verb)
 		}
 		out, err := h.Update(ctx, req, obj, *o)
 		return s.handled(t, out, err)
@@ -174,7 +174,7 @@ func (s *Server) update(ctx context.Context, req *request.Request, t registry.Ta
 // delete removes an object or marks it for deletion.
 func (s *Server) delete(ctx context.Context, req *request.Request, t registry.Target, o *metav1.DeleteOptions) (outcome, error) {
 	if t.Sub != nil || t.Kind.Virtual {
-		return outcome{}, errMethod(t.Kind.GroupResource(), req.Verb)
+		return outcome{}, errMethod(t.Kind, req.Verb)
 	}
 	res, err := s.registry.Delete(ctx, req, t, object.Key{Namespace: req.Namespace, Name: req.Name}, o)
 	return outcome{Result: res}, err

@@ -29,12 +29,12 @@ func (s *Server) patch(ctx context.Context, req *request.Request, t registry.Tar
 	case types.JSONPatchType, types.MergePatchType:
 	case types.StrategicMergePatchType:
 		if custom {
-			return outcome{}, errMedia(patchTypes(custom)...)
+			return outcome{}, errPatchType(custom)
 		}
 	case types.ApplyYAMLPatchType:
 		return s.apply(ctx, req, t, data, o)
 	default:
-		return outcome{}, errMedia(patchTypes(custom)...)
+		return outcome{}, errPatchType(custom)
 	}
 	p, err := patch.Parse(kind, data, decode.Strict(o.FieldValidation))
 	if err != nil {
@@ -84,7 +84,7 @@ func patched(p *patch.Patch, doc []byte, want decode.Expect, req *request.Reques
 // patchByHandler reads, patches and updates, again when another writer came between and the patch itself names no version.
 func (s *Server) patchByHandler(ctx context.Context, req *request.Request, t registry.Target, h *SubresourceHandler, p *patch.Patch, o *metav1.PatchOptions) (outcome, error) {
 	if h.Get == nil || h.Update == nil {
-		return outcome{}, errMethod(t.Kind.GroupResource(), req.Verb)
+		return outcome{}, errMethod(t.Kind, req.Verb)
 	}
 	want := s.expect(req, t)
 	uo := metav1.UpdateOptions{DryRun: o.DryRun, FieldManager: o.FieldManager, FieldValidation: o.FieldValidation}

@@ -2,10 +2,13 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -125,23 +128,26 @@ func (s *Server) target(req *request.Request) (registry.Target, error) {
 		return registry.Target{}, errNoRow
 	}
 	t := registry.Target{Kind: k, Version: v}
+	if msgs := path.IsValidPathSegmentName(req.Name); len(msgs) > 0 {
+		return t, apierrors.NewBadRequest(fmt.Sprintf("Name parameter invalid: %q: %s", req.Name, strings.Join(msgs, ";")))
+	}
 	if k.Scope == object.Cluster && req.Namespace != "" && k.Resource != "namespaces" {
 		return t, errNoRow
 	}
 	if req.Subresource == "" {
 		if !k.Serves(req.Verb) || (req.Verb == "create" && req.Name != "") || (req.Verb != "create" && needsName(req.Verb) && req.Name == "") {
-			return t, errMethod(k.GroupResource(), req.Verb)
+			return t, errMethod(k, req.Verb)
 		}
 	} else {
 		if t.Sub = k.SubresourceIn(v, req.Subresource); t.Sub == nil {
 			return t, errNoRow
 		}
 		if !subServes(t.Sub, req.Verb) {
-			return t, errMethod(k.GroupResource(), req.Verb)
+			return t, errMethod(k, req.Verb)
 		}
 	}
 	if k.Scope == object.Namespaced && req.Namespace == "" && (needsName(req.Verb) || req.Verb == "create") {
-		return t, errMethod(k.GroupResource(), req.Verb)
+		return t, errMethod(k, req.Verb)
 	}
 	return t, nil
 }

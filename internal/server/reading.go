@@ -74,7 +74,7 @@ func (x *exchange) sendPage(f negotiate.Form, page *store.Page) {
 func (x *exchange) listVirtual(f negotiate.Form, o *metav1.ListOptions) {
 	h := x.s.handler(x.t, "")
 	if h == nil || h.List == nil {
-		x.fail(errMethod(x.t.Kind.GroupResource(), x.req.Verb))
+		x.fail(errMethod(x.t.Kind, x.req.Verb))
 		return
 	}
 	l, err := h.List(x.r.Context(), x.req, *o)
@@ -166,7 +166,7 @@ func (x *exchange) watch() {
 		return
 	}
 	if x.t.Kind.Virtual {
-		x.fail(errMethod(x.t.Kind.GroupResource(), x.req.Verb))
+		x.fail(errMethod(x.t.Kind, x.req.Verb))
 		return
 	}
 	ctx, cancel := context.WithTimeout(x.r.Context(), x.s.watchTimeout(lo))

@@ -45,7 +45,7 @@ func (s *Server) rescale(ctx context.Context, req *request.Request, t registry.T
 func checkScale(req *request.Request, in *autoscalingv1.Scale) error {
 	var errs field.ErrorList
 	if in.Name != req.Name {
-		return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", in.Name, req.Name))
+		return registry.ErrName(in.Name, req.Name)
 	}
 	if in.Namespace != "" && in.Namespace != req.Namespace {
 		return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")

@@ -65,7 +65,7 @@ func (s *Server) finalizeNamespace(ctx context.Context, req *request.Request, bo
 	}
 	t.Sub = t.Kind.Subresource("finalize")
 	if in.Name != req.Name {
-		return nil, apierrors.NewBadRequest("the name of the object (" + in.Name + ") does not match the name on the URL (" + req.Name + ")")
+		return nil, registry.ErrName(in.Name, req.Name)
 	}
 	change := func(cur *store.Entry) (object.Object, error) {
 		ns := cur.Object.DeepCopyObject().(*corev1.Namespace)

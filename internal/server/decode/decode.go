@@ -129,7 +129,7 @@ func explain(err error, data []byte, found schema.GroupVersionKind, want Expect)
 	if errors.As(err, &status) {
 		return err
 	}
-	if found.Kind == "" || runtime.IsNotRegisteredError(err) || runtime.IsMissingKind(err) || runtime.IsMissingVersion(err) {
+	if found.Kind == "" || runtime.IsMissingKind(err) || runtime.IsMissingVersion(err) {
 		return apierrors.NewBadRequest(fmt.Sprintf("the object provided is unrecognized (must be of type %s): %v (%s)", want.Kind, err, summary(data)))
 	}
 	return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", found.Kind, found.Version, want.Kind, err))
@@ -141,7 +141,16 @@ func mismatch(found schema.GroupVersionKind, want Expect) error {
 			found.GroupVersion(), want.GroupVersion()))
 	}
 	return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: converting (%s) to (%s): unknown conversion",
-		found.Kind, found.Version, want.Kind, found, want.GroupVersionKind))
+		found.Kind, found.Version, want.Kind, found.Version+"."+found.Kind, internalName(want.GroupVersionKind)))
+}
+
+// internalName is what upstream calls the type that a kind is converted to.
+func internalName(k schema.GroupVersionKind) string {
+	if k.Group == "" {
+		return "core." + k.Kind
+	}
+	first, _, _ := strings.Cut(k.Group, ".")
+	return first + "." + k.Kind
 }
 
 // summary is the beginning of a body that nobody could read: as it is when it looks like JSON, else in hexadecimal.

@@ -153,7 +153,7 @@ func Selectors(k *object.Kind, v *object.Version, label, fieldText string) (labe
 			return nil, nil, apierrors.NewBadRequest(err.Error())
 		}
 		for _, r := range f.Requirements() {
-			if err := knownField(k, v, r.Field, label, fieldText); err != nil {
+			if err := knownField(k, v, r.Field); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -162,12 +162,14 @@ func Selectors(k *object.Kind, v *object.Version, label, fieldText string) (labe
 	return l, f, nil
 }
 
-func knownField(k *object.Kind, v *object.Version, name, label, fieldText string) error {
+func knownField(k *object.Kind, v *object.Version, name string) error {
 	if name == "metadata.name" || name == "metadata.namespace" || slices.Contains(k.FieldNamesIn(v), name) {
 		return nil
 	}
-	return apierrors.NewBadRequest(fmt.Sprintf("Unable to find %q that match label selector %q, field selector %q: field label not supported: %s",
-		v.GroupVersion.WithResource(k.Resource).String(), label, fieldText, name))
+	if v.Custom == nil && len(k.FieldNamesIn(v)) == 0 {
+		return apierrors.NewBadRequest(fmt.Sprintf("%q is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", name))
+	}
+	return apierrors.NewBadRequest("field label not supported: " + name)
 }
 
 func typeMeta(kind string) metav1.TypeMeta {

@@ -31,7 +31,7 @@ func CheckInclude(s string) (metav1.IncludeObjectPolicy, error) {
 	case metav1.IncludeNone, metav1.IncludeMetadata, metav1.IncludeObject:
 		return p, nil
 	}
-	return "", apierrors.NewBadRequest(fmt.Sprintf("unrecognized includeObject value: %q", s))
+	return "", apierrors.NewBadRequest(fmt.Sprintf("Unable to convert to Table as requested: includeObject: Invalid value: %q: must be 'Metadata', 'Object', 'None', or empty", s))
 }
 
 // Table of objects of a kind. The forms of a table are JSON and YAML.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -46,11 +47,14 @@ type operation struct {
 // Parse reads a patch. data must be JSON; it is kept. With strict it also looks for Problems.
 func Parse(kind types.PatchType, data []byte, strict bool) (*Patch, error) {
 	p := &Patch{kind: kind}
+	if !json.Valid(data) {
+		return nil, apierrors.NewBadRequest("invalid JSON patch")
+	}
 	switch kind {
 	case types.JSONPatchType:
-		ops, err := jsonpatch.DecodePatch(data)
+		ops, err := decodeOperations(data)
 		if err != nil {
-			return nil, badPatch(err)
+			return nil, err
 		}
 		if strict {
 			problems, err := kjson.UnmarshalStrict(data, &[]operation{})
@@ -84,10 +88,29 @@ func (p *Patch) parseMap(data []byte, strict bool) error {
 	} else {
 		err = kjson.UnmarshalCaseSensitivePreserveInts(data, &p.fields)
 	}
-	if err != nil {
+	switch {
+	case err != nil && p.kind == types.StrategicMergePatchType:
+		return apierrors.NewBadRequest(err.Error())
+	case err != nil:
 		return badPatch(err)
+	case p.fields == nil && p.kind == types.MergePatchType:
+		return apierrors.NewBadRequest("Invalid JSON Patch")
 	}
 	return nil
+}
+
+// decodeOperations reads a JSON patch. What is no list of operations is no patch; operations that are none make the whole
+// unprocessable.
+func decodeOperations(data []byte) (jsonpatch.Patch, error) {
+	var shape []json.RawMessage
+	if err := json.Unmarshal(data, &shape); err != nil {
+		return nil, badPatch(errors.New(strings.Replace(err.Error(), "[]json.RawMessage", "[]handlers.jsonPatchOp", 1)))
+	}
+	ops, err := jsonpatch.DecodePatch(data)
+	if err != nil {
+		return nil, unprocessable(err)
+	}
+	return ops, nil
 }
 
 func badPatch(err error) error {

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"hyperkube/internal/object"
 	"hyperkube/internal/server/admission"
@@ -234,13 +235,14 @@ func deletePreconditions(k *object.Kind, obj object.Object, p *metav1.Preconditi
 	if p == nil {
 		return nil
 	}
+	who := schema.GroupResource{Group: k.Hub().Group, Resource: k.Hub().Kind}
 	if p.UID != nil && *p.UID != obj.GetUID() {
-		return apierrors.NewConflict(k.GroupResource(), obj.GetName(), fmt.Errorf(
+		return apierrors.NewConflict(who, obj.GetName(), fmt.Errorf(
 			"the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated",
 			*p.UID, obj.GetUID()))
 	}
 	if p.ResourceVersion != nil && *p.ResourceVersion != obj.GetResourceVersion() {
-		return apierrors.NewConflict(k.GroupResource(), obj.GetName(), fmt.Errorf(
+		return apierrors.NewConflict(who, obj.GetName(), fmt.Errorf(
 			"the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified",
 			*p.ResourceVersion, obj.GetResourceVersion()))
 	}

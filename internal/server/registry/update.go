@@ -258,6 +258,11 @@ func (u *updating) createInstead() (Result, error) {
 	return res, err
 }
 
+// ErrName is the answer to an object of another name than that in the path.
+func ErrName(object, path string) error {
+	return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", object, path))
+}
+
 // match refuses an object that is not the stored one, or not its newest version.
 func (u *updating) match(obj, old object.Object) error {
 	k := u.t.Kind
@@ -265,7 +270,7 @@ func (u *updating) match(obj, old object.Object) error {
 		return err
 	}
 	if obj.GetName() != u.key.Name {
-		return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", obj.GetName(), u.key.Name))
+		return ErrName(obj.GetName(), u.key.Name)
 	}
 	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() {
 		return apierrors.NewConflict(k.GroupResource(), u.key.Name,
