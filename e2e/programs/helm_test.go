@@ -54,6 +54,10 @@ func (h helm) installs(serverSide string) {
 	for _, hook := range []string{"pre-install", "post-install"} {
 		has(h.t, "a hook", h.kubectl("logs", "shop-"+hook), hook)
 	}
+	has(h.t, "the job that went before", h.kubectl("events", "--for=job/shop-migrate"), "Completed", "Job completed")
+	if out := h.kubectl("get", "jobs", "-o", "name"); out != "" {
+		h.t.Errorf("hooks that are to go left %s", out)
+	}
 	has(h.t, "test", h.run("test", "shop", "--logs"), "Phase: Succeeded", "POD LOGS: shop-answers", "v1 shop-")
 	has(h.t, "installing twice", h.c.fails(h.t, h.program, h.args([]string{"install", "shop", chart})...), "cannot reuse a name that is still in use")
 	has(h.t, "what is not valid", h.c.fails(h.t, h.program, h.args([]string{"install", "bad", chart, "--set=replicas=-1", serverSide})...), "spec.replicas: Invalid value: -1: must be greater than or equal to 0")

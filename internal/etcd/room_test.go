@@ -67,6 +67,10 @@ func TestFullDiskRefusesWritesAndNothingElse(t *testing.T) {
 	if err := txn(clientv3.OpPut("a", "b")); !errors.Is(err, ErrNoRoom) {
 		t.Errorf("a transaction that stores: %v", err)
 	}
+	never := clientv3.Compare(clientv3.CreateRevision("a"), "<", 0)
+	if _, err := m.Client().Txn(ctx).If(never).Then(clientv3.OpPut("a", "b")).Commit(); !errors.Is(err, ErrNoRoom) {
+		t.Errorf("a transaction that would never store: %v", err)
+	}
 	if err := txn(clientv3.OpDelete("0")); err != nil {
 		t.Errorf("a transaction that deletes: %v", err)
 	}

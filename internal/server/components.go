@@ -50,7 +50,7 @@ func (s *Server) componentStatuses(ctx context.Context, _ *request.Request, _ me
 func (s *Server) etcdStatus(ctx context.Context) object.Object {
 	ctx, cancel := context.WithTimeout(ctx, componentTimeout)
 	defer cancel()
-	return newComponentStatus("etcd-0", "ok", s.store.Healthy(ctx))
+	return newComponentStatus("etcd-0", "ok", s.store.Writable(ctx))
 }
 
 // askComponent reads a component's /healthz. Its certificate is its own and proves nothing on the loopback, nor is anything

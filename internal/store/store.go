@@ -237,6 +237,17 @@ func (s *Store) Healthy(ctx context.Context) error {
 	return nil
 }
 
+// Writable asks etcd whether it takes writes, by one that never happens: no key was created before revision 0. A datastore whose
+// disk or quota is used up refuses it, and still reads.
+func (s *Store) Writable(ctx context.Context) error {
+	key := s.cfg.Prefix + "health"
+	never := clientv3.Compare(clientv3.CreateRevision(key), "<", 0)
+	if _, err := s.client.Txn(ctx).If(never).Then(clientv3.OpPut(key, "")).Commit(); err != nil {
+		return fmt.Errorf("etcd: %w", err)
+	}
+	return nil
+}
+
 // tidy once a minute drops encodings that nobody used and events that are too old to resume from.
 func (s *Store) tidy(ctx context.Context) {
 	t := time.NewTicker(time.Minute)

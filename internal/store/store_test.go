@@ -330,3 +330,25 @@ func TestLeases(t *testing.T) {
 	}
 	take(t, w, 5)
 }
+
+func TestWritableWritesNothing(t *testing.T) {
+	s := newStore(t)
+	before, err := s.CurrentRevision(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Writable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := s.CurrentRevision(t.Context()); err != nil || after != before {
+		t.Errorf("asking moved the revision from %d to %d, %v", before, after, err)
+	}
+	if r, err := s.client.Get(t.Context(), s.cfg.Prefix+"health"); err != nil || r.Count != 0 {
+		t.Errorf("asking wrote %v, %v", r, err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Writable(ended); err == nil {
+		t.Error("no answer was taken for a good one")
+	}
+}
