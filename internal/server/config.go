@@ -56,7 +56,12 @@ type Config struct {
 	MinRequestTimeout                time.Duration // least time that a watch without timeoutSeconds stays open: 30 min
 	// ShutdownDelay is how long the server goes on serving, /readyz failing, before it drains.
 	ShutdownDelay time.Duration
-	EventTTL      time.Duration // 1 h
+	// WatchGrace is the time over which watches and streams are ended then, and which they have for it; 0: all at once.
+	WatchGrace time.Duration
+	// ShutdownRetryAfter lets a draining server go on listening until requests in flight are answered, and tell everybody else to come
+	// back: 429 with Retry-After.
+	ShutdownRetryAfter bool
+	EventTTL           time.Duration // 1 h
 	// CompactionInterval is how long history is kept in the datastore: 5 min; negative: for ever.
 	CompactionInterval time.Duration
 	// GoawayChance is the share of HTTP/2 requests whose connection is closed after them, so that clients spread over

@@ -35,8 +35,9 @@ type exchange struct {
 
 // serve is the HTTP door: everything that concerns every request, resource or not.
 func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
-	s.enter()
-	defer s.leave()
+	if s.turnAway(rw, r) {
+		return
+	}
 	start := time.Now()
 	req := &request.Request{Info: request.Parse(r), AuditID: auditID(r), UserAgent: r.UserAgent(), SourceIP: sourceIP(r), Unaudited: s.parts.Audit == nil}
 	w := &response{ResponseWriter: rw, req: req}
@@ -47,6 +48,8 @@ func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
 	if long {
 		ctx, cancel = s.metrics.longRunning(ctx, req)
 	} else {
+		s.enter()
+		defer s.leave()
 		ctx, cancel = context.WithTimeout(ctx, s.timeout(r))
 	}
 	r = r.WithContext(ctx)

@@ -148,24 +148,34 @@ func (m *metrics) longRunning(ctx context.Context, req *request.Request) (contex
 	m.long.next++
 	id := m.long.next
 	m.long.open[id] = openRequest{keyOf(req), cancel}
-	if m.s.stopping.Load() {
+	if m.s.draining.Load() {
 		cancel()
 	}
 	return ctx, func() {
 		cancel()
 		m.long.mu.Lock()
-		defer m.long.mu.Unlock()
 		delete(m.long.open, id)
+		m.long.mu.Unlock()
+		m.s.tellEnded()
 	}
 }
 
-// endLongRunning cancels every open watch and stream.
-func (m *metrics) endLongRunning() {
+// openLongRunning are the functions that end the open watches and streams.
+func (m *metrics) openLongRunning() []context.CancelFunc {
 	m.long.mu.Lock()
 	defer m.long.mu.Unlock()
+	ends := make([]context.CancelFunc, 0, len(m.long.open))
 	for _, o := range m.long.open {
-		o.cancel()
+		ends = append(ends, o.cancel)
 	}
+	return ends
+}
+
+// noneLong tells whether no watch or stream is open.
+func (m *metrics) noneLong() bool {
+	m.long.mu.Lock()
+	defer m.long.mu.Unlock()
+	return len(m.long.open) == 0
 }
 
 // Describe implements prometheus.Collector.

@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"sort"
 	"strings"
 
@@ -109,12 +110,11 @@ func (s *Server) serveVersion(w http.ResponseWriter, r *http.Request) {
 // healthHandler serves /healthz, /livez and /readyz.
 func (s *Server) healthHandler() http.Handler {
 	alive := []Check{{Name: "etcd", Func: s.store.Healthy}}
-	ready := append(append([]Check{}, alive...), s.ownChecks()...)
-	ready = append(ready, s.parts.Checks...)
+	healthy := slices.Concat(alive, s.ownChecks(), s.parts.Checks)
 	mux := http.NewServeMux()
-	health.Install(mux, "/healthz", ready[:len(ready):len(ready)]...)
+	health.Install(mux, "/healthz", healthy...)
 	health.Install(mux, "/livez", alive...)
-	health.Install(mux, "/readyz", ready...)
+	health.Install(mux, "/readyz", append(healthy, s.notStopping())...)
 	return mux
 }
 

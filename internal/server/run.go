@@ -17,7 +17,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Run serves until ctx ends, then drains: /readyz fails for ShutdownDelay, no new connection is taken, and requests in
+// Run serves until ctx ends, then drains: /readyz fails for ShutdownDelay, no new connection is taken, watches end, and requests in
 // flight are given the request timeout. It returns nil after a clean end. It may be called once.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.store.Close()
@@ -43,66 +43,25 @@ func (s *Server) Run(ctx context.Context) error {
 		defer wg.Done()
 		served <- srv.Serve(tls.NewListener(l, srv.TLSConfig))
 	}()
-	for _, f := range append(s.ownParts(), s.parts.Background...) {
+	run := func(ctx context.Context, f func(context.Context) error) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			s.background(inner, f)
+			s.background(ctx, f)
 		}()
 	}
+	for _, f := range append(s.ownParts(), s.parts.Background...) {
+		run(inner, f)
+	}
+	published, withdraw := context.WithCancel(inner)
+	defer withdraw()
+	run(published, s.publish)
 	select {
 	case err := <-served:
 		return fmt.Errorf("API server: %w", err)
 	case <-ctx.Done():
 	}
-	return s.drain(srv, stop)
-}
-
-// linger is how long connections stay open behind the last answer, for its bytes to leave. HTTP/2's own graceful end would
-// keep idle connections for a second.
-const linger = 50 * time.Millisecond
-
-// drain ends the serving gracefully.
-func (s *Server) drain(srv *http.Server, stop func()) error {
-	s.stopping.Store(true)
-	if s.cfg.ShutdownDelay > 0 {
-		time.Sleep(s.cfg.ShutdownDelay)
-	}
-	limit, cancel := context.WithTimeout(context.Background(), s.cfg.RequestTimeout)
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- srv.Shutdown(limit) }()
-	// Watches and streams end now; short requests are answered.
-	s.metrics.endLongRunning()
-	for s.active.Load() > 0 && limit.Err() == nil {
-		select {
-		case <-s.idle:
-		case <-limit.Done():
-		}
-	}
-	stop()
-	t := time.NewTimer(linger)
-	defer t.Stop()
-	select {
-	case err := <-ended:
-		if err == nil {
-			return nil
-		}
-	case <-t.C:
-	}
-	return srv.Close()
-}
-
-// enter and leave count the requests that are being served.
-func (s *Server) enter() { s.active.Add(1) }
-
-func (s *Server) leave() {
-	if s.active.Add(-1) == 0 && s.stopping.Load() {
-		select {
-		case s.idle <- struct{}{}:
-		default:
-		}
-	}
+	return s.drain(srv, withdraw, stop)
 }
 
 func (s *Server) listen() (net.Listener, error) {
@@ -131,6 +90,7 @@ func (s *Server) httpServer() (*http.Server, error) {
 		MaxHeaderBytes:    1 << 20,
 		IdleTimeout:       90 * time.Second,
 		ReadHeaderTimeout: 32 * time.Second,
+		ConnState:         s.countConns,
 		ErrorLog:          stdlog.New(io.Discard, "", 0), // handshakes that clients give up are no news
 	}
 	h2 := &http2.Server{

@@ -11,7 +11,7 @@
 // storage (exec, tokens, reviews, allocation of addresses) is plugged in by [Parts].
 //
 // No panic crosses: it becomes a 500 and a log line. A request other than a watch or a stream ends after the request timeout.
-// On shutdown /readyz fails first, then no new connection is taken, then requests in flight are waited for.
+// On shutdown /readyz fails first, then no new connection is taken and watches end, then requests in flight are waited for.
 package server
 
 import (
@@ -57,9 +57,11 @@ type Server struct {
 	inflight  struct{ reading, mutating gauge }
 	ready     chan struct{}
 	started   chan struct{} // closed when the namespaces of the system exist
-	stopping  atomic.Bool
-	active    atomic.Int64  // requests being served
-	idle      chan struct{} // told when there are none left, while stopping
+	stopping  atomic.Bool   // asked to end
+	draining  atomic.Bool   // takes nothing new
+	active    atomic.Int64  // requests being served, long-running ones apart
+	conns     atomic.Int64  // open connections
+	ended     chan struct{} // told of ended requests and connections, while stopping
 	listener  atomic.Pointer[net.Listener]
 }
 
@@ -72,7 +74,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("API server: no table of kinds")
 	}
 	cfg.setDefaults()
-	s := &Server{cfg: cfg, parts: cfg.Parts, log: slog.Default().With("component", "apiserver"), ready: make(chan struct{}), started: make(chan struct{}), idle: make(chan struct{}, 1)}
+	s := &Server{cfg: cfg, parts: cfg.Parts, log: slog.Default().With("component", "apiserver"), ready: make(chan struct{}), started: make(chan struct{}), ended: make(chan struct{}, 1)}
 	s.parts.Table = cfg.Table
 	s.gatherer = prometheus.NewRegistry()
 	s.metrics = newMetrics(s)

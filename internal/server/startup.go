@@ -15,20 +15,24 @@ import (
 	"hyperkube/internal/client"
 )
 
-// ownParts run with the server.
+// ownParts run with the server to its very end.
 func (s *Server) ownParts() []func(context.Context) error {
-	return []func(context.Context) error{s.bringUp, s.publish, s.crds.Run}
+	return []func(context.Context) error{s.bringUp, s.crds.Run}
 }
 
-// ownChecks are the server's readiness.
+// notStopping is part of readiness alone: a server that is about to end is healthy.
+func (s *Server) notStopping() Check {
+	return Check{Name: "shutdown", Func: func(context.Context) error {
+		if s.stopping.Load() {
+			return errors.New("process is shutting down")
+		}
+		return nil
+	}}
+}
+
+// ownChecks are the server's health.
 func (s *Server) ownChecks() []Check {
 	return []Check{
-		{Name: "shutdown", Func: func(context.Context) error {
-			if s.stopping.Load() {
-				return errors.New("process is shutting down")
-			}
-			return nil
-		}},
 		{Name: "poststarthook/bootstrap", Func: func(context.Context) error {
 			select {
 			case <-s.started:

@@ -70,7 +70,8 @@ type Config struct {
 	MaxInFlight, MaxMutatingInFlight int
 	RequestTimeout                   time.Duration
 	MinRequestTimeout                time.Duration
-	ShutdownDelay                    time.Duration
+	ShutdownDelay, WatchGrace        time.Duration
+	ShutdownRetryAfter               bool
 	EventTTL                         time.Duration
 	CompactionInterval               time.Duration // 5 min; negative: never
 	GoawayChance                     float64

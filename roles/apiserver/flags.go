@@ -84,6 +84,8 @@ func ownFlags() []cli.Flag {
 		list(serving, "feature-gates", nil, "`NAME=BOOL`s; accepted for upstream's sake: every stable feature is on, and none can be switched off"),
 		yes(serving, "profiling", true, "serve /debug/pprof to those who are authorized"),
 		span(serving, "shutdown-delay-duration", 0, "`TIME` to go on serving, not ready, before draining"),
+		span(serving, "shutdown-watch-termination-grace-period", 0, "`TIME` over which watches are ended while draining, so that their clients do not all turn elsewhere at once; 0 ends all at once"),
+		yes(serving, "shutdown-send-retry-after", false, "go on listening while draining, and tell clients to come back (429, Retry-After)"),
 
 		text(who, "client-ca-file", "", "`FILE` of the CAs whose client certificates are accepted"),
 		text(who, "token-auth-file", "", "`FILE` of static tokens"),
@@ -142,6 +144,7 @@ func fromFlags(c *cli.Context) (Config, error) {
 		BindAddress: c.String("bind-address"), Port: c.Int("secure-port"),
 		TLSCertFile: c.String("tls-cert-file"), TLSKeyFile: c.String("tls-private-key-file"), CertDir: c.String("cert-dir"),
 		Profiling: c.Bool("profiling"), ShutdownDelay: c.Duration("shutdown-delay-duration"),
+		WatchGrace: c.Duration("shutdown-watch-termination-grace-period"), ShutdownRetryAfter: c.Bool("shutdown-send-retry-after"),
 		ClientCAFile: c.String("client-ca-file"), TokenFile: c.String("token-auth-file"),
 		NoAnonymous: !c.Bool("anonymous-auth"), BootstrapTokens: c.Bool("enable-bootstrap-token-auth"),
 		ServiceAccountIssuers: c.StringSlice("service-account-issuer"), ServiceAccountKeyFiles: c.StringSlice("service-account-key-file"),
@@ -187,6 +190,11 @@ func fromFlags(c *cli.Context) (Config, error) {
 	}
 	if cfg.EncryptionReload && cfg.EncryptionFile == "" {
 		return cfg, errors.New("--encryption-provider-config-automatic-reload needs --encryption-provider-config")
+	}
+	for _, f := range []string{"shutdown-delay-duration", "shutdown-watch-termination-grace-period"} {
+		if d := c.Duration(f); d < 0 {
+			return cfg, fmt.Errorf("--%s: %v is negative", f, d)
+		}
 	}
 	if cfg.GoawayChance < 0 || cfg.GoawayChance > 0.02 {
 		return cfg, fmt.Errorf("--goaway-chance: %v is not between 0 and 0.02", cfg.GoawayChance)

@@ -28,8 +28,7 @@ var foreign = flags.Foreign{{
 	Why:   "requests in flight are bounded by --max-requests-inflight and --max-mutating-requests-inflight",
 	Bools: []string{"enable-priority-and-fairness"},
 }, {
-	Why:   "the server ends as soon as its requests are done",
-	Spans: []string{"livez-grace-period", "shutdown-watch-termination-grace-period"}, Bools: []string{"shutdown-send-retry-after"},
+	Why: "/livez does not wait for the start to be complete", Spans: []string{"livez-grace-period"},
 }, {
 	Why:   "connections are multiplexed without a bound of the user's, and kubelets have their own",
 	Spans: []string{"kubelet-timeout"}, Numbers: []string{"http2-max-streams-per-connection", "max-connection-bytes-per-sec"},
