@@ -1,7 +1,6 @@
 package tokens
 
 import (
-	"crypto"
 	"encoding/json"
 	"fmt"
 	"sort"
@@ -10,18 +9,17 @@ import (
 )
 
 // KeySet is the JSON web key set (RFC 7517) of the keys, as /openid/v1/jwks serves it.
-func KeySet(keys []crypto.PublicKey) ([]byte, error) {
+func KeySet(keys []Key) ([]byte, error) {
 	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
 	for _, k := range keys {
-		m, err := method(k)
+		if k.Hidden {
+			continue
+		}
+		m, err := method(k.Public)
 		if err != nil {
 			return nil, err
 		}
-		id, err := KeyID(k)
-		if err != nil {
-			return nil, err
-		}
-		set.Keys = append(set.Keys, jose.JSONWebKey{Key: k, KeyID: id, Algorithm: m.Alg(), Use: "sig"})
+		set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.Public, KeyID: k.ID, Algorithm: m.Alg(), Use: "sig"})
 	}
 	data, err := json.Marshal(set)
 	if err != nil {
@@ -32,10 +30,13 @@ func KeySet(keys []crypto.PublicKey) ([]byte, error) {
 
 // ProviderConfig is the OpenID Connect discovery document, as /.well-known/openid-configuration serves it: the part that
 // upstream gives, enough to verify tokens.
-func ProviderConfig(issuer, jwksURI string, keys []crypto.PublicKey) ([]byte, error) {
+func ProviderConfig(issuer, jwksURI string, keys []Key) ([]byte, error) {
 	algs := map[string]bool{}
 	for _, k := range keys {
-		m, err := method(k)
+		if k.Hidden {
+			continue
+		}
+		m, err := method(k.Public)
 		if err != nil {
 			return nil, err
 		}

@@ -136,25 +136,51 @@ type Verifier struct {
 	parser  *jwt.Parser
 }
 
+// Key is a public key under the name that tokens know it by.
+type Key struct {
+	ID     string
+	Public crypto.PublicKey
+	// Hidden keys verify, but are not told to others.
+	Hidden bool
+}
+
+// Named gives keys the names that follow from them.
+func Named(keys []crypto.PublicKey) ([]Key, error) {
+	out := make([]Key, len(keys))
+	for i, k := range keys {
+		id, err := KeyID(k)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = Key{ID: id, Public: k}
+	}
+	return out, nil
+}
+
 // NewVerifier accepts tokens of any of the issuers, and those of the old kind.
 func NewVerifier(issuers []string, keys []crypto.PublicKey) (*Verifier, error) {
+	named, err := Named(keys)
+	if err != nil {
+		return nil, err
+	}
+	return NewKeyVerifier(issuers, named)
+}
+
+// NewKeyVerifier is NewVerifier for keys with names of their own.
+func NewKeyVerifier(issuers []string, keys []Key) (*Verifier, error) {
 	v := &Verifier{issuers: map[string]bool{LegacyIssuer: true}, byID: map[string]crypto.PublicKey{}}
 	for _, i := range issuers {
 		v.issuers[i] = true
 	}
 	methods := map[string]bool{}
 	for _, k := range keys {
-		m, err := method(k)
-		if err != nil {
-			return nil, err
-		}
-		id, err := KeyID(k)
+		m, err := method(k.Public)
 		if err != nil {
 			return nil, err
 		}
 		methods[m.Alg()] = true
-		v.byID[id] = k
-		v.all.Keys = append(v.all.Keys, k)
+		v.byID[k.ID] = k.Public
+		v.all.Keys = append(v.all.Keys, k.Public)
 	}
 	names := make([]string, 0, len(methods))
 	for m := range methods {
@@ -163,6 +189,23 @@ func NewVerifier(issuers []string, keys []crypto.PublicKey) (*Verifier, error) {
 	// Times are judged by Verify itself, with errors of its own.
 	v.parser = jwt.NewParser(jwt.WithValidMethods(names), jwt.WithoutClaimsValidation())
 	return v, nil
+}
+
+// Ours says whether a token names one of the issuers. It is not verified.
+func (v *Verifier) Ours(token string) bool {
+	var peek Claims
+	_, _, err := v.parser.ParseUnverified(token, &peek)
+	return err == nil && v.issuers[peek.Issuer]
+}
+
+// KnowsKey says whether the key that a token names is known.
+func (v *Verifier) KnowsKey(token string) bool {
+	t, _, err := v.parser.ParseUnverified(token, &Claims{})
+	if err != nil {
+		return false
+	}
+	id, _ := t.Header["kid"].(string)
+	return v.byID[id] != nil
 }
 
 // Verify judges a token's form, issuer, signature and times. ErrNotOurs comes before the signature is looked at.

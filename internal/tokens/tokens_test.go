@@ -60,7 +60,9 @@ func TestRoundTrip(t *testing.T) {
 			require.Len(t, header, 2, "alg and kid alone")
 
 			// Another library verifies it with the published key.
-			set, err := KeySet([]crypto.PublicKey{k.Public()})
+			named, err := Named([]crypto.PublicKey{k.Public()})
+			require.NoError(t, err)
+			set, err := KeySet(named)
 			require.NoError(t, err)
 			var parsed jose.JSONWebKeySet
 			require.NoError(t, json.Unmarshal(set, &parsed))

@@ -40,6 +40,7 @@ type Config struct {
 	ServiceAccountIssuers     []string
 	ServiceAccountKeyFiles    []string // public or private keys; read once
 	ServiceAccountSigningKey  string   // private key; read once
+	ServiceAccountEndpoint    string   // unix socket of an external signer, in place of keys
 	ServiceAccountMaxLife     time.Duration
 	ServiceAccountNoExtension bool
 	ServiceAccountJWKSURI     string

@@ -94,6 +94,7 @@ func ownFlags() []cli.Flag {
 		list(who, "service-account-issuer", nil, "`URL` of the issuer of service-account tokens; the first issues new ones"),
 		list(who, "service-account-key-file", nil, "`FILE` of keys that verify service-account tokens"),
 		text(who, "service-account-signing-key-file", "", "key `FILE` that signs service-account tokens"),
+		text(who, "service-account-signing-endpoint", "", "unix `SOCKET` of a program that keeps the keys of service-account tokens, in place of key files"),
 		text(who, "service-account-jwks-uri", "", "`URL` at which those keys are published"),
 		span(who, "service-account-max-token-expiration", 0, "longest life of a token; 0 for no bound"),
 		yes(who, "service-account-extend-token-expiration", true, "let tokens that pods mount by default live for a year, for clients that never reload them"),
@@ -219,6 +220,13 @@ func fromFlags(c *cli.Context) (Config, error) {
 		return cfg, fmt.Errorf("--service-node-port-range: %w", err)
 	}
 	cfg.NodePortRange = *r
+	cfg.ServiceAccountEndpoint = c.String("service-account-signing-endpoint")
+	if cfg.ServiceAccountEndpoint != "" && (cfg.ServiceAccountSigningKey != "" || len(cfg.ServiceAccountKeyFiles) > 0) {
+		return cfg, errors.New("--service-account-signing-endpoint excludes --service-account-signing-key-file and --service-account-key-file")
+	}
+	if cfg.ServiceAccountEndpoint != "" && len(cfg.ServiceAccountIssuers) == 0 {
+		return cfg, errors.New("--service-account-signing-endpoint needs --service-account-issuer")
+	}
 	if cfg.ServiceAccountSigningKey != "" && len(cfg.ServiceAccountIssuers) == 0 {
 		return cfg, errors.New("--service-account-signing-key-file needs --service-account-issuer")
 	}

@@ -76,11 +76,13 @@ func TestAuthorizationFlags(t *testing.T) {
 		t.Errorf("%+v", w)
 	}
 	for args, want := range map[string]string{
-		"--authorization-mode=Webhook":                       "needs --authorization-webhook-config-file",
-		"--authorization-webhook-config-file=w":              "needs the mode Webhook",
-		"--authorization-mode=RBAC,RBAC":                     "given twice",
-		"--authorization-mode=Magic":                         "unknown authorization mode",
-		"--authorization-config=x --authorization-mode=RBAC": "--authorization-mode cannot be given together",
+		"--service-account-issuer=x --service-account-signing-endpoint=/s --service-account-key-file=k": "excludes",
+		"--service-account-signing-endpoint=/s":                                                         "needs --service-account-issuer",
+		"--authorization-mode=Webhook":                                                                  "needs --authorization-webhook-config-file",
+		"--authorization-webhook-config-file=w":                                                         "needs the mode Webhook",
+		"--authorization-mode=RBAC,RBAC":                                                                "given twice",
+		"--authorization-mode=Magic":                                                                    "unknown authorization mode",
+		"--authorization-config=x --authorization-mode=RBAC":                                            "--authorization-mode cannot be given together",
 	} {
 		if _, err := FromArgs(strings.Fields(args)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", args, err, want)

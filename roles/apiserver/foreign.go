@@ -37,8 +37,6 @@ var foreign = flags.Foreign{{
 }, {
 	Why: "candidates elect themselves", Spans: []string{"coordinated-leadership-lease-duration", "coordinated-leadership-renew-deadline", "coordinated-leadership-retry-period"},
 }, {
-	Why: "service-account tokens are signed with a key file", Refuse: true, Texts: []string{"service-account-signing-endpoint"},
-}, {
 	Why: "--enable-admission-plugins and --disable-admission-plugins say which run", Refuse: true, Texts: []string{"admission-control"},
 }, {
 	Why: "logs of the machine are served by the kubelet", Bools: []string{"enable-logs-handler"},

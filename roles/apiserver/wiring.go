@@ -22,6 +22,7 @@ import (
 	"hyperkube/internal/server/aggregate"
 	"hyperkube/internal/server/audit"
 	"hyperkube/internal/server/authn"
+	"hyperkube/internal/server/authn/external"
 	"hyperkube/internal/server/bootstrap"
 	"hyperkube/internal/server/openapi"
 	"hyperkube/internal/server/request"
@@ -147,6 +148,11 @@ func (w *wiring) serviceAccounts() (*authn.ServiceAccounts, error) {
 	s := &authn.ServiceAccounts{
 		Issuers: w.cfg.ServiceAccountIssuers, Audiences: w.cfg.APIAudiences, MaxExpiration: w.cfg.ServiceAccountMaxLife,
 		ExtendExpiration: !w.cfg.ServiceAccountNoExtension, JWKSURI: w.cfg.ServiceAccountJWKSURI,
+	}
+	if w.cfg.ServiceAccountEndpoint != "" {
+		var err error
+		s.External, err = external.New(context.Background(), w.cfg.ServiceAccountEndpoint, s.Issuers)
+		return s, err
 	}
 	var keys []crypto.PublicKey
 	for _, f := range w.cfg.ServiceAccountKeyFiles {

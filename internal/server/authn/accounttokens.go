@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -17,7 +18,7 @@ import (
 
 // accountTokens accepts the tokens of service accounts.
 type accountTokens struct {
-	verifier  *tokens.Verifier
+	verifier  verifier
 	cache     *cache[*tokens.Claims]
 	audiences authenticator.Audiences
 	lookup    lookup
@@ -28,8 +29,28 @@ var errInvalidated = errors.New("service account token has been invalidated")
 // legacyInvalidSince is put on the secrets of tokens that nobody used for a long time (KEP-2799).
 const legacyInvalidSince = "kubernetes.io/legacy-token-invalid-since"
 
+// verifier judges signature, issuer and times.
+type verifier interface {
+	Verify(ctx context.Context, token string, now time.Time) (*tokens.Claims, error)
+}
+
+// ownKeys verifies with keys that the server has.
+type ownKeys struct{ *tokens.Verifier }
+
+func (o ownKeys) Verify(_ context.Context, token string, now time.Time) (*tokens.Claims, error) {
+	return o.Verifier.Verify(token, now)
+}
+
+func (s *ServiceAccounts) verifier() (verifier, error) {
+	if s.External != nil {
+		return s.External, nil
+	}
+	v, err := tokens.NewVerifier(s.Issuers, s.Keys)
+	return ownKeys{v}, err
+}
+
 func (s *accountTokens) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
-	c, err := s.claims(token)
+	c, err := s.claims(ctx, token)
 	if errors.Is(err, tokens.ErrNotOurs) {
 		return nil, false, nil
 	}
@@ -53,12 +74,12 @@ func (s *accountTokens) AuthenticateToken(ctx context.Context, token string) (*a
 }
 
 // claims verifies a token, or remembers that it did.
-func (s *accountTokens) claims(token string) (*tokens.Claims, error) {
+func (s *accountTokens) claims(ctx context.Context, token string) (*tokens.Claims, error) {
 	key, now := sha256.Sum256([]byte(token)), s.lookup.now()
 	if c, ok := s.cache.get(key); ok {
 		return c, c.CheckTimes(now)
 	}
-	c, err := s.verifier.Verify(token, now)
+	c, err := s.verifier.Verify(ctx, token, now)
 	if err == nil {
 		s.cache.add(key, c)
 	}

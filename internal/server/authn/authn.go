@@ -27,6 +27,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/server/authn/external"
 	"hyperkube/internal/tokens"
 )
 
@@ -64,6 +65,8 @@ type ServiceAccounts struct {
 	Keys []crypto.PublicKey
 	// Signer signs new tokens; nil refuses TokenRequests.
 	Signer crypto.Signer
+	// External, when set, has the keys in place of Keys and Signer.
+	External *external.Signer
 	// Audiences of the API server; empty: the issuers.
 	Audiences []string
 	// MaxExpiration bounds the life of new tokens; zero: no bound.
@@ -132,16 +135,20 @@ func (a *Authenticator) addTokens(c *Config) error {
 			s.Audiences = s.Issuers
 		}
 		a.audiences = s.Audiences
-		v, err := tokens.NewVerifier(s.Issuers, s.Keys)
+		v, err := s.verifier()
 		if err != nil {
 			return err
 		}
 		look := lookup{c.API, c.Now}
-		a.bearers = append(a.bearers, &accountTokens{verifier: v, cache: newCache[*tokens.Claims](4096), audiences: s.Audiences, lookup: look})
+		accounts := &accountTokens{verifier: v, cache: newCache[*tokens.Claims](4096), audiences: s.Audiences, lookup: look}
+		a.bearers = append(a.bearers, accounts)
+		if s.External != nil {
+			s.External.OnChange(accounts.cache.clear) // what an old key signed is not good for that any more
+		}
 		if a.keys, err = newKeyDocuments(s); err != nil {
 			return err
 		}
-		if s.Signer != nil {
+		if s.Signer != nil || s.External != nil {
 			if a.Issuer, err = newIssuer(s, look); err != nil {
 				return err
 			}

@@ -42,3 +42,10 @@ func (c *cache[V]) put(key [sha256.Size]byte, v V) {
 	}
 	c.young[key] = v
 }
+
+// clear forgets all.
+func (c *cache[V]) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.young, c.old = map[[sha256.Size]byte]V{}, nil
+}

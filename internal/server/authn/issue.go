@@ -23,7 +23,8 @@ import (
 
 // Issuer answers TokenRequests: POST …/serviceaccounts/<name>/token.
 type Issuer struct {
-	signer    *tokens.Signer
+	signer    signer
+	extended  time.Duration // life of tokens whose life is extended
 	issuer    string
 	audiences []string
 	max       time.Duration
@@ -41,12 +42,35 @@ const (
 	extendedTokenLife = 365 * 24 * time.Hour
 )
 
+// signer signs claims.
+type signer interface {
+	Sign(ctx context.Context, c *tokens.Claims) (string, error)
+}
+
+// ownKey signs with a key that the server has.
+type ownKey struct{ *tokens.Signer }
+
+func (o ownKey) Sign(_ context.Context, c *tokens.Claims) (string, error) { return o.Signer.Sign(c) }
+
 func newIssuer(s *ServiceAccounts, l lookup) (*Issuer, error) {
-	signer, err := tokens.NewSigner(s.Signer)
-	if err != nil {
-		return nil, err
+	var sign signer = s.External
+	extended := extendedTokenLife
+	if s.External == nil {
+		own, err := tokens.NewSigner(s.Signer)
+		if err != nil {
+			return nil, err
+		}
+		sign = ownKey{own}
+	} else {
+		extended = min(extended, s.External.MaxLife)
+		switch {
+		case s.MaxExpiration == 0:
+			s.MaxExpiration = s.External.MaxLife
+		case s.MaxExpiration > s.External.MaxLife:
+			return nil, fmt.Errorf("--service-account-max-token-expiration: %s is more than the external signer allows, which is %s", s.MaxExpiration, s.External.MaxLife)
+		}
 	}
-	return &Issuer{signer: signer, issuer: s.Issuers[0], audiences: s.Audiences, max: s.MaxExpiration, extend: s.ExtendExpiration, lookup: l}, nil
+	return &Issuer{signer: sign, extended: extended, issuer: s.Issuers[0], audiences: s.Audiences, max: s.MaxExpiration, extend: s.ExtendExpiration, lookup: l}, nil
 }
 
 // Create issues the token that body, a TokenRequest, asks for. A dry run gives no token.
@@ -79,7 +103,7 @@ func (i *Issuer) Create(ctx context.Context, req *request.Request, body object.O
 	if len(o.DryRun) > 0 {
 		return out, nil
 	}
-	if out.Status.Token, err = i.signer.Sign(claims); err != nil {
+	if out.Status.Token, err = i.signer.Sign(ctx, claims); err != nil {
 		return nil, apierrors.NewInternalError(err)
 	}
 	req.Annotate(serviceaccount.IssuedCredentialIDAuditAnnotationKey, "JTI="+claims.ID)
@@ -132,7 +156,7 @@ func (i *Issuer) claims(ctx context.Context, sa *corev1.ServiceAccount, spec *au
 	until := now.Add(time.Duration(*spec.ExpirationSeconds) * time.Second)
 	if i.extend && k.Pod != nil && *spec.ExpirationSeconds == boundPodTokenLife && slices.Equal(spec.Audiences, i.audiences) {
 		k.WarnAfter = tokens.Time(until)
-		until = now.Add(extendedTokenLife)
+		until = now.Add(i.extended)
 	}
 	return &tokens.Claims{
 		Issuer: i.issuer, Subject: serviceaccount.MakeUsername(sa.Namespace, sa.Name), Audience: spec.Audiences, ID: uuid.NewString(),

@@ -73,22 +73,33 @@ func userInfo(u user.Info) authnv1.UserInfo {
 }
 
 // keyDocuments are what others need to verify the tokens of service accounts themselves (OpenID Connect Discovery 1.0).
-type keyDocuments struct{ provider, keys []byte }
+type keyDocuments struct{ provider, keys func() ([]byte, error) }
 
 func newKeyDocuments(s *ServiceAccounts) (*keyDocuments, error) {
 	uri := s.JWKSURI
 	if uri == "" {
 		uri = s.Issuers[0] + "/openid/v1/jwks"
 	}
-	provider, err := tokens.ProviderConfig(s.Issuers[0], uri, s.Keys)
+	if s.External != nil {
+		return &keyDocuments{
+			func() ([]byte, error) { return tokens.ProviderConfig(s.Issuers[0], uri, s.External.Keys()) },
+			func() ([]byte, error) { return tokens.KeySet(s.External.Keys()) },
+		}, nil
+	}
+	named, err := tokens.Named(s.Keys)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := tokens.KeySet(s.Keys)
+	provider, err := tokens.ProviderConfig(s.Issuers[0], uri, named)
 	if err != nil {
 		return nil, err
 	}
-	return &keyDocuments{provider, keys}, nil
+	keys, err := tokens.KeySet(named)
+	if err != nil {
+		return nil, err
+	}
+	same := func(data []byte) func() ([]byte, error) { return func() ([]byte, error) { return data, nil } }
+	return &keyDocuments{same(provider), same(keys)}, nil
 }
 
 // Handlers serve the discovery documents by path. Nil without service account tokens.
@@ -102,11 +113,16 @@ func (a *Authenticator) Handlers() map[string]http.Handler {
 	}
 }
 
-func document(contentType string, data []byte) http.Handler {
+func document(contentType string, make func() ([]byte, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+			return
+		}
+		data, err := make()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
 		w.Header().Set("Content-Type", contentType)

@@ -132,6 +132,9 @@ func readConfiguration(path string) (*apiserver.AuthenticationConfiguration, [32
 // Run finds the keys of issuers, and follows the configuration file, until ctx ends.
 func (a *Authenticator) Run(ctx context.Context) error {
 	a.dynamic.Load().begin(ctx)
+	if s := a.cfg.ServiceAccounts; s != nil && s.External != nil {
+		go func() { _ = s.External.Run(ctx) }() // until ctx ends
+	}
 	if a.cfg.ConfigFile == "" {
 		<-ctx.Done()
 		return nil
