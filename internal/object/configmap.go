@@ -39,7 +39,7 @@ func configMapKind() *Kind {
 		}.full(Namespaced, nameIsSubdomain),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
-			column("Data", "integer", doc(corev1.ConfigMap{}.SwaggerDoc())["data"]),
+			column("Data", "string", doc(corev1.ConfigMap{}.SwaggerDoc())["data"]),
 			ageColumn(),
 		},
 		Cells: cells(func(c *corev1.ConfigMap, now time.Time) []any {

@@ -1,16 +1,12 @@
 package object
 
 import (
-	"time"
-
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func csiStorageCapacityKind() *Kind {
-	d := doc(storagev1.CSIStorageCapacity{}.SwaggerDoc())
 	return &Kind{
 		Versions: []Version{version[storagev1.CSIStorageCapacity, storagev1.CSIStorageCapacityList](
 			storagev1.SchemeGroupVersion, "CSIStorageCapacity")},
@@ -21,11 +17,7 @@ func csiStorageCapacityKind() *Kind {
 		Strategy: rules[*storagev1.CSIStorageCapacity]{
 			Validate: func(c *storagev1.CSIStorageCapacity) field.ErrorList {
 				errs := validateLabelSelector(c.NodeTopology, field.NewPath("nodeTopology"))
-				if c.StorageClassName == "" {
-					errs = append(errs, field.Required(field.NewPath("storageClassName"), ""))
-				} else {
-					errs = append(errs, check(field.NewPath("storageClassName"), c.StorageClassName, nameIsSubdomain(c.StorageClassName, false))...)
-				}
+				errs = append(errs, check(field.NewPath("storageClassName"), c.StorageClassName, nameIsSubdomain(c.StorageClassName, false))...)
 				for name, q := range map[string]*resource.Quantity{"capacity": c.Capacity, "maximumVolumeSize": c.MaximumVolumeSize} {
 					if q != nil && q.Sign() < 0 {
 						errs = append(errs, field.Invalid(field.NewPath(name), q.String(), "must be greater than or equal to 0"))
@@ -38,17 +30,5 @@ func csiStorageCapacityKind() *Kind {
 				return append(errs, immutable(c.StorageClassName, old.StorageClassName, field.NewPath("storageClassName"))...)
 			},
 		}.full(Namespaced, nameIsSubdomain),
-		Columns: []metav1.TableColumnDefinition{
-			nameColumn(),
-			column("StorageClassName", "string", d["storageClassName"]),
-			column("Capacity", "string", d["capacity"]),
-		},
-		Cells: cells(func(c *storagev1.CSIStorageCapacity, _ time.Time) []any {
-			size := "<unset>"
-			if c.Capacity != nil {
-				size = c.Capacity.String()
-			}
-			return []any{c.Name, c.StorageClassName, size}
-		}),
 	}
 }

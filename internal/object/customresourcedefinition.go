@@ -3,6 +3,8 @@ package object
 import (
 	"encoding/json"
 	"slices"
+	"strings"
+	"time"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -53,7 +55,35 @@ func customResourceDefinitionKind() *Kind {
 			},
 			ValidateUpdate: func(c, _ *crd) field.ErrorList { return validateStoredVersions(c) },
 		})},
+		Columns: []metav1.TableColumnDefinition{
+			nameColumn(),
+			column("Scope", "string", "Cluster/Namespaced"),
+			column("Versions", "string", "Served versions"),
+			createdAtColumn(),
+			wide("Group", "string", "API group"),
+			wide("Kind", "string", "CustomResource kind"),
+			wide("ShortNames", "string", "Short names"),
+			wide("Established", "boolean", "Established status"),
+		},
+		Cells: cells(crdCells),
 	}
+}
+
+func crdCells(c *crd, _ time.Time) []any {
+	var served []string
+	for _, v := range c.Spec.Versions {
+		switch {
+		case v.Served && v.Storage:
+			served = append(served, v.Name+"(storage)")
+		case v.Served:
+			served = append(served, v.Name)
+		}
+	}
+	established := slices.ContainsFunc(c.Status.Conditions, func(cond apiextensionsv1.CustomResourceDefinitionCondition) bool {
+		return cond.Type == apiextensionsv1.Established && cond.Status == apiextensionsv1.ConditionTrue
+	})
+	return []any{c.Name, string(c.Spec.Scope), strings.Join(served, ","), c.CreationTimestamp.UTC().Format(time.RFC3339),
+		c.Spec.Group, c.Spec.Names.Kind, strings.Join(c.Spec.Names.ShortNames, ","), established}
 }
 
 // readOldCRD reads a definition as upstream still stores it: what all versions have in common stands once.

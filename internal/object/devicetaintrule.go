@@ -13,6 +13,7 @@ import (
 
 func deviceTaintRuleKind() *Kind {
 	type rule = resourcev1.DeviceTaintRule
+	taint := doc(resourcev1.DeviceTaint{}.SwaggerDoc())
 	return &Kind{
 		Versions: []Version{version[rule, resourcev1.DeviceTaintRuleList](
 			resourcev1.SchemeGroupVersion, "DeviceTaintRule")},
@@ -43,9 +44,20 @@ func deviceTaintRuleKind() *Kind {
 				return metavalidation.ValidateConditions(r.Status.Conditions, statusPath.Child("conditions"))
 			},
 		})},
-		Columns: []metav1.TableColumnDefinition{nameColumn(), ageColumn()},
+		Columns: []metav1.TableColumnDefinition{
+			nameColumn(),
+			column("Key", "string", taint["key"]),
+			column("Value", "string", taint["value"]),
+			column("Effect", "string", taint["effect"]),
+			column("TimeAdded", "string", taint["timeAdded"]),
+			ageColumn(),
+		},
 		Cells: cells(func(r *rule, now time.Time) []any {
-			return []any{r.Name, age(r, now)}
+			t, added := &r.Spec.Taint, "<unset>"
+			if t.TimeAdded != nil {
+				added = since(*t.TimeAdded, now)
+			}
+			return []any{r.Name, t.Key, t.Value, string(t.Effect), added, age(r, now)}
 		}),
 	}
 }

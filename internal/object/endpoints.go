@@ -18,6 +18,7 @@ func endpointsKind() *Kind {
 		Resource:       "endpoints",
 		Singular:       "endpoints",
 		ShortNames:     []string{"ep"},
+		Deprecated:     "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
 		Scope:          Namespaced,
 		StoragePrefix:  "services/endpoints",
 		CreateOnUpdate: true,
@@ -32,9 +33,6 @@ func endpointsKind() *Kind {
 				}
 			},
 			Validate: validateEndpoints,
-			Warnings: func(*corev1.Endpoints, *corev1.Endpoints) []string {
-				return []string{"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
-			},
 		}.full(Namespaced, nameIsSubdomain),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),

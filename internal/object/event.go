@@ -26,7 +26,7 @@ func eventKind() *Kind {
 		Scope:          Namespaced,
 		StoragePrefix:  "events",
 		CreateOnUpdate: true,
-		Strategy:       rules[*corev1.Event]{Validate: validateEvent}.full(Namespaced, nameIsSubdomain),
+		Strategy:       rules[*corev1.Event]{Validate: validateEvent}.full(Namespaced, nameIsAnything),
 		FieldNames: []string{
 			"involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
 			"involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath",
@@ -46,10 +46,17 @@ func eventKind() *Kind {
 			column("Message", "string", d["message"]),
 			wide("First Seen", "string", d["firstTimestamp"]),
 			wide("Count", "string", d["count"]),
-			wide("Name", "string", metaDoc()["name"]),
+			eventName(),
 		},
 		Cells: cells(eventCells),
 	}
+}
+
+// eventName is the wide column of an event's name, which comes last.
+func eventName() metav1.TableColumnDefinition {
+	c := nameColumn()
+	c.Priority = 1
+	return c
 }
 
 func eventFields(e *corev1.Event) fields.Set {

@@ -62,6 +62,7 @@ func jobKind() *Kind {
 func defaultJob(j *batchv1.Job) {
 	s := &j.Spec
 	podspec.DefaultTemplate(&s.Template.Spec)
+	setDefaultPtr(&s.ManualSelector, false)
 	// Without both, the job runs one pod once; with parallelism alone it is a work queue.
 	if s.Completions == nil && s.Parallelism == nil {
 		setDefaultPtr(&s.Completions, 1)

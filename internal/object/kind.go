@@ -122,6 +122,8 @@ type Kind struct {
 	ShortNames []string
 	Categories []string // "all", …
 	Scope      Scope
+	// Deprecated, when not empty, is told to whoever uses the kind.
+	Deprecated string
 
 	// Verbs that the resource serves; nil means all eight: create, delete, deletecollection,
 	// get, list, patch, update, watch.

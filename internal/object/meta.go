@@ -105,5 +105,8 @@ func nextGeneration(obj, old metav1.Object, value, oldValue any) {
 	}
 }
 
+// nameIsAnything is for kinds whose names nobody judges: names of events are made from those of any object.
+func nameIsAnything(string, bool) []string { return nil }
+
 // nameIsQualified judges a name with an optional domain prefix: "example.com/thing".
 func nameIsQualified(name string) []string { return validation.IsQualifiedName(name) }

@@ -10,7 +10,6 @@ import (
 )
 
 func podDisruptionBudgetKind() *Kind {
-	spec, status := doc(policyv1.PodDisruptionBudgetSpec{}.SwaggerDoc()), doc(policyv1.PodDisruptionBudgetStatus{}.SwaggerDoc())
 	return &Kind{
 		Versions: []Version{version[policyv1.PodDisruptionBudget, policyv1.PodDisruptionBudgetList](
 			policyv1.SchemeGroupVersion, "PodDisruptionBudget")},
@@ -29,7 +28,7 @@ func podDisruptionBudgetKind() *Kind {
 				nextGeneration(b, old, b.Spec, old.Spec)
 			},
 			Validate: validateBudget,
-		}.full(Namespaced, nameIsSubdomain),
+		}.full(Namespaced, nameIsAnything),
 		Subresources: []Subresource{writes("status", rules[*policyv1.PodDisruptionBudget]{
 			PrepareUpdate: func(b, old *policyv1.PodDisruptionBudget) { b.Spec = *old.Spec.DeepCopy() },
 			ValidateUpdate: func(b, _ *policyv1.PodDisruptionBudget) field.ErrorList {
@@ -43,9 +42,9 @@ func podDisruptionBudgetKind() *Kind {
 		})},
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
-			column("Min Available", "string", spec["minAvailable"]),
-			column("Max Unavailable", "string", spec["maxUnavailable"]),
-			column("Allowed Disruptions", "integer", status["disruptionsAllowed"]),
+			column("Min Available", "string", "The minimum number of pods that must be available."),
+			column("Max Unavailable", "string", "The maximum number of pods that may be unavailable."),
+			column("Allowed Disruptions", "integer", "Calculated number of pods that may be disrupted at this time."),
 			ageColumn(),
 		},
 		Cells: cells(func(b *policyv1.PodDisruptionBudget, now time.Time) []any {

@@ -47,7 +47,7 @@ func secretKind() *Kind {
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
 			column("Type", "string", d["type"]),
-			column("Data", "integer", d["data"]),
+			column("Data", "string", d["data"]),
 			ageColumn(),
 		},
 		Cells: cells(func(s *corev1.Secret, now time.Time) []any {

@@ -34,9 +34,13 @@ func statefulSetKind() *Kind {
 				s.Status = *old.Status.DeepCopy()
 				nextGeneration(s, old, s.Spec, old.Spec)
 			},
-			Validate:       validateStatefulSet,
+			Validate: validateStatefulSet,
+			ValidateCreate: func(s *appsv1.StatefulSet) field.ErrorList {
+				// Names of its pods are made of its own, and are host names.
+				return check(field.NewPath("metadata", "name"), s.Name, validation.IsDNS1123Label(s.Name))
+			},
 			ValidateUpdate: validateStatefulSetUpdate,
-		}.full(Namespaced, nameIsSubdomain),
+		}.full(Namespaced, nameIsAnything),
 		Subresources: []Subresource{
 			scaleSubresource(),
 			writes("status", rules[*appsv1.StatefulSet]{

@@ -1,9 +1,12 @@
 package object
 
 import (
+	"time"
+
 	storagemigrationv1 "k8s.io/api/storagemigration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -41,14 +44,33 @@ func storageVersionMigrationKind() *Kind {
 				return metavalidation.ValidateConditions(m.Status.Conditions, statusPath.Child("conditions"))
 			},
 		})},
+		Columns: []metav1.TableColumnDefinition{
+			column("Name", "string", metaDoc()["name"]),
+			column("Resource", "string", "GroupResource to migrate"),
+			column("Status", "string", "Status of the migration"),
+		},
+		Cells: cells(func(m *migration, _ time.Time) []any {
+			r := schema.GroupResource{Group: m.Spec.Resource.Group, Resource: m.Spec.Resource.Resource}
+			return []any{m.Name, r.String(), migrationState(m)}
+		}),
 	}
+}
+
+// migrationState is the condition of a migration that is true.
+func migrationState(m *storagemigrationv1.StorageVersionMigration) string {
+	for _, c := range m.Status.Conditions {
+		if c.Status == metav1.ConditionTrue {
+			return c.Type
+		}
+	}
+	return "Unknown"
 }
 
 func validateMigratedResource(r metav1.GroupResource) field.ErrorList {
 	at := specPath.Child("resource")
 	var errs field.ErrorList
 	if r.Resource == "" {
-		errs = append(errs, field.Required(at.Child("resource"), "resource is required"))
+		errs = append(errs, field.Required(at.Child("resource"), "resource is required to be set"))
 	} else {
 		errs = append(errs, check(at.Child("resource"), r.Resource, validation.IsDNS1123Label(r.Resource))...)
 	}

@@ -19,6 +19,7 @@ func componentStatusKind() *Kind {
 	k := virtual(version[corev1.ComponentStatus, corev1.ComponentStatusList](corev1.SchemeGroupVersion, "ComponentStatus"),
 		"componentstatuses", "componentstatus", Cluster)
 	k.ShortNames = []string{"cs"}
+	k.Deprecated = "v1 ComponentStatus is deprecated in v1.19+"
 	k.Verbs = []string{"get", "list"}
 	k.Columns = []metav1.TableColumnDefinition{
 		nameColumn(),

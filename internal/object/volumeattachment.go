@@ -32,7 +32,7 @@ func volumeAttachmentKind() *Kind {
 		})},
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
-			column("Attacher", "string", spec["attacher"]),
+			{Name: "Attacher", Type: "string", Format: "name", Description: spec["attacher"]},
 			column("PV", "string", source["persistentVolumeName"]),
 			column("Node", "string", spec["nodeName"]),
 			column("Attached", "boolean", doc(storagev1.VolumeAttachmentStatus{}.SwaggerDoc())["attached"]),

@@ -30,6 +30,9 @@ func (x *exchange) serve() {
 		return
 	}
 	x.t = t
+	if t.Kind.Deprecated != "" {
+		x.req.Warn(t.Kind.Deprecated)
+	}
 	if c := t.Version.Custom; c != nil && c.Warning != "" {
 		x.req.Warn(c.Warning)
 	}

@@ -11,6 +11,7 @@ import (
 // Default fills in what a pod leaves out.
 func Default(spec *corev1.PodSpec) {
 	DefaultTemplate(spec)
+	setDefaultPtr(&spec.EnableServiceLinks, corev1.DefaultEnableServiceLinks)
 	for _, l := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
 		for i := range l {
 			requestsFromLimits(&l[i].Resources)
@@ -23,13 +24,12 @@ func Default(spec *corev1.PodSpec) {
 }
 
 // DefaultTemplate fills in what the pod template of a workload leaves out: all defaults but
-// those that only a pod itself gets (requests from limits, host ports).
+// those that only a pod itself gets (service links, requests from limits, host ports).
 func DefaultTemplate(spec *corev1.PodSpec) {
 	setDefault(&spec.RestartPolicy, corev1.RestartPolicyAlways)
 	setDefault(&spec.DNSPolicy, corev1.DNSClusterFirst)
 	setDefault(&spec.SchedulerName, corev1.DefaultSchedulerName)
 	setDefaultPtr(&spec.TerminationGracePeriodSeconds, corev1.DefaultTerminationGracePeriodSeconds)
-	setDefaultPtr(&spec.EnableServiceLinks, corev1.DefaultEnableServiceLinks)
 	if spec.SecurityContext == nil {
 		spec.SecurityContext = &corev1.PodSecurityContext{}
 	}

@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // MergeLabelKeys writes the label keys of affinity terms and spread constraints (matchLabelKeys,
@@ -50,6 +51,28 @@ func mergeKeys(s *metav1.LabelSelector, keys []string, op metav1.LabelSelectorOp
 			s.MatchExpressions = append(s.MatchExpressions, r)
 		}
 	}
+}
+
+// ValidateSpreadKeys refuses label keys of a new pod's spread constraints that its selectors have besides what was merged into them.
+func ValidateSpreadKeys(spec *corev1.PodSpec, podLabels map[string]string, at *field.Path) field.ErrorList {
+	var out field.ErrorList
+	for i := range spec.TopologySpreadConstraints {
+		c := &spec.TopologySpreadConstraints[i]
+		if c.LabelSelector == nil {
+			continue
+		}
+		for j, key := range c.MatchLabelKeys {
+			merged := mergedRequirement(key, metav1.LabelSelectorOpIn, podLabels[key])
+			_, twice := c.LabelSelector.MatchLabels[key]
+			for _, e := range c.LabelSelector.MatchExpressions {
+				twice = twice || e.Key == key && !sameRequirement(e, merged)
+			}
+			if twice {
+				out = append(out, field.Invalid(at.Child("topologySpreadConstraints").Index(i).Index(j), key, "exists in both matchLabelKeys and labelSelector"))
+			}
+		}
+	}
+	return out
 }
 
 func mergedRequirement(key string, op metav1.LabelSelectorOperator, value string) metav1.LabelSelectorRequirement {
