@@ -43,6 +43,7 @@ type room struct {
 	pb.KVServer
 	dir     string
 	log     *slog.Logger
+	fail    *failure
 	commit  func() // the database takes over what only the log has
 	free    func(dir string) (uint64, error)
 	pending atomic.Int64
@@ -50,9 +51,9 @@ type room struct {
 }
 
 // guarded is the in-process client, behind the guard.
-func guarded(s *etcdserver.EtcdServer, dir string, log *slog.Logger) *clientv3.Client {
+func guarded(s *etcdserver.EtcdServer, dir string, fail *failure) *clientv3.Client {
 	c := v3client.New(s)
-	r := &room{KVServer: v3rpc.NewQuotaKVServer(s), dir: dir, log: log, commit: commitApart(s), free: freeBytes}
+	r := &room{KVServer: v3rpc.NewQuotaKVServer(s), dir: dir, log: fail.log, fail: fail, commit: commitApart(s), free: freeBytes}
 	c.KV = clientv3.NewKVFromKVClient(adapter.KvServerToKvClient(r), c)
 	return c
 }
@@ -93,20 +94,50 @@ func roomToBegin(dir string) error {
 	return nil
 }
 
-func (r *room) Put(ctx context.Context, q *pb.PutRequest) (*pb.PutResponse, error) {
-	if err := r.admit(len(q.Value)); err != nil {
-		return nil, err
+// unlessFailed gives an answer, or why there will be none: what failed inside a member may have gone with its locks held, and
+// whoever asks then would wait for ever.
+func unlessFailed[R any](r *room, ask func() (R, error)) (got R, err error) {
+	done := make(chan struct{})
+	var answer R
+	var refusal error
+	go func() {
+		answer, refusal = ask()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return answer, refusal
+	case <-r.fail.failed:
+		return got, r.fail.Err()
 	}
-	return r.KVServer.Put(ctx, q)
+}
+
+func (r *room) Range(ctx context.Context, q *pb.RangeRequest) (*pb.RangeResponse, error) {
+	return unlessFailed(r, func() (*pb.RangeResponse, error) { return r.KVServer.Range(ctx, q) })
+}
+
+func (r *room) DeleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, error) {
+	return unlessFailed(r, func() (*pb.DeleteRangeResponse, error) { return r.KVServer.DeleteRange(ctx, q) })
+}
+
+func (r *room) Put(ctx context.Context, q *pb.PutRequest) (*pb.PutResponse, error) {
+	return unlessFailed(r, func() (*pb.PutResponse, error) {
+		if err := r.admit(len(q.Value)); err != nil {
+			return nil, err
+		}
+		return r.KVServer.Put(ctx, q)
+	})
 }
 
 func (r *room) Txn(ctx context.Context, q *pb.TxnRequest) (*pb.TxnResponse, error) {
-	if size, stores := stored(q); stores {
-		if err := r.admit(size); err != nil {
-			return nil, err
+	return unlessFailed(r, func() (*pb.TxnResponse, error) {
+		if size, stores := stored(q); stores {
+			if err := r.admit(size); err != nil {
+				return nil, err
+			}
 		}
-	}
-	return r.KVServer.Txn(ctx, q)
+		return r.KVServer.Txn(ctx, q)
+	})
 }
 
 // stored is how much a transaction may store.

@@ -119,6 +119,16 @@ func TestADiskThatOthersFilled(t *testing.T) {
 	if err := m.Health(ctx); err == nil {
 		t.Error("it is said to be healthy")
 	}
+	// What its failure left locked keeps nobody waiting.
+	if _, err := m.Client().Get(ctx, "0"); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a read: %v", err)
+	}
+	if _, err := m.Client().Put(ctx, "0", "x"); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a write: %v", err)
+	}
+	if _, err := m.Client().Delete(ctx, "0"); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a deletion: %v", err)
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- m.Ended(ctx) }()
 	resize("1g")
