@@ -28,7 +28,7 @@ import (
 
 // Direct is the door for roles of the same process: the whole pipeline behind authentication under the given identity.
 // Objects that come out are shared; those that go in are copied.
-func (s *Server) Direct(u user.Info) client.Interface { return &direct{s: s, user: u} }
+func (s *Server) Direct(u user.Info) client.Interface { return &routed{direct: &direct{s: s, user: u}} }
 
 type direct struct {
 	s    *Server

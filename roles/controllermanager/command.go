@@ -28,6 +28,7 @@ import (
 	"hyperkube/internal/controllers/job"
 	"hyperkube/internal/controllers/namespace"
 	"hyperkube/internal/controllers/nodelifecycle"
+	"hyperkube/internal/controllers/podautoscaler"
 	"hyperkube/internal/controllers/replicaset"
 	"hyperkube/internal/controllers/replication"
 	"hyperkube/internal/controllers/satoken"
@@ -127,6 +128,15 @@ func ownFlags() []cli.Flag {
 		num("terminated-pod-gc-threshold", 12500, "ended pods that may stay; 0 or less for all"),
 		on("enable-garbage-collector", true, "run the garbage collector"),
 	)
+	usual := podautoscaler.Defaults()
+	group("Autoscaling",
+		num("concurrent-horizontal-pod-autoscaler-syncs", 5, "HorizontalPodAutoscalers worked on at a time"),
+		dur("horizontal-pod-autoscaler-sync-period", usual.Period, "`TIME` between two looks at an autoscaler"),
+		dur("horizontal-pod-autoscaler-downscale-stabilization", usual.DownStabilization, "`TIME` for which a target must have been too large before it shrinks"),
+		dur("horizontal-pod-autoscaler-cpu-initialization-period", usual.CPUInitialization, "`TIME` after a pod's start in which its CPU counts only while it is ready"),
+		dur("horizontal-pod-autoscaler-initial-readiness-delay", usual.InitialReadiness, "`TIME` after a pod's start in which it counts as not ready yet"),
+		&cli.Float64Flag{Name: "horizontal-pod-autoscaler-tolerance", Value: usual.Tolerance, Usage: "share by which usage may differ from the target without a change"},
+	)
 	group("Nodes",
 		on("allocate-node-cidrs", false, "give each node its range of pod addresses"),
 		str("cidr-allocator-type", "RangeAllocator", "who gives nodes their ranges: only RangeAllocator"),
@@ -203,7 +213,8 @@ func fromFlags(c *cli.Context) (Config, error) {
 		Workers: map[string]int{
 			deployment.Name: c.Int("concurrent-deployment-syncs"), replicaset.Name: c.Int("concurrent-replicaset-syncs"),
 			replication.Name: c.Int("concurrent-rc-syncs"), daemonset.Name: c.Int("concurrent-daemonset-syncs"),
-			statefulset.Name: c.Int("concurrent-statefulset-syncs"), job.Name: c.Int("concurrent-job-syncs"), cronjob.Name: c.Int("concurrent-cron-job-syncs"),
+			podautoscaler.Name: c.Int("concurrent-horizontal-pod-autoscaler-syncs"),
+			statefulset.Name:   c.Int("concurrent-statefulset-syncs"), job.Name: c.Int("concurrent-job-syncs"), cronjob.Name: c.Int("concurrent-cron-job-syncs"),
 			ttlafterfinished.Name: c.Int("concurrent-ttl-after-finished-syncs"),
 			endpoints.Name:        c.Int("concurrent-endpoint-syncs"), endpointslice.Name: c.Int("concurrent-service-endpoint-syncs"),
 			slicemirroring.Name: c.Int("mirroring-concurrent-service-endpoint-syncs"), gc.Name: c.Int("concurrent-gc-syncs"),
@@ -220,6 +231,11 @@ func fromFlags(c *cli.Context) (Config, error) {
 			MonitorGracePeriod: c.Duration("node-monitor-grace-period"), StartupGracePeriod: c.Duration("node-startup-grace-period"),
 			EvictionRate: c.Float64("node-eviction-rate"), SecondaryRate: c.Float64("secondary-node-eviction-rate"),
 			LargeCluster: c.Int("large-cluster-size-threshold"), UnhealthyThreshold: c.Float64("unhealthy-zone-threshold"),
+		},
+		Autoscaler: podautoscaler.Options{
+			Period: c.Duration("horizontal-pod-autoscaler-sync-period"), DownStabilization: c.Duration("horizontal-pod-autoscaler-downscale-stabilization"),
+			Tolerance: c.Float64("horizontal-pod-autoscaler-tolerance"), CPUInitialization: c.Duration("horizontal-pod-autoscaler-cpu-initialization-period"),
+			InitialReadiness: c.Duration("horizontal-pod-autoscaler-initial-readiness-delay"),
 		},
 		TerminatedPods:            c.Int("terminated-pod-gc-threshold"),
 		MaxEndpointsPerSlice:      c.Int("max-endpoints-per-slice"),

@@ -14,6 +14,7 @@ import (
 
 	"hyperkube/internal/client"
 	"hyperkube/internal/controllers/nodelifecycle"
+	"hyperkube/internal/controllers/podautoscaler"
 	"hyperkube/internal/pki"
 	"hyperkube/internal/secureport"
 	"hyperkube/internal/tokens"
@@ -42,9 +43,10 @@ type Config struct {
 	NodeMaskV4           int // 24
 	NodeMaskV6           int // 64
 	NodeLifecycle        nodelifecycle.Options
-	ClusterDNS           netip.Addr // of the Service kube-system/kube-dns; without, name servers of nodes are not published
-	TerminatedPods       int        // how many may stay; 12500, less than 0 for all
-	MaxEndpointsPerSlice int        // 100
+	Autoscaler           podautoscaler.Options // upstream's defaults when all is zero
+	ClusterDNS           netip.Addr            // of the Service kube-system/kube-dns; without, name servers of nodes are not published
+	TerminatedPods       int                   // how many may stay; 12500, less than 0 for all
+	MaxEndpointsPerSlice int                   // 100
 
 	// Signing are the authority's files for each signer (kubernetes.io/kubelet-serving, …); the one named "" is for
 	// all signers that have none of their own.
@@ -94,6 +96,9 @@ func (c *Config) setDefaults() error {
 	}
 	if len(c.Controllers) == 0 {
 		c.Controllers = []string{"*"}
+	}
+	if c.Autoscaler == (podautoscaler.Options{}) {
+		c.Autoscaler = podautoscaler.Defaults()
 	}
 	if c.TerminatedPods == 0 {
 		c.TerminatedPods = 12500

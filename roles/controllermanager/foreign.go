@@ -43,18 +43,15 @@ func foreign() flags.Foreign {
 
 func elsewhereNumbers() []string {
 	return []string{
-		"concurrent-ephemeralvolume-syncs", "concurrent-horizontal-pod-autoscaler-syncs",
-		"concurrent-resource-quota-syncs",
+		"concurrent-ephemeralvolume-syncs", "concurrent-resource-quota-syncs",
 		"concurrent-validating-admission-policy-status-syncs", "concurrent-resourceclaim-syncs", "concurrent-disruption-syncs", "concurrent-device-taint-eviction-syncs",
-		"horizontal-pod-autoscaler-tolerance",
 		"pv-recycler-increment-timeout-nfs", "pv-recycler-minimum-timeout-hostpath", "pv-recycler-minimum-timeout-nfs", "pv-recycler-timeout-increment-hostpath",
 	}
 }
 
 func elsewhereSpans() []string {
 	return []string{
-		"attach-detach-reconcile-sync-period", "horizontal-pod-autoscaler-cpu-initialization-period", "horizontal-pod-autoscaler-downscale-stabilization",
-		"horizontal-pod-autoscaler-initial-readiness-delay", "horizontal-pod-autoscaler-sync-period", "legacy-service-account-token-clean-up-period",
+		"attach-detach-reconcile-sync-period", "legacy-service-account-token-clean-up-period",
 		"pvclaimbinder-sync-period", "resource-quota-sync-period",
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"hyperkube/internal/controllers/namespace"
 	"hyperkube/internal/controllers/nodeipam"
 	"hyperkube/internal/controllers/nodelifecycle"
+	"hyperkube/internal/controllers/podautoscaler"
 	"hyperkube/internal/controllers/podgc"
 	"hyperkube/internal/controllers/protection"
 	"hyperkube/internal/controllers/replicaset"
@@ -83,6 +84,9 @@ func entries() []entry {
 		{name: job.Name, alias: "job", workers: 5, make: simple(job.New)},
 		{name: cronjob.Name, alias: "cronjob", workers: 5, make: simple(cronjob.New)},
 		{name: ttlafterfinished.Name, alias: "ttl-after-finished", workers: 5, make: simple(ttlafterfinished.New)},
+		{name: podautoscaler.Name, alias: "horizontalpodautoscaling", workers: 5, make: func(d controllers.Deps, c *Config, _ *material, n int) (controllers.Controller, error) {
+			return podautoscaler.New(d, n, c.Autoscaler), nil
+		}},
 		{name: endpoints.Name, alias: "endpoint", workers: 5, make: simple(endpoints.New)},
 		{name: endpointslice.Name, alias: "endpointslice", workers: 5, make: func(d controllers.Deps, c *Config, _ *material, n int) (controllers.Controller, error) {
 			return endpointslice.New(d, n, c.MaxEndpointsPerSlice), nil
@@ -121,7 +125,7 @@ func entries() []entry {
 func elsewhere() []string {
 	return []string{
 		"device-taint-eviction-controller", "ephemeral-volume-controller",
-		"horizontal-pod-autoscaler-controller", "kube-apiserver-serving-clustertrustbundle-publisher-controller",
+		"kube-apiserver-serving-clustertrustbundle-publisher-controller",
 		"legacy-serviceaccount-token-cleaner-controller", "node-route-controller", "persistentvolume-attach-detach-controller",
 		"persistentvolume-binder-controller", "persistentvolume-expander-controller",
 		"podcertificaterequest-cleaner-controller", "resourceclaim-controller",

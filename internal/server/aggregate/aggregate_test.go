@@ -46,6 +46,9 @@ func extension(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "first")
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
+	case "/apis/wardle.example.com/v1/namespaces/default/flunders/one":
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"kind":"Flunder","apiVersion":"wardle.example.com/v1","metadata":{"name":"one","namespace":"default","annotations":{"by":%q}}}`, r.Header.Get("X-Remote-User"))
 	case "/apis/wardle.example.com/v1/namespaces/default/flunders/away":
 		http.Redirect(w, r, "https://example.com/", http.StatusFound)
 	case "/openapi/v3":
@@ -118,6 +121,15 @@ func TestAggregation(t *testing.T) {
 	}
 	if _, body := get(group + "/namespaces/default/flunders?watch=true"); body != "first\n" {
 		t.Errorf("a watch: %q", body)
+	}
+	// Roles of the same process reach it as themselves.
+	flunders := client.GVR{Group: "wardle.example.com", Version: "v1", Resource: "flunders"}
+	one, err := c.Get(t.Context(), flunders, "default", "one", metav1.GetOptions{})
+	if err != nil || one.GetAnnotations()["by"] == "" || one.GetAnnotations()["by"] == "system:anonymous" {
+		t.Errorf("through the direct door: %v %v", one, err)
+	}
+	if _, err := c.Get(t.Context(), flunders, "default", "two", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("through the direct door, one that is not there: %v", err)
 	}
 	if err := client.Services.Delete(t.Context(), c, "default", "sample"); err != nil {
 		t.Fatal(err)
