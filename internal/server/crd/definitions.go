@@ -42,9 +42,11 @@ type Definitions struct {
 	epoch  int64
 	synced atomic.Bool
 
-	mu       sync.Mutex
-	rows     map[string]*served // by the name of the definition
-	emptying map[string]context.CancelFunc
+	mu   sync.Mutex
+	rows map[string]*served // by the name of the definition
+	// structured are the generations whose schemas were judged. Of the worker alone.
+	structured map[string]int64
+	emptying   map[string]context.CancelFunc
 }
 
 // served is a row and what it was made of. The specification is shared with the server's cache.
@@ -60,7 +62,7 @@ type served struct {
 func New(cfg Config) *Definitions {
 	d := &Definitions{
 		cfg: cfg, infs: client.NewInformers(cfg.Client), queue: client.NewQueue[string]("crd"),
-		log: slog.Default().With("component", "crd"), rows: map[string]*served{}, emptying: map[string]context.CancelFunc{},
+		log: slog.Default().With("component", "crd"), rows: map[string]*served{}, structured: map[string]int64{}, emptying: map[string]context.CancelFunc{},
 	}
 	d.inf = client.InformerFor(d.infs, resource)
 	return d
@@ -106,6 +108,7 @@ func (d *Definitions) reconcile(ctx context.Context, name string) error {
 	c, err := resource.Get(ctx, d.cfg.Client, "", name)
 	switch {
 	case apierrors.IsNotFound(err):
+		delete(d.structured, name)
 		d.drop(name)
 		return nil
 	case err != nil:
@@ -133,8 +136,13 @@ func (d *Definitions) reconcile(ctx context.Context, name string) error {
 	return err
 }
 
-// judge decides about the names and whether the definition is established.
+// judge decides about the names and whether the definition is established, and tells what else there is to know of it.
 func (d *Definitions) judge(c *apiextensionsv1.CustomResourceDefinition) {
+	approve(c)
+	if d.structured[c.Name] != c.Generation {
+		judgeStructure(c)
+		d.structured[c.Name] = c.Generation
+	}
 	names, cond := accept(c, d.others(c))
 	c.Status.AcceptedNames = names
 	set(c, cond)
