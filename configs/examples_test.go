@@ -12,6 +12,7 @@ import (
 	"hyperkube/internal/server/authn"
 	"hyperkube/internal/server/authz"
 	"hyperkube/internal/server/encryption"
+	"hyperkube/internal/server/tracing"
 )
 
 // TestExamples: what users copy must be accepted as it is, but for the words that stand for their own.
@@ -39,6 +40,10 @@ func TestExamples(t *testing.T) {
 		},
 		"authentication.yaml": func(f string) error {
 			_, err := authn.New(authn.Config{ConfigFile: f})
+			return err
+		},
+		"tracing.yaml": func(f string) error {
+			_, err := tracing.Load(f)
 			return err
 		},
 		"authorization.yaml": func(f string) error {

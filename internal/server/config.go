@@ -25,6 +25,7 @@ import (
 	"hyperkube/internal/server/encryption"
 	"hyperkube/internal/server/registry"
 	"hyperkube/internal/server/request"
+	"hyperkube/internal/server/tracing"
 )
 
 // Config is what an API server is made of. The zero value of a field means upstream's default unless it says otherwise.
@@ -95,6 +96,8 @@ type Parts struct {
 	FlowControl func(ctx context.Context, req *request.Request) (done func(), err error)
 	// Audit logs what both doors are asked; nil: no audit.
 	Audit *audit.Log
+	// Tracer makes spans of what the HTTP door is asked; nil: no traces. Its end is the server's.
+	Tracer *tracing.Tracer
 
 	// Subresources are the handlers of subresources that are not plain storage. The key "" is the resource
 	// itself, for virtual kinds.

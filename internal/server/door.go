@@ -53,6 +53,11 @@ func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
 		ctx, cancel = context.WithTimeout(ctx, s.timeout(r))
 	}
 	r = r.WithContext(ctx)
+	if s.parts.Tracer != nil {
+		var end func(code int)
+		r, end = s.parts.Tracer.Begin(r, req)
+		defer func() { end(w.code) }()
+	}
 	defer func() {
 		p := recover()
 		cancel()

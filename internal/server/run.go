@@ -53,6 +53,9 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, f := range append(s.ownParts(), s.parts.Background...) {
 		run(inner, f)
 	}
+	if s.parts.Tracer != nil {
+		run(inner, s.parts.Tracer.Run)
+	}
 	published, withdraw := context.WithCancel(inner)
 	defer withdraw()
 	run(published, s.publish)

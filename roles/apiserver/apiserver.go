@@ -19,6 +19,7 @@ import (
 	"hyperkube/internal/pki"
 	"hyperkube/internal/server"
 	"hyperkube/internal/server/encryption"
+	"hyperkube/internal/server/tracing"
 )
 
 // APIServer is a server with its datastore. Make it with [New], then Run it once.
@@ -100,6 +101,10 @@ func (a *APIServer) assemble() error {
 	if err != nil {
 		return err
 	}
+	tracer, err := a.tracing()
+	if err != nil {
+		return err
+	}
 	w := &wiring{a: a, cfg: a.cfg, serving: serving, table: table}
 	a.srv, err = server.New(server.Config{
 		Etcd: a.etcd, Prefix: a.cfg.EtcdPrefix, Table: table, Encryption: a.sealing,
@@ -112,13 +117,26 @@ func (a *APIServer) assemble() error {
 		ShutdownDelay: a.cfg.ShutdownDelay, WatchGrace: a.cfg.WatchGrace, ShutdownRetryAfter: a.cfg.ShutdownRetryAfter,
 		CompactionInterval: a.cfg.CompactionInterval, GoawayChance: a.cfg.GoawayChance,
 		Profiling: a.cfg.Profiling, Components: a.cfg.Components,
-		Wire: w.wire,
+		Wire: w.wire, Parts: server.Parts{Tracer: tracer},
 	})
 	if err != nil {
 		return err
 	}
 	w.srv = a.srv
 	return nil
+}
+
+// tracing makes the tracer, which then sees what the datastore is asked; nil: no traces.
+func (a *APIServer) tracing() (*tracing.Tracer, error) {
+	if a.cfg.TracingFile == "" {
+		return nil, nil
+	}
+	c, err := tracing.Load(a.cfg.TracingFile)
+	if err != nil {
+		return nil, err
+	}
+	a.etcd.KV = tracing.Store(a.etcd.KV)
+	return tracing.New(c)
 }
 
 // ensureServingCert makes a self-signed pair where no certificate is given.

@@ -78,7 +78,8 @@ type Config struct {
 	GoawayChance                     float64
 	Profiling                        bool
 
-	Audit audit.Config
+	Audit       audit.Config
+	TracingFile string // TracingConfiguration; empty: no traces
 
 	// RuntimeConfig switches served versions on or off: "autoscaling/v1=false".
 	RuntimeConfig []string

@@ -43,8 +43,6 @@ var foreign = flags.Foreign{{
 }, {
 	Why: "connections are dialled directly", Refuse: true, Texts: []string{"egress-selector-config-file"},
 }, {
-	Why: "traces are not sent", Refuse: true, Texts: []string{"tracing-config-file"},
-}, {
 	Why: "one datastore holds all kinds", Refuse: true, Texts: []string{"etcd-servers-overrides"},
 }, {
 	Why: "the server speaks to programs, not to browsers", Refuse: true, Texts: []string{"cors-allowed-origins", "strict-transport-security-directives"},

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/transport"
 
 	"hyperkube/internal/server/request"
+	"hyperkube/internal/server/tracing"
 )
 
 // proxyTo passes requests on to a server, which gets to know the user and nothing by which it could act in the user's name.
@@ -27,6 +28,7 @@ func (a *Aggregator) proxyTo(r *remote) http.Handler {
 			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = base.Scheme, base.Host, base.Host
 			p.SetXForwarded()
 			p.Out.Header.Del("Authorization")
+			tracing.Tell(p.In.Context(), p.Out.Header)
 			user := request.From(p.In.Context()).User
 			transport.SetAuthProxyHeaders(p.Out, user.GetName(), user.GetUID(), user.GetGroups(), user.GetExtra())
 		},

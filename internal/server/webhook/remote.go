@@ -14,6 +14,8 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"hyperkube/internal/server/tracing"
 )
 
 // Remote is a webhook that a kubeconfig file names: its cluster is the webhook, its user the API server's identity there.
@@ -106,7 +108,9 @@ func (r *Remote) once(ctx context.Context, body []byte) (data []byte, retry bool
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json, */*")
+	done := tracing.Call(ctx, req)
 	res, err := r.client.Do(req)
+	done(err)
 	if err != nil {
 		again := r.backoff.Stubborn || utilnet.IsConnectionReset(err) || utilnet.IsHTTP2ConnectionLost(err)
 		return nil, again && outer.Err() == nil, err

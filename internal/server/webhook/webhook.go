@@ -23,6 +23,7 @@ import (
 
 	"hyperkube/internal/client"
 	"hyperkube/internal/server/endpoint"
+	"hyperkube/internal/server/tracing"
 )
 
 // maxAnswer bounds an answer, in bytes: three times the largest object.
@@ -76,7 +77,9 @@ func (c *Caller) Post(ctx context.Context, t Target, timeout time.Duration, body
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json, */*")
 	req.Header.Set("User-Agent", "kube-apiserver-admission")
+	done := tracing.Call(ctx, req)
 	res, err := h.Do(req)
+	done(err)
 	if err != nil {
 		return nil, err
 	}
