@@ -30,6 +30,7 @@ func csiDriverKind() *Kind {
 				setDefaultPtr(&s.FSGroupPolicy, storagev1.ReadWriteOnceWithFSTypeFSGroupPolicy)
 				setDefaultPtr(&s.RequiresRepublish, false)
 				setDefaultPtr(&s.SELinuxMount, false)
+				setDefaultPtr(&s.PreventPodSchedulingIfMissing, false)
 				if len(s.VolumeLifecycleModes) == 0 {
 					s.VolumeLifecycleModes = []storagev1.VolumeLifecycleMode{storagev1.VolumeLifecyclePersistent}
 				}

@@ -230,7 +230,7 @@ func validateDeviceTaint(t *resourcev1.DeviceTaint, at *field.Path) field.ErrorL
 
 // stampTaint gives a taint that evicts or keeps away the time that the API leaves to the server.
 func stampTaint(t *resourcev1.DeviceTaint) {
-	if t.TimeAdded == nil && t.Effect != resourcev1.DeviceTaintEffectNone {
+	if t.TimeAdded == nil {
 		now := metav1.Now().Rfc3339Copy()
 		t.TimeAdded = &now
 	}
