@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -245,41 +244,8 @@ func (c *controller) mayRetry(key object.Key, ds *appsv1.DaemonSet) func(node st
 }
 
 func (c *controller) apply(ctx context.Context, key object.Key, ds *appsv1.DaemonSet, s *state, p plan) error {
-	now := time.Now()
 	create, remove := p.create[:min(len(p.create), burst)], p.remove[:min(len(p.remove), burst)]
-	if len(create)+len(remove) == 0 {
-		return nil
-	}
-	c.expect.ExpectCreates(key, len(create), now)
-	uids := make([]types.UID, len(remove))
-	for i, pod := range remove {
-		uids[i] = pod.UID
-	}
-	c.expect.ExpectDeletes(key, now, uids...)
-	var tried atomic.Int64
-	_, createErr := podset.SlowStart(len(create), func(i int) error {
-		tried.Add(1)
-		err := c.writer.Create(ctx, ds, podFor(ds, create[i], s.hash))
-		if err != nil {
-			c.expect.Created(key)
-		}
-		return err
-	})
-	for range len(create) - int(tried.Load()) {
-		c.expect.Created(key)
-	}
-	if errors.Is(createErr, podset.ErrNamespaceEnding) {
-		createErr = nil
-	}
-	_, removeErr := podset.Together(len(remove), func(i int) error {
-		err := c.writer.Delete(ctx, ds, remove[i])
-		if err != nil {
-			c.expect.Deleted(key, remove[i].UID)
-		}
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		return err
-	})
+	_, createErr := c.expect.Creating(key, len(create), func(i int) error { return c.writer.Create(ctx, ds, podFor(ds, create[i], s.hash)) })
+	_, removeErr := c.expect.Deleting(key, remove, func(pod *corev1.Pod) error { return c.writer.Delete(ctx, ds, pod) })
 	return errors.Join(createErr, removeErr)
 }

@@ -3,7 +3,6 @@ package job
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -11,10 +10,8 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"hyperkube/internal/client"
-	"hyperkube/internal/controllers/podset"
 	"hyperkube/internal/object"
 )
 
@@ -143,56 +140,27 @@ func (p *pass) act(ctx context.Context, do plan) error {
 }
 
 func (p *pass) create(ctx context.Context, n int, indexes []int) error {
-	c := p.c
-	c.expect.ExpectCreates(p.key, n, time.Now())
-	var tried atomic.Int64
-	done, err := podset.SlowStart(n, func(i int) error {
-		tried.Add(1)
+	done, err := p.c.expect.Creating(p.key, n, func(i int) error {
 		index := -1
 		if len(indexes) > 0 {
 			index = indexes[i]
 		}
-		err := c.writer.Create(ctx, p.job, p.pod(index))
-		if err != nil {
-			c.expect.Created(p.key)
-		}
-		return err
+		return p.c.writer.Create(ctx, p.job, p.pod(index))
 	})
-	for range n - int(tried.Load()) {
-		c.expect.Created(p.key)
-	}
 	p.created = done
-	c.metrics.create(p.survey, n, done)
-	if errors.Is(err, podset.ErrNamespaceEnding) {
-		return nil
-	}
+	p.c.metrics.create(p.survey, n, done)
 	return err
 }
 
 // remove deletes pods. Those that must not count as failed lose their finalizer first.
 func (p *pass) remove(ctx context.Context, do plan) error {
-	c := p.c
-	uids := make([]types.UID, len(do.remove))
-	for i, pod := range do.remove {
-		uids[i] = pod.UID
-	}
-	c.expect.ExpectDeletes(p.key, time.Now(), uids...)
-	done, err := podset.Together(len(do.remove), func(i int) error {
-		pod := do.remove[i]
-		err := error(nil)
+	done, err := p.c.expect.Deleting(p.key, do.remove, func(pod *corev1.Pod) error {
 		if !do.count && p.tracked(pod) {
-			err = c.release(ctx, pod)
+			if err := p.c.release(ctx, pod); err != nil {
+				return err
+			}
 		}
-		if err == nil {
-			err = c.writer.Delete(ctx, p.job, pod)
-		}
-		if err != nil {
-			c.expect.Deleted(p.key, pod.UID)
-		}
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		return err
+		return p.c.writer.Delete(ctx, p.job, pod)
 	})
 	p.removed = done
 	return err

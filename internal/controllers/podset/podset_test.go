@@ -2,6 +2,7 @@ package podset
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -85,6 +87,35 @@ func TestExpectations(t *testing.T) {
 	e.ExpectCreates("a", 1, now)
 	require.False(t, met(now), "an early echo does not count for a later creation")
 	require.True(t, met(now.Add(ExpectationTimeout)), "nothing is waited for for ever")
+}
+
+func TestCreatingAndDeleting(t *testing.T) {
+	e := NewExpectations[string]()
+	done, err := e.Creating("a", 10, func(i int) error {
+		if i == 2 {
+			return errors.New("no")
+		}
+		return nil
+	})
+	require.ErrorContains(t, err, "no")
+	require.Equal(t, 2, done)
+	_, waits := e.open["a"]
+	require.True(t, waits)
+	require.Equal(t, 2, e.open["a"].creates, "only what was made is waited for")
+	_, err = e.Creating("b", 1, func(int) error { return fmt.Errorf("%w: ns", ErrNamespaceEnding) })
+	require.NoError(t, err)
+	met, _ := e.Met("b", now)
+	require.True(t, met)
+	gone := apierrors.NewNotFound(corev1.Resource("pods"), "gone")
+	done, err = e.Deleting("c", []*corev1.Pod{pod("gone"), pod("here", func(p *corev1.Pod) { p.UID = "here" })}, func(p *corev1.Pod) error {
+		if p.Name == "gone" {
+			return gone
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, 2, done)
+	require.Len(t, e.open["c"].deletes, 1)
 }
 
 func TestSlowStart(t *testing.T) {

@@ -2,62 +2,29 @@ package replicas
 
 import (
 	"context"
-	"errors"
-	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"hyperkube/internal/controllers/podset"
 	"hyperkube/internal/object"
 )
 
 func (c *Controller[T]) create(ctx context.Context, key object.Key, owner T, spec Spec, n int) error {
-	c.expect.ExpectCreates(key, n, time.Now())
-	var tried atomic.Int64
-	_, err := podset.SlowStart(n, func(int) error {
-		tried.Add(1)
-		err := c.writer.Create(ctx, owner, podset.FromTemplate(owner, c.kind.GVK, spec.Template))
-		if err != nil {
-			c.expect.Created(key)
-		}
-		return err
+	_, err := c.expect.Creating(key, n, func(int) error {
+		return c.writer.Create(ctx, owner, podset.FromTemplate(owner, c.kind.GVK, spec.Template))
 	})
-	for range n - int(tried.Load()) {
-		c.expect.Created(key)
-	}
-	if errors.Is(err, podset.ErrNamespaceEnding) {
-		return nil
-	}
 	return err
 }
 
 func (c *Controller[T]) remove(ctx context.Context, key object.Key, owner T, active []*corev1.Pod, n int) error {
-	now := time.Now()
 	victims := active
 	if n < len(active) {
-		podset.RankForDeletion(active, c.related(owner, active), now)
+		podset.RankForDeletion(active, c.related(owner, active), time.Now())
 		victims = active[:n]
 	}
-	uids := make([]types.UID, len(victims))
-	for i, p := range victims {
-		uids[i] = p.UID
-	}
-	c.expect.ExpectDeletes(key, now, uids...)
-	_, err := podset.Together(len(victims), func(i int) error {
-		err := c.writer.Delete(ctx, owner, victims[i])
-		if err == nil {
-			return nil
-		}
-		c.expect.Deleted(key, victims[i].UID)
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		return err
-	})
+	_, err := c.expect.Deleting(key, victims, func(p *corev1.Pod) error { return c.writer.Delete(ctx, owner, p) })
 	return err
 }
 

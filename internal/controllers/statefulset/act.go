@@ -2,16 +2,12 @@ package statefulset
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync/atomic"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"hyperkube/internal/client"
 	"hyperkube/internal/controllers/podset"
@@ -70,25 +66,7 @@ func (c *controller) tend(ctx context.Context, s *state) error {
 }
 
 func (c *controller) create(ctx context.Context, key object.Key, s *state, slots []int) error {
-	if len(slots) == 0 {
-		return nil
-	}
-	c.expect.ExpectCreates(key, len(slots), time.Now())
-	var tried atomic.Int64
-	_, err := podset.SlowStart(len(slots), func(i int) error {
-		tried.Add(1)
-		err := c.createOne(ctx, s, slots[i])
-		if err != nil {
-			c.expect.Created(key)
-		}
-		return err
-	})
-	for range len(slots) - int(tried.Load()) {
-		c.expect.Created(key)
-	}
-	if errors.Is(err, podset.ErrNamespaceEnding) {
-		return nil
-	}
+	_, err := c.expect.Creating(key, len(slots), func(i int) error { return c.createOne(ctx, s, slots[i]) })
 	return err
 }
 
@@ -113,23 +91,14 @@ func (c *controller) createOne(ctx context.Context, s *state, slot int) error {
 }
 
 func (c *controller) remove(ctx context.Context, key object.Key, set *appsv1.StatefulSet, pods []*corev1.Pod) error {
-	uids := make([]types.UID, len(pods))
-	for i, p := range pods {
-		uids[i] = p.UID
-	}
-	c.expect.ExpectDeletes(key, time.Now(), uids...)
-	_, err := podset.Together(len(pods), func(i int) error {
-		p := pods[i]
+	_, err := c.expect.Deleting(key, pods, func(p *corev1.Pod) error {
 		err := c.client.Delete(ctx, client.Pods.GVR, p.Namespace, p.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(p.UID))})
-		if err == nil {
+		switch {
+		case err == nil:
 			c.events.Eventf(set, corev1.EventTypeNormal, "SuccessfulDelete", "delete Pod %s in StatefulSet %s successful", p.Name, set.Name)
-			return nil
+		case !apierrors.IsNotFound(err):
+			c.events.Eventf(set, corev1.EventTypeWarning, "FailedDelete", "delete Pod %s in StatefulSet %s failed error: %s", p.Name, set.Name, err)
 		}
-		c.expect.Deleted(key, p.UID)
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		c.events.Eventf(set, corev1.EventTypeWarning, "FailedDelete", "delete Pod %s in StatefulSet %s failed error: %s", p.Name, set.Name, err)
 		return err
 	})
 	return err
