@@ -41,7 +41,7 @@ type serializers struct {
 var shared = sync.OnceValue(func() *serializers {
 	s := object.Scheme()
 	mk := func(yaml, strict bool) runtime.Serializer {
-		return jsonserializer.NewSerializerWithOptions(jsonserializer.DefaultMetaFactory, s, s,
+		return jsonserializer.NewSerializerWithOptions(quickMeta{}, s, s,
 			jsonserializer.SerializerOptions{Yaml: yaml, Strict: strict})
 	}
 	return &serializers{
@@ -64,6 +64,9 @@ func Decode(data []byte, mediaType string, def *schema.GroupVersionKind, into ru
 		return nil, schema.GroupVersionKind{}, err
 	}
 	obj, gvk, err := d.Decode(data, def, into)
+	if err != nil && mediaType == JSON && !runtime.IsStrictDecodingError(err) {
+		err = explain(data, err)
+	}
 	if gvk == nil {
 		gvk = &schema.GroupVersionKind{}
 	}
