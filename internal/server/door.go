@@ -95,6 +95,10 @@ func (s *Server) pass(w *response, r *http.Request, req *request.Request, start 
 	}
 	x := &exchange{s: s, w: w, r: r, req: req}
 	done, err := s.admit(r.Context(), req)
+	if req.FlowSchemaUID != "" {
+		w.Header().Set("X-Kubernetes-Pf-Flowschema-Uid", req.FlowSchemaUID)
+		w.Header().Set("X-Kubernetes-Pf-Prioritylevel-Uid", req.PriorityLevelUID)
+	}
 	if err == nil {
 		defer done()
 		err = s.authorize(r.Context(), req)

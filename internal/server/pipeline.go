@@ -21,20 +21,29 @@ import (
 
 // admit is flow control: it lets the request in or fails. The function it gives is called when the request has ended.
 func (s *Server) admit(ctx context.Context, req *request.Request) (func(), error) {
+	gauge := &s.inflight.mutating
+	if req.ReadOnly() {
+		gauge = &s.inflight.reading
+	}
 	if s.parts.FlowControl != nil {
 		done, err := s.parts.FlowControl(ctx, req)
-		if done == nil {
-			done = func() {}
+		if err != nil || req.LongRunning() || req.Direct {
+			if done == nil {
+				done = func() {}
+			}
+			return done, err
 		}
-		return done, err
+		gauge.now.Add(1)
+		return func() {
+			gauge.leave()
+			if done != nil {
+				done()
+			}
+		}, nil
 	}
 	// Roles of this process bound their own concurrency, and their refusal would only make them ask again.
 	if req.LongRunning() || req.Direct || privileged(req) {
 		return func() {}, nil
-	}
-	gauge := &s.inflight.mutating
-	if req.ReadOnly() {
-		gauge = &s.inflight.reading
 	}
 	if !gauge.enter() {
 		return func() {}, apierrors.NewTooManyRequests("Too many requests, please try again later.", 1)

@@ -35,6 +35,7 @@ import (
 	"hyperkube/internal/server/crd"
 	"hyperkube/internal/server/discovery"
 	"hyperkube/internal/server/registry"
+	"hyperkube/internal/server/request"
 	"hyperkube/internal/server/webhook"
 	"hyperkube/internal/store"
 )
@@ -170,6 +171,15 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 
 // Registry is the part of the pipeline behind authorization, for handlers of subresources.
 func (s *Server) Registry() *registry.Registry { return s.registry }
+
+// Objects tells how many objects of the request's resource there are, as far as is known.
+func (s *Server) Objects(req *request.Request) int {
+	k, _ := s.cfg.Table.Resource(req.GVR())
+	if k == nil || k.Virtual {
+		return 0
+	}
+	return s.store.Count(k)
+}
 
 // Store behind the server.
 func (s *Server) Store() *store.Store { return s.store }

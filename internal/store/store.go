@@ -222,6 +222,20 @@ func (s *Store) Objects() map[schema.GroupResource]int {
 	return out
 }
 
+// Count tells how many objects of a kind the cache holds; 0 when it is not filled.
+func (s *Store) Count(k *object.Kind) int {
+	c := (*s.feed.colls.Load())[k.StoragePrefix]
+	if c == nil {
+		return 0
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.loading {
+		return 0
+	}
+	return c.tree.Len()
+}
+
 // Revision is the newest revision that the caches have reached.
 func (s *Store) Revision() int64 { return s.feed.rev.Load() }
 

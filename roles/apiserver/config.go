@@ -68,7 +68,8 @@ type Config struct {
 	// NotReadySeconds and UnreachableSeconds are how long pods stay on such a node that say nothing of it; nil: 300.
 	NotReadySeconds, UnreachableSeconds *int64
 
-	MaxInFlight, MaxMutatingInFlight int
+	MaxInFlight, MaxMutatingInFlight int  // together the seats that fairness shares out
+	NoFairness                       bool // each of the two bounds is kept by itself
 	RequestTimeout                   time.Duration
 	MinRequestTimeout                time.Duration
 	ShutdownDelay, WatchGrace        time.Duration

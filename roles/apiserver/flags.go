@@ -127,7 +127,8 @@ func ownFlags() []cli.Flag {
 		text(nodes, "kubelet-certificate-authority", "", "`FILE` of the CA that signed kubelets' certificates; without, they are not checked"),
 		list(nodes, "kubelet-preferred-address-types", []string{"InternalIP", "InternalDNS", "Hostname", "ExternalDNS", "ExternalIP"}, "kinds of node addresses to try, in order"),
 
-		number(limits, "max-requests-inflight", 400, "how many reading requests are served at once"),
+		yes(limits, "enable-priority-and-fairness", true, "share the server out by FlowSchemas and PriorityLevelConfigurations; else reading and writing requests are bounded apart"),
+		number(limits, "max-requests-inflight", 400, "how many reading requests are served at once; with fairness, the sum of both is what it shares out"),
 		number(limits, "max-mutating-requests-inflight", 200, "how many writing requests are served at once"),
 		span(limits, "min-request-timeout", 30*time.Minute, "least `TIME` that a watch without a timeout of its own stays open"),
 		span(limits, "request-timeout", time.Minute, "longest time of a request that is not a stream"),
@@ -162,7 +163,7 @@ func fromFlags(c *cli.Context) (Config, error) {
 		AdmissionFile:     c.String("admission-control-config-file"),
 		KubeletClientCert: c.String("kubelet-client-certificate"), KubeletClientKey: c.String("kubelet-client-key"),
 		KubeletCA: c.String("kubelet-certificate-authority"), KubeletAddressTypes: c.StringSlice("kubelet-preferred-address-types"),
-		MaxInFlight: c.Int("max-requests-inflight"), MaxMutatingInFlight: c.Int("max-mutating-requests-inflight"),
+		NoFairness: !c.Bool("enable-priority-and-fairness"), MaxInFlight: c.Int("max-requests-inflight"), MaxMutatingInFlight: c.Int("max-mutating-requests-inflight"),
 		RequestTimeout: c.Duration("request-timeout"), MinRequestTimeout: c.Duration("min-request-timeout"),
 		RuntimeConfig: c.StringSlice("runtime-config"), GoawayChance: c.Float64("goaway-chance"),
 		NotReadySeconds: ptr.To(c.Int64("default-not-ready-toleration-seconds")), UnreachableSeconds: ptr.To(c.Int64("default-unreachable-toleration-seconds")),

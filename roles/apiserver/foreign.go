@@ -25,9 +25,6 @@ var foreign = flags.Foreign{{
 	Why:   "other API servers are reached at the endpoints of their services",
 	Bools: []string{"enable-aggregator-routing"},
 }, {
-	Why:   "requests in flight are bounded by --max-requests-inflight and --max-mutating-requests-inflight",
-	Bools: []string{"enable-priority-and-fairness"},
-}, {
 	Why: "/livez does not wait for the start to be complete", Spans: []string{"livez-grace-period"},
 }, {
 	Why:   "connections are multiplexed without a bound of the user's, and kubelets have their own",

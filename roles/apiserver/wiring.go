@@ -24,6 +24,7 @@ import (
 	"hyperkube/internal/server/authn"
 	"hyperkube/internal/server/authn/external"
 	"hyperkube/internal/server/bootstrap"
+	"hyperkube/internal/server/fairness"
 	"hyperkube/internal/server/openapi"
 	"hyperkube/internal/server/request"
 	"hyperkube/internal/server/services"
@@ -73,7 +74,22 @@ func (w *wiring) wire(c client.Interface, p *server.Parts) error {
 	if err := w.streams(c, p); err != nil {
 		return err
 	}
+	w.fairness(c, p)
 	return w.aggregation(c, p)
+}
+
+// fairness shares the server's time out among those who ask.
+func (w *wiring) fairness(c client.Interface, p *server.Parts) {
+	if w.cfg.NoFairness {
+		return
+	}
+	f := fairness.New(fairness.Config{
+		API: c, Seats: w.cfg.MaxInFlight + w.cfg.MaxMutatingInFlight, QueueWait: w.cfg.RequestTimeout / 4,
+		Objects: func(req *request.Request) int { return w.srv.Objects(req) },
+	})
+	p.FlowControl = f.Admit
+	p.Background = append(p.Background, f.Run)
+	p.Metrics.MustRegister(f.Collectors()...)
 }
 
 // admission reads what configures the admission plugins.

@@ -82,6 +82,8 @@ type Request struct {
 	ImpersonationConstraint string
 	// AuditsBodies says that the audit log tells bodies of this request. Set before authorization.
 	AuditsBodies bool
+	// FlowSchemaUID and PriorityLevelUID name what flow control sorted the request into; empty: it was not asked.
+	FlowSchemaUID, PriorityLevelUID string
 	// Unaudited says that nobody will read the audit annotations.
 	Unaudited bool
 

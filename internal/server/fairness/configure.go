@@ -1,0 +1,244 @@
+package fairness
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap"
+
+	"hyperkube/internal/client"
+)
+
+// autoUpdate is on default objects that follow this server's version; users switch it off to keep their own.
+const autoUpdate = flowcontrolv1.AutoUpdateAnnotationKey
+
+// defaultShares of a level that does not say.
+const defaultShares = 30
+
+// defaults are upstream's objects, those that must be first.
+func defaults() ([]*flowcontrolv1.FlowSchema, []*flowcontrolv1.PriorityLevelConfiguration) {
+	return slices.Concat(bootstrap.MandatoryFlowSchemas, bootstrap.SuggestedFlowSchemas),
+		slices.Concat(bootstrap.MandatoryPriorityLevelConfigurations, bootstrap.SuggestedPriorityLevelConfigurations)
+}
+
+func mandatory(name string) bool {
+	return name == flowcontrolv1.FlowSchemaNameExempt || name == flowcontrolv1.FlowSchemaNameCatchAll
+}
+
+// reconcile makes and updates the default objects, takes the configuration over and tells which schemas name no level.
+func (f *Fairness) reconcile(ctx context.Context) error {
+	s, l := defaults()
+	var errs []error
+	for _, want := range l {
+		have, ok := f.levels.Get("", want.Name)
+		errs = append(errs, ensure(ctx, f.cfg.API, levels, want, have, ok, func(a *flowcontrolv1.PriorityLevelConfiguration) any { return a.Spec },
+			func(a, from *flowcontrolv1.PriorityLevelConfiguration) { a.Spec = from.Spec }))
+	}
+	for _, want := range s {
+		have, ok := f.schemas.Get("", want.Name)
+		errs = append(errs, ensure(ctx, f.cfg.API, schemas, want, have, ok, func(a *flowcontrolv1.FlowSchema) any { return a.Spec },
+			func(a, from *flowcontrolv1.FlowSchema) { a.Spec = from.Spec }))
+	}
+	f.configure(f.schemas.List(), f.levels.List())
+	for _, s := range f.schemas.List() {
+		_, ok := f.levels.Get("", s.Spec.PriorityLevelConfiguration.Name)
+		errs = append(errs, f.tell(ctx, s, !ok))
+	}
+	return errors.Join(errs...)
+}
+
+// ensure makes an object, or gives it the specification of this version unless a user keeps another.
+func ensure[T interface {
+	client.Object
+	DeepCopy() T
+}](ctx context.Context, c client.Interface, r client.Resource[T], want, have T, ok bool, spec func(T) any, set func(T, T)) error {
+	if !ok {
+		next := want.DeepCopy()
+		next.SetAnnotations(map[string]string{autoUpdate: "true"})
+		_, err := r.Create(ctx, c, next)
+		if apierrors.IsAlreadyExists(err) {
+			return nil
+		}
+		return err
+	}
+	follows := have.GetAnnotations()[autoUpdate] == "true" || mandatory(want.GetName())
+	if !follows || apiequality.Semantic.DeepEqual(spec(have), spec(want)) {
+		return nil
+	}
+	// What users may say of the mandatory objects is their shares alone, which validation sees to.
+	if mandatory(want.GetName()) && have.GetAnnotations()[autoUpdate] == "false" {
+		return nil
+	}
+	next := have.DeepCopy()
+	set(next, want)
+	_, err := r.Update(ctx, c, next)
+	return err
+}
+
+// tell writes whether the level of a schema is missing.
+func (f *Fairness) tell(ctx context.Context, s *flowcontrolv1.FlowSchema, dangling bool) error {
+	cond := flowcontrolv1.FlowSchemaCondition{Type: flowcontrolv1.FlowSchemaConditionDangling, Status: flowcontrolv1.ConditionFalse, Reason: "Found",
+		Message: "This FlowSchema references the PriorityLevelConfiguration object named \"" + s.Spec.PriorityLevelConfiguration.Name + "\" and it exists"}
+	if dangling {
+		cond.Status, cond.Reason = flowcontrolv1.ConditionTrue, "NotFound"
+		cond.Message = "This FlowSchema references the PriorityLevelConfiguration object named \"" + s.Spec.PriorityLevelConfiguration.Name + "\" but there is no such object"
+	}
+	cond.LastTransitionTime = metav1.NewTime(f.cfg.Now().Truncate(time.Second))
+	next := s.DeepCopy()
+	i := slices.IndexFunc(next.Status.Conditions, func(c flowcontrolv1.FlowSchemaCondition) bool { return c.Type == cond.Type })
+	switch {
+	case i < 0:
+		next.Status.Conditions = append(next.Status.Conditions, cond)
+	case next.Status.Conditions[i].Status == cond.Status && next.Status.Conditions[i].Message == cond.Message:
+		return nil
+	default:
+		next.Status.Conditions[i] = cond
+	}
+	_, err := schemas.UpdateStatus(ctx, f.cfg.API, next)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// configure takes schemas and levels over. Requests that are served or wait stay where they are.
+func (f *Fairness) configure(s []*flowcontrolv1.FlowSchema, l []*flowcontrolv1.PriorityLevelConfiguration) {
+	byName := map[string]*flowcontrolv1.PriorityLevelConfiguration{}
+	for _, p := range bootstrap.MandatoryPriorityLevelConfigurations {
+		byName[p.Name] = p // in case they were deleted
+	}
+	for _, p := range l {
+		byName[p.Name] = p
+	}
+	held := f.dispatch.configure(byName)
+	have := map[string]*flowcontrolv1.FlowSchema{}
+	for _, m := range slices.Concat(bootstrap.MandatoryFlowSchemas, s) {
+		have[m.Name] = m
+	}
+	var rules []*rule
+	for _, s := range have {
+		level := held[s.Spec.PriorityLevelConfiguration.Name]
+		if level == nil {
+			continue
+		}
+		r := &rule{name: s.Name, uid: s.UID, levelUID: byName[level.name].UID, precedence: s.Spec.MatchingPrecedence, level: level, rules: s.Spec.Rules}
+		if s.Spec.DistinguisherMethod != nil {
+			r.by = s.Spec.DistinguisherMethod.Type
+		}
+		rules = append(rules, r)
+	}
+	// The exempt schema is first and the one for all last, whatever they say.
+	slices.SortFunc(rules, func(a, b *rule) int {
+		return cmp.Or(cmp.Compare(place(a.name), place(b.name)), cmp.Compare(a.precedence, b.precedence), strings.Compare(a.name, b.name))
+	})
+	f.mu.Lock()
+	f.rules = rules
+	f.mu.Unlock()
+}
+
+func place(name string) int {
+	switch name {
+	case flowcontrolv1.FlowSchemaNameExempt:
+		return 0
+	case flowcontrolv1.FlowSchemaNameCatchAll:
+		return 2
+	}
+	return 1
+}
+
+// configure divides the seats by the levels' shares.
+func (d *dispatcher) configure(all map[string]*flowcontrolv1.PriorityLevelConfiguration) map[string]*level {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sum := int64(0)
+	for _, p := range all {
+		sum += int64(shares(p))
+	}
+	for name, l := range d.levels {
+		if all[name] == nil {
+			// Nothing new comes in; who waits is served before it is forgotten.
+			l.nominal, l.reserved = 0, 0
+			if l.running+l.waiting == 0 {
+				delete(d.levels, name)
+			}
+		}
+	}
+	for name, p := range all {
+		l := d.levels[name]
+		if l == nil {
+			l = &level{name: name, at: d.now()}
+			d.levels[name] = l
+		}
+		l.exempt = p.Spec.Type == flowcontrolv1.PriorityLevelEnablementExempt
+		if sum > 0 {
+			l.nominal = int((int64(d.total)*int64(shares(p)) + sum - 1) / sum)
+		}
+		l.limit(p, d.total)
+	}
+	d.order = slices.SortedFunc(maps.Values(d.levels), func(a, b *level) int { return strings.Compare(a.name, b.name) })
+	d.serve()
+	current := maps.Clone(d.levels)
+	maps.DeleteFunc(current, func(name string, _ *level) bool { return all[name] == nil })
+	return current
+}
+
+// limit sets what a level keeps, may borrow and lets wait.
+func (l *level) limit(p *flowcontrolv1.PriorityLevelConfiguration, total int) {
+	lendable, queuing := int32(0), (*flowcontrolv1.QueuingConfiguration)(nil)
+	l.most = total
+	if lim := p.Spec.Limited; lim != nil {
+		lendable = value(lim.LendablePercent, 0)
+		if lim.BorrowingLimitPercent != nil {
+			l.most = min(total, l.nominal+int(*lim.BorrowingLimitPercent)*l.nominal/100)
+		}
+		if lim.LimitResponse.Type == flowcontrolv1.LimitResponseTypeQueue {
+			queuing = lim.LimitResponse.Queuing
+		}
+	}
+	if e := p.Spec.Exempt; e != nil {
+		lendable = value(e.LendablePercent, 0)
+	}
+	l.reserved = l.nominal - (l.nominal*int(lendable)+50)/100
+	if l.exempt {
+		l.reserved = 0 // it takes what it needs anyway
+	}
+	if queuing == nil {
+		if l.waiting == 0 {
+			l.queues, l.busy = nil, 0
+		}
+		l.length = 0
+		return
+	}
+	l.length, l.hand = int(queuing.QueueLengthLimit), int(queuing.HandSize)
+	// Queues become fewer only when nobody is in them: tickets know theirs by number.
+	if n := int(queuing.Queues); n > len(l.queues) || l.running+l.waiting == 0 {
+		l.queues = append(make([]queue, 0, n), l.queues[:min(n, len(l.queues))]...)
+		l.queues = l.queues[:n]
+	}
+}
+
+func shares(p *flowcontrolv1.PriorityLevelConfiguration) int32 {
+	if p.Spec.Limited != nil {
+		return value(p.Spec.Limited.NominalConcurrencyShares, defaultShares)
+	}
+	if p.Spec.Exempt != nil {
+		return value(p.Spec.Exempt.NominalConcurrencyShares, 0)
+	}
+	return 0
+}
+
+func value(p *int32, otherwise int32) int32 {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
