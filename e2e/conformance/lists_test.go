@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 
 	"hyperkube/e2e/conformance/internal/specs"
@@ -34,5 +35,32 @@ func TestListsOfSpecs(t *testing.T) {
 	}
 	if _, err := specs.Select(all, "(", ""); err == nil {
 		t.Error("a malformed expression was taken")
+	}
+}
+
+// What runs on every commit touches every area of the API whose specs are quick, and nothing that takes minutes.
+func TestQuickSubset(t *testing.T) {
+	all, err := specs.Parse(areas)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chosen, err := specs.Pick(all, quick)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := []string{"NoExecute taints"} // each of its specs waits for more than a minute
+	there := specs.Areas(chosen)
+	for _, a := range specs.Areas(all) {
+		if slices.Contains(there, a) == slices.Contains(slow, a) {
+			t.Errorf("quick.txt and the area %q: in the list %v", a, slices.Contains(there, a))
+		}
+	}
+	for i, s := range chosen {
+		if s.Slow() {
+			t.Errorf("%s is slow", s.Name)
+		}
+		if slices.Contains(chosen[:i], s) {
+			t.Errorf("%s is there twice", s.Name)
+		}
 	}
 }

@@ -60,15 +60,12 @@ type Progress struct{ Done, Of int }
 // hand is what one process runs.
 const hand = 4
 
-// deal takes the next specs: of one area, so that those which disturb each other run one after the other.
+// deal takes the next specs, if there are any. A process takes over a second of a core to begin, so a hand is filled from the
+// next areas, too; those of one area, which may disturb each other, still run one after the other as far as they fit.
 func deal(left []specs.Spec, procs int) (taken, rest []specs.Spec) {
 	// Towards the end, small hands keep all processes busy.
-	size := max(1, min(hand, len(left)/(2*procs)))
-	n := 0
-	for n < len(left) && n < size && left[n].Area == left[0].Area {
-		n++
-	}
-	return left[:n], left[n:]
+	size := min(len(left), max(1, min(hand, len(left)/(2*procs))))
+	return left[:size], left[size:]
 }
 
 // Run runs the specs until all have a result, or ctx ends.

@@ -110,3 +110,29 @@ func TestEndsWhenTheRunTakesTooLong(t *testing.T) {
 		t.Error("every spec ran")
 	}
 }
+
+func TestDealsFullHandsUntilTheEnd(t *testing.T) {
+	var left []specs.Spec
+	for i := range 40 {
+		left = append(left, specs.Spec{Name: fmt.Sprint(i), Area: fmt.Sprint("area ", i/3)})
+	}
+	var taken []specs.Spec
+	var sizes []int
+	next := 0
+	for len(left) > 0 {
+		taken, left = deal(left, 4)
+		sizes = append(sizes, len(taken))
+		for _, s := range taken {
+			if s.Name != fmt.Sprint(next) {
+				t.Fatalf("spec %s came in the place of %d", s.Name, next)
+			}
+			next++
+		}
+	}
+	if taken, left = deal(nil, 4); len(taken)+len(left) != 0 {
+		t.Error("a spec came out of nothing")
+	}
+	if next != 40 || sizes[0] != 4 || sizes[len(sizes)-1] != 1 || len(sizes) > 24 {
+		t.Errorf("%d specs in hands of %v", next, sizes)
+	}
+}
