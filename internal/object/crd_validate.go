@@ -1,9 +1,12 @@
 package object
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
+	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -27,11 +30,20 @@ func validateCRD(c *crd) field.ErrorList {
 	errs = append(errs, validateCRDNames(&s.Names, specPath.Child("names"))...)
 	errs = append(errs, validateCRDVersions(s.Versions, specPath.Child("versions"))...)
 	errs = append(errs, validateConversion(s.Conversion, specPath.Child("conversion"))...)
-	if s.PreserveUnknownFields {
-		errs = append(errs, field.Invalid(specPath.Child("preserveUnknownFields"), true,
-			"cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"))
-	}
 	return errs
+}
+
+// validateNewCRD is what definitions that were taken before, by older servers, need not heed.
+func validateNewCRD(c *crd) field.ErrorList {
+	return append(validateApproval(c), validatePreserve(c)...)
+}
+
+func validatePreserve(c *crd) field.ErrorList {
+	if !c.Spec.PreserveUnknownFields {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(specPath.Child("preserveUnknownFields"), true,
+		"cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead")}
 }
 
 func validateCRDNames(n *apiextensionsv1.CustomResourceDefinitionNames, at *field.Path) field.ErrorList {
@@ -91,8 +103,8 @@ func validateCRDVersions(list []apiextensionsv1.CustomResourceDefinitionVersion,
 		if v.Storage {
 			stored++
 		}
-		if w := v.DeprecationWarning; w != nil && !v.Deprecated {
-			errs = append(errs, field.Invalid(p.Child("deprecationWarning"), *w, "can only be set for deprecated versions"))
+		if w := v.DeprecationWarning; w != nil {
+			errs = append(errs, validateDeprecationWarning(v.Deprecated, *w, p.Child("deprecationWarning"))...)
 		}
 		errs = append(errs, validateCRDSchema(v.Schema, p.Child("schema"))...)
 		errs = append(errs, validateCRDSubresources(v.Subresources, p.Child("subresources"))...)
@@ -103,6 +115,39 @@ func validateCRDVersions(list []apiextensionsv1.CustomResourceDefinitionVersion,
 		errs = append(errs, field.Invalid(at, names.UnsortedList(), "must have exactly one version marked as storage version"))
 	}
 	return errs
+}
+
+func validateDeprecationWarning(deprecated bool, text string, at *field.Path) field.ErrorList {
+	const longest = 256
+	var errs field.ErrorList
+	if !deprecated {
+		errs = append(errs, field.Invalid(at, text, "can only be set for deprecated versions"))
+	}
+	if text == "" {
+		errs = append(errs, field.Invalid(at, text, "must not be an empty string"))
+	}
+	if len(text) > longest {
+		errs = append(errs, field.Invalid(at, text, fmt.Sprintf("must be <= %d characters long", longest)))
+	}
+	if i := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+		errs = append(errs, field.Invalid(at, text, fmt.Sprintf("must only contain printable UTF-8 characters; non-printable character found at index %d", i)))
+	}
+	return errs
+}
+
+// validateApproval wants a word of the Kubernetes community on definitions in its groups.
+func validateApproval(c *crd) field.ErrorList {
+	if !apihelpers.IsProtectedCommunityGroup(c.Spec.Group) {
+		return nil
+	}
+	at := metadataPath.Child("annotations").Key(apiextensionsv1.KubeAPIApprovedAnnotation)
+	switch state, reason := apihelpers.GetAPIApprovalState(c.Annotations); state {
+	case apihelpers.APIApprovalMissing:
+		return field.ErrorList{field.Required(at, reason)}
+	case apihelpers.APIApprovalInvalid:
+		return field.ErrorList{field.Invalid(at, c.Annotations[apiextensionsv1.KubeAPIApprovedAnnotation], reason)}
+	}
+	return nil
 }
 
 func validateCRDSubresources(s *apiextensionsv1.CustomResourceSubresources, at *field.Path) field.ErrorList {
@@ -116,8 +161,8 @@ func validateCRDSubresources(s *apiextensionsv1.CustomResourceSubresources, at *
 		case path == "" && needed:
 			errs = append(errs, field.Required(p, ""))
 		case path == "":
-		case !simplePath(path):
-			errs = append(errs, field.Invalid(p, path, "is an invalid path: must be a simple json path"))
+		case !strings.HasPrefix(path, "."):
+			errs = append(errs, field.Invalid(p, path, "must be a simple json path starting with ."))
 		case root == "" && !strings.HasPrefix(path, ".spec.") && !strings.HasPrefix(path, ".status."):
 			errs = append(errs, field.Invalid(p, path, "should be a json path under either .spec or .status"))
 		case root != "" && !strings.HasPrefix(path, root+"."):
@@ -224,6 +269,12 @@ func validateStoredVersions(c *crd) field.ErrorList {
 
 func validateCRDUpdate(c, old *crd) field.ErrorList {
 	errs := validateStoredVersions(c)
+	if len(validateApproval(old)) == 0 {
+		errs = append(errs, validateApproval(c)...)
+	}
+	if !old.Spec.PreserveUnknownFields {
+		errs = append(errs, validatePreserve(c)...)
+	}
 	errs = append(errs, immutable(c.Spec.Group, old.Spec.Group, specPath.Child("group"))...)
 	errs = append(errs, immutable(c.Spec.Names.Plural, old.Spec.Names.Plural, specPath.Child("names", "plural"))...)
 	established := slices.ContainsFunc(old.Status.Conditions, func(x apiextensionsv1.CustomResourceDefinitionCondition) bool {

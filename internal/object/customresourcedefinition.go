@@ -45,6 +45,7 @@ func customResourceDefinitionKind() *Kind {
 				noteStorageVersion(c)
 			},
 			Validate:       validateCRD,
+			ValidateCreate: validateNewCRD,
 			ValidateUpdate: validateCRDUpdate,
 		}.full(Cluster, nameIsSubdomain),
 		BeginDelete: beginDeleteCRD,

@@ -38,7 +38,7 @@ func Hook(ctx context.Context, obj, old object.Object, _ bool) (commit, rollback
 		if unchanged(v, before) {
 			continue
 		}
-		errs = append(errs, judgeVersion(ctx, v, field.NewPath("spec", "versions").Index(i))...)
+		errs = append(errs, judgeVersion(ctx, v, before, field.NewPath("spec", "versions").Index(i))...)
 	}
 	if len(errs) > 0 {
 		return nil, nil, apierrors.NewInvalid(apiextensionsv1.SchemeGroupVersion.WithKind("CustomResourceDefinition").GroupKind(), c.Name, errs)
@@ -59,7 +59,20 @@ func unchanged(v *apiextensionsv1.CustomResourceDefinitionVersion, old *apiexten
 	return false
 }
 
-func judgeVersion(ctx context.Context, v *apiextensionsv1.CustomResourceDefinitionVersion, at *field.Path) field.ErrorList {
+// schemaOf is the schema of a version of a definition; nil when there is none.
+func schemaOf(c *apiextensionsv1.CustomResourceDefinition, version string) *apiextensionsv1.JSONSchemaProps {
+	if c == nil {
+		return nil
+	}
+	for i := range c.Spec.Versions {
+		if v := &c.Spec.Versions[i]; v.Name == version && v.Schema != nil {
+			return v.Schema.OpenAPIV3Schema
+		}
+	}
+	return nil
+}
+
+func judgeVersion(ctx context.Context, v *apiextensionsv1.CustomResourceDefinitionVersion, before *apiextensionsv1.CustomResourceDefinition, at *field.Path) field.ErrorList {
 	if v.Schema == nil || v.Schema.OpenAPIV3Schema == nil {
 		return nil
 	}
@@ -72,12 +85,30 @@ func judgeVersion(ctx context.Context, v *apiextensionsv1.CustomResourceDefiniti
 	if err != nil {
 		return field.ErrorList{field.Invalid(in, "", err.Error())}
 	}
-	errs, err := defaulting.ValidateDefaults(ctx, in, s, true, true)
+	errs, lists := judgeShape(v.Schema.OpenAPIV3Schema, in)
+	if was := schemaOf(before, v.Name); was != nil {
+		// What was let in before the lists were judged stays.
+		if _, had := judgeShape(was, in); len(had) > 0 {
+			lists = nil
+		}
+	}
+	if errs = append(errs, lists...); len(errs) > 0 {
+		return errs
+	}
+	visit(v.Schema.OpenAPIV3Schema, in, func(s *apiextensionsv1.JSONSchemaProps, at *field.Path) {
+		for i := range s.XValidations {
+			errs = append(errs, judgeTexts(&s.XValidations[i], at.Child("x-kubernetes-validations").Index(i))...)
+		}
+	})
+	if len(errs) > 0 {
+		return errs
+	}
+	errs, err = defaulting.ValidateDefaults(ctx, in, s, true, prunedBefore(ctx, schemaOf(before, v.Name)))
 	if err != nil {
 		errs = append(errs, field.InternalError(in, err))
 	}
 	once := uint64(1)
-	errs = append(errs, judgeNode(s, in, true, &once)...)
+	errs = append(errs, judgeNode(s, in, true, &once, nil)...)
 	for i, f := range v.SelectableFields {
 		p := at.Child("selectableFields").Index(i).Child("jsonPath")
 		_, found, err := cel.ValidFieldPath(f.JSONPath, s, cel.WithFieldPathAllowArrayNotation(false))
@@ -91,26 +122,47 @@ func judgeVersion(ctx context.Context, v *apiextensionsv1.CustomResourceDefiniti
 	return errs
 }
 
+// prunedBefore says whether the defaults of a schema had no unknown fields; so nil has none.
+func prunedBefore(ctx context.Context, was *apiextensionsv1.JSONSchemaProps) bool {
+	if was == nil {
+		return true
+	}
+	var props apiextensions.JSONSchemaProps
+	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(was.DeepCopy(), &props, nil); err != nil {
+		return true
+	}
+	s, err := structuralschema.NewStructural(&props)
+	if err != nil {
+		return true
+	}
+	errs, err := defaulting.ValidateDefaults(ctx, nil, s, true, true)
+	return err == nil && len(errs) == 0
+}
+
 // judgeNode compiles the rules of a schema and of those within. times is how often an object can have the value at most; nil:
-// nothing bounds that.
-func judgeNode(s *structuralschema.Structural, at *field.Path, root bool, times *uint64) field.ErrorList {
+// nothing bounds that. loose is the list whose items cannot be told from one another after a change, where the schema is within one.
+func judgeNode(s *structuralschema.Structural, at *field.Path, root bool, times *uint64, loose *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if len(s.XValidations) > 0 {
-		errs = append(errs, compileRules(s, at.Child("x-kubernetes-validations"), root, times)...)
+		errs = append(errs, compileRules(s, at.Child("x-kubernetes-validations"), root, times, loose)...)
 	}
 	for name := range s.Properties {
 		p := s.Properties[name]
-		errs = append(errs, judgeNode(&p, at.Child("properties").Key(name), false, times)...)
+		errs = append(errs, judgeNode(&p, at.Child("properties").Key(name), false, times, loose)...)
 	}
 	var items, properties *int64
 	if s.ValueValidation != nil {
 		items, properties = s.ValueValidation.MaxItems, s.ValueValidation.MaxProperties
 	}
 	if s.Items != nil {
-		errs = append(errs, judgeNode(s.Items, at.Child("items"), false, multiply(times, items))...)
+		within := loose
+		if within == nil && (s.XListType == nil || *s.XListType != "map") {
+			within = at
+		}
+		errs = append(errs, judgeNode(s.Items, at.Child("items"), false, multiply(times, items), within)...)
 	}
 	if s.AdditionalProperties != nil && s.AdditionalProperties.Structural != nil {
-		errs = append(errs, judgeNode(s.AdditionalProperties.Structural, at.Child("additionalProperties"), false, multiply(times, properties))...)
+		errs = append(errs, judgeNode(s.AdditionalProperties.Structural, at.Child("additionalProperties"), false, multiply(times, properties), loose)...)
 	}
 	return errs
 }
@@ -131,7 +183,7 @@ func product(a, b uint64) uint64 {
 	return a * b
 }
 
-func compileRules(s *structuralschema.Structural, at *field.Path, root bool, times *uint64) field.ErrorList {
+func compileRules(s *structuralschema.Structural, at *field.Path, root bool, times *uint64, loose *field.Path) field.ErrorList {
 	env := environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion())
 	results, err := cel.Compile(s, model.SchemaDeclType(s, root || s.XEmbeddedResource), celconfig.PerCallLimit, env, cel.NewExpressionsEnvLoader())
 	if err != nil {
@@ -146,6 +198,10 @@ func compileRules(s *structuralschema.Structural, at *field.Path, root bool, tim
 		if r.MessageExpressionError != nil {
 			errs = append(errs, field.Invalid(p.Child("messageExpression"), rule.MessageExpression, r.MessageExpressionError.Detail))
 		}
+		errs = append(errs, judgeUse(s, &rule, r, p, loose)...)
+		if cost := product(r.MessageExpressionMaxCost, calls(r, times)); rule.MessageExpression != "" && cost > ruleBudget {
+			errs = append(errs, field.Forbidden(p.Child("messageExpression"), fmt.Sprintf("estimated messageExpression cost exceeds budget by factor of %s (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)", factor(cost))))
+		}
 		if cost := costOf(r, times); cost > ruleBudget {
 			errs = append(errs, field.Forbidden(p.Child("rule"), fmt.Sprintf("estimated rule cost exceeds budget by factor of %s (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)", factor(cost))))
 		}
@@ -155,10 +211,35 @@ func compileRules(s *structuralschema.Structural, at *field.Path, root bool, tim
 
 // costOf is what a rule may cost at most in one object, as far as the schema bounds that.
 func costOf(r cel.CompilationResult, times *uint64) uint64 {
+	return product(r.MaxCost, calls(r, times))
+}
+
+// calls is how often a rule may be evaluated for one object.
+func calls(r cel.CompilationResult, times *uint64) uint64 {
 	if times != nil {
-		return product(r.MaxCost, *times)
+		return *times
 	}
-	return product(r.MaxCost, r.MaxCardinality)
+	return r.MaxCardinality
+}
+
+// judgeUse looks at whether a rule can be evaluated where it stands: by the old value, and for the field that it blames.
+func judgeUse(s *structuralschema.Structural, rule *apiextensionsv1.ValidationRule, r cel.CompilationResult, at, loose *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if rule.FieldPath != "" {
+		if _, _, err := cel.ValidFieldPath(rule.FieldPath, s, cel.WithFieldPathAllowArrayNotation(true)); err != nil {
+			errs = append(errs, field.Invalid(at.Child("fieldPath"), rule.FieldPath, "must be a valid path"))
+		}
+	}
+	if r.Error != nil {
+		return errs
+	}
+	switch {
+	case r.UsesOldSelf && loose != nil:
+		errs = append(errs, field.Invalid(at.Child("rule"), rule.Rule, fmt.Sprintf("oldSelf cannot be used on the uncorrelatable portion of the schema within %v", loose)))
+	case !r.UsesOldSelf && rule.OptionalOldSelf != nil:
+		errs = append(errs, field.Invalid(at.Child("optionalOldSelf"), *rule.OptionalOldSelf, "may not be set if oldSelf is not used in rule"))
+	}
+	return errs
 }
 
 func factor(cost uint64) string {

@@ -1,0 +1,192 @@
+package crd
+
+import (
+	"slices"
+	"strings"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+var types = []string{"array", "boolean", "integer", "number", "object", "string"}
+
+// judgeShape finds what the structural form of a schema cannot say is wrong: types that there are not, and lists and maps whose
+// merging is not defined.
+func judgeShape(s *apiextensionsv1.JSONSchemaProps, at *field.Path) (shape, lists field.ErrorList) {
+	if s.Nullable {
+		shape = append(shape, field.Forbidden(at.Child("nullable"), "nullable cannot be true at the root"))
+	}
+	if meta, ok := s.Properties["metadata"]; ok && meta.Default != nil {
+		shape = append(shape, field.Forbidden(at.Child("properties").Key("metadata").Child("default"), "must not be set in top-level metadata"))
+	}
+	visit(s, at, func(s *apiextensionsv1.JSONSchemaProps, at *field.Path) {
+		shape = append(shape, judgeType(s, at)...)
+		lists = append(lists, judgeList(s, at)...)
+	})
+	return shape, lists
+}
+
+// visit calls f for a schema and those within that have fields of their own.
+func visit(s *apiextensionsv1.JSONSchemaProps, at *field.Path, f func(*apiextensionsv1.JSONSchemaProps, *field.Path)) {
+	f(s, at)
+	for name := range s.Properties {
+		p := s.Properties[name]
+		visit(&p, at.Child("properties").Key(name), f)
+	}
+	if s.Items != nil && s.Items.Schema != nil {
+		visit(s.Items.Schema, at.Child("items"), f)
+	}
+	if s.AdditionalProperties != nil && s.AdditionalProperties.Schema != nil {
+		visit(s.AdditionalProperties.Schema, at.Child("additionalProperties"), f)
+	}
+}
+
+func judgeType(s *apiextensionsv1.JSONSchemaProps, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if s.Type == "null" {
+		errs = append(errs, field.Forbidden(at.Child("type"), "type cannot be set to null, use nullable as an alternative"))
+	}
+	if s.Type != "" && !slices.Contains(types, s.Type) {
+		errs = append(errs, field.NotSupported(at.Child("type"), s.Type, types))
+	}
+	if s.UniqueItems {
+		errs = append(errs, field.Forbidden(at.Child("uniqueItems"), "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"))
+	}
+	if s.AdditionalProperties != nil && len(s.Properties) > 0 {
+		errs = append(errs, field.Forbidden(at.Child("additionalProperties"), "additionalProperties and properties are mutual exclusive"))
+	}
+	if t := s.XMapType; t != nil {
+		if s.Type != "object" {
+			errs = append(errs, wrongType(at, s.Type, "must be object if x-kubernetes-map-type is specified"))
+		}
+		if *t != "atomic" && *t != "granular" {
+			errs = append(errs, field.NotSupported(at.Child("x-kubernetes-map-type"), *t, []string{"atomic", "granular"}))
+		}
+	}
+	return errs
+}
+
+func wrongType(at *field.Path, have, text string) *field.Error {
+	if have == "" {
+		return field.Required(at.Child("type"), text)
+	}
+	return field.Invalid(at.Child("type"), have, text)
+}
+
+func judgeList(s *apiextensionsv1.JSONSchemaProps, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	kind := ""
+	if t := s.XListType; t != nil {
+		kind = *t
+		if s.Type != "array" {
+			errs = append(errs, wrongType(at, s.Type, "must be array if x-kubernetes-list-type is specified"))
+		}
+		if kind != "atomic" && kind != "set" && kind != "map" {
+			errs = append(errs, field.NotSupported(at.Child("x-kubernetes-list-type"), kind, []string{"atomic", "set", "map"}))
+		}
+	}
+	if len(s.XListMapKeys) > 0 && kind != "map" {
+		const text = "must be map if x-kubernetes-list-map-keys is non-empty"
+		if s.XListType == nil {
+			errs = append(errs, field.Required(at.Child("x-kubernetes-list-type"), text))
+		} else {
+			errs = append(errs, field.Invalid(at.Child("x-kubernetes-list-type"), kind, text))
+		}
+	}
+	if s.Items == nil || s.Items.Schema == nil {
+		return errs
+	}
+	switch kind {
+	case "set":
+		return append(errs, judgeSet(s.Items.Schema, at.Child("items"))...)
+	case "map":
+		return append(errs, judgeMapList(s, at)...)
+	}
+	return errs
+}
+
+// judgeSet wants values that are compared as a whole.
+func judgeSet(item *apiextensionsv1.JSONSchemaProps, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if item.Nullable {
+		errs = append(errs, field.Forbidden(at.Child("nullable"), "cannot be nullable when x-kubernetes-list-type is set"))
+	}
+	const text = "must be atomic as item of a list with x-kubernetes-list-type=set"
+	switch {
+	case item.Type == "object" && (item.XMapType == nil || *item.XMapType != "atomic"):
+		errs = append(errs, field.Invalid(at.Child("x-kubernetes-map-type"), item.XMapType, text))
+	case item.Type == "array" && item.XListType != nil && *item.XListType != "atomic":
+		errs = append(errs, field.Invalid(at.Child("x-kubernetes-list-type"), item.XListType, text))
+	}
+	return errs
+}
+
+// judgeMapList wants objects that can be told apart by their keys.
+func judgeMapList(s *apiextensionsv1.JSONSchemaProps, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	item, in, keys := s.Items.Schema, at.Child("items"), s.XListMapKeys
+	if item.Nullable {
+		errs = append(errs, field.Forbidden(in.Child("nullable"), "cannot be nullable when x-kubernetes-list-type is map"))
+	}
+	if item.Type != "object" {
+		errs = append(errs, wrongType(in, item.Type, "must be object if parent array's x-kubernetes-list-type is map"))
+	}
+	if len(keys) == 0 {
+		return append(errs, field.Required(at.Child("x-kubernetes-list-map-keys"), "must not be empty if x-kubernetes-list-type is map"))
+	}
+	if len(slices.Compact(slices.Sorted(slices.Values(keys)))) < len(keys) {
+		errs = append(errs, field.Invalid(at.Child("x-kubernetes-list-map-keys"), keys, "must not contain duplicate entries"))
+	}
+	for _, k := range keys {
+		p, ok := item.Properties[k]
+		if !ok {
+			if item.Type == "object" {
+				errs = append(errs, field.Invalid(at.Child("x-kubernetes-list-map-keys"), keys, "entries must all be names of item properties"))
+			}
+			continue
+		}
+		prop := in.Child("properties").Key(k)
+		if p.Type == "object" || p.Type == "array" {
+			errs = append(errs, field.Invalid(prop.Child("type"), p.Type, "must be a scalar type if parent array's x-kubernetes-list-type is map"))
+		}
+		if p.Nullable {
+			errs = append(errs, field.Forbidden(prop.Child("nullable"), "this property is in x-kubernetes-list-map-keys, so it cannot be nullable"))
+		}
+		if p.Default == nil && !slices.Contains(item.Required, k) {
+			errs = append(errs, field.Required(prop.Child("default"), "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"))
+		}
+	}
+	return errs
+}
+
+var reasons = []string{string(apiextensionsv1.FieldValueDuplicate), string(apiextensionsv1.FieldValueForbidden), string(apiextensionsv1.FieldValueInvalid), string(apiextensionsv1.FieldValueRequired)}
+
+// judgeTexts looks at what a rule says besides its expressions.
+func judgeTexts(r *apiextensionsv1.ValidationRule, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	blank := func(s string) bool { return s != "" && strings.TrimSpace(s) == "" }
+	broken := func(s string) bool { return strings.ContainsAny(s, "\n\r") }
+	if strings.TrimSpace(r.Rule) == "" {
+		errs = append(errs, field.Required(at.Child("rule"), "rule is not specified"))
+	}
+	switch {
+	case blank(r.Message):
+		errs = append(errs, field.Invalid(at.Child("message"), r.Message, "must be non-empty if specified"))
+	case broken(strings.TrimSpace(r.Message)):
+		errs = append(errs, field.Invalid(at.Child("message"), r.Message, "must not contain line breaks"))
+	case broken(strings.TrimSpace(r.Rule)) && r.Message == "":
+		errs = append(errs, field.Required(at.Child("message"), "message must be specified if rule contains line breaks"))
+	}
+	if blank(r.MessageExpression) {
+		errs = append(errs, field.Required(at.Child("messageExpression"), "messageExpression must be non-empty if specified"))
+	}
+	if r.Reason != nil && !slices.Contains(reasons, string(*r.Reason)) {
+		errs = append(errs, field.NotSupported(at.Child("reason"), *r.Reason, reasons))
+	}
+	if blank(r.FieldPath) {
+		errs = append(errs, field.Invalid(at.Child("fieldPath"), r.FieldPath, "must be non-empty if specified"))
+	} else if broken(r.FieldPath) {
+		errs = append(errs, field.Invalid(at.Child("fieldPath"), r.FieldPath, "must not contain line breaks"))
+	}
+	return errs
+}
