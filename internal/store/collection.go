@@ -251,6 +251,22 @@ func (c *Collection) reload() {
 }
 
 // stop ends the collection's watchers and fails its readers.
+// successor is the collection that has taken this one's place: a request that began before goes on there. nil: there is none, or it holds
+// objects in another version, which the request would not expect.
+func (c *Collection) successor() *Collection {
+	c.mu.RLock()
+	stopped := c.stopped
+	c.mu.RUnlock()
+	if stopped == nil {
+		return nil
+	}
+	next := (*c.store.feed.colls.Load())[c.kind.StoragePrefix]
+	if next == nil || next == c || next.kind.Versions[0].GroupVersion != c.kind.Versions[0].GroupVersion {
+		return nil
+	}
+	return next
+}
+
 func (c *Collection) stop(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

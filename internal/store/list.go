@@ -46,6 +46,9 @@ type Page struct {
 // Get reads one object: with rv "" at the newest state, with "0" at any, else not older than rv.
 func (c *Collection) Get(ctx context.Context, key object.Key, rv string) (*Entry, error) {
 	if err := c.readable(ctx, rv); err != nil {
+		if next := c.successor(); next != nil {
+			return next.Get(ctx, key, rv)
+		}
 		return nil, err
 	}
 	e := c.peek(c.etcdKey(key))
@@ -89,6 +92,16 @@ func (c *Collection) reach(ctx context.Context, rev int64) error {
 
 // List gives a page of the objects that the options select.
 func (c *Collection) List(ctx context.Context, o ListOptions) (*Page, error) {
+	p, err := c.list(ctx, o)
+	if err != nil {
+		if next := c.successor(); next != nil {
+			return next.List(ctx, o)
+		}
+	}
+	return p, err
+}
+
+func (c *Collection) list(ctx context.Context, o ListOptions) (*Page, error) {
 	sel := newSelector(c.kind, o.Namespace, o.Name, o.Label, o.Field)
 	if o.Continue != "" {
 		return c.listOn(ctx, o, &sel)

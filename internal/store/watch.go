@@ -60,6 +60,9 @@ func (c *Collection) Watch(ctx context.Context, o WatchOptions) (*Watcher, error
 		state = *o.SendInitialEvents
 	}
 	if err := c.watchFrom(ctx, o, rev, state); err != nil {
+		if next := c.successor(); next != nil {
+			return next.Watch(ctx, o)
+		}
 		return nil, err
 	}
 	w := &Watcher{

@@ -45,6 +45,9 @@ func (c *Collection) UpdateTTL(ctx context.Context, key object.Key, ttl time.Dur
 	}
 	st, err := c.cached(ctx, key)
 	if err != nil {
+		if next := c.successor(); next != nil {
+			return next.UpdateTTL(ctx, key, ttl, change)
+		}
 		return nil, err
 	}
 	for {
@@ -97,6 +100,9 @@ func (c *Collection) Delete(ctx context.Context, key object.Key, check func(cur 
 	}
 	st, err := c.cached(ctx, key)
 	if err != nil {
+		if next := c.successor(); next != nil {
+			return next.Delete(ctx, key, check)
+		}
 		return nil, err
 	}
 	for {
