@@ -76,7 +76,7 @@ func testPatch(t *testing.T, k kubectl) {
 	has(t, "what there is not", k.fails("patch", "deployment", "parked", "--type=json", "-p", `[{"op":"remove","path":"/spec/none"}]`), "the server rejected our request due to an error in our request")
 	has(t, "an invalid result", k.fails("patch", "deployment", "parked", "-p", `{"spec":{"replicas":-1}}`), `spec.replicas: Invalid value: -1: must be greater than or equal to 0`)
 	has(t, "what must not change", k.fails("patch", "deployment", "parked", "--type=merge", "-p", `{"spec":{"selector":{"matchLabels":{"app":"x"}}}}`), "field is immutable")
-	has(t, "no JSON", k.fails("patch", "deployment", "parked", "-p", "{"), "unexpected end of JSON input")
+	has(t, "no JSON", k.fails("patch", "deployment", "parked", "-p", "{"), "invalid JSON patch")
 	has(t, "another type", k.fails("patch", "deployment", "parked", "-p", `{"spec":{"replicas":"many"}}`), "replicas")
 }
 
