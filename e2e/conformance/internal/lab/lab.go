@@ -34,7 +34,7 @@ import (
 type Lab struct {
 	// Binary is the hyperkube under test, Name the prefix of everything that the lab makes on this machine.
 	Binary, Name string
-	lock         *os.File
+	lock         net.Listener
 	registry     *http.Server
 }
 
@@ -53,20 +53,16 @@ func (l *Lab) data(n int) string     { return filepath.Join("/var/tmp", l.Name, 
 func (l *Lab) registryDir() string   { return filepath.Join("/var/tmp", l.Name, "certs.d") }
 func (l *Lab) Kubeconfig() string    { return filepath.Join("/var/tmp", l.Name, "tests.kubeconfig") }
 func (l *Lab) admin() string         { return filepath.Join(l.data(1), "admin.kubeconfig") }
-func (l *Lab) lockFile() string      { return filepath.Join("/run", l.Name+".lock") }
 func netns(name string) string       { return "--net=/run/netns/" + name }
 func (l *Lab) exists(ns string) bool { _, err := os.Stat("/run/netns/" + ns); return err == nil }
 
-// Lock keeps other runs away until the process ends.
+// Lock keeps other runs away until the process ends: by the name of a socket, which ends with it and leaves no file.
 func (l *Lab) Lock() error {
-	f, err := os.OpenFile(l.lockFile(), os.O_CREATE|os.O_RDWR, 0o600)
+	socket, err := net.Listen("unix", "@"+l.Name)
 	if err != nil {
-		return err
+		return fmt.Errorf("another conformance run has the cluster %s (HYPERKUBE_E2E_NAME gives another name): %w", l.Name, err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return errors.Join(fmt.Errorf("another conformance run has the cluster %s (HYPERKUBE_E2E_NAME gives another name): %w", l.Name, err), f.Close())
-	}
-	l.lock = f
+	l.lock = socket
 	return nil
 }
 
