@@ -12,7 +12,7 @@ LDFLAGS := -s -w -X $(V).gitVersion=$(VERSION) -X $(V).gitMajor=1 -X $(V).gitMin
 
 export CGO_ENABLED := 0
 
-.PHONY: conformance programs all build helpers setup up down image upstream-kubectl test lint fix bench clean
+.PHONY: conformance programs all build helpers setup up down image upstream test lint fix bench clean
 
 all: build
 
@@ -44,12 +44,12 @@ lint:
 fix:
 	scripts/fix-format
 
-# The end-to-end tests talk to clusters with upstream's own kubectl, unmodified.
-upstream-kubectl:
-	scripts/build-upstream kubectl
+# The end-to-end tests talk to clusters with upstream's own kubectl, and move datastores between upstream's API server and ours.
+upstream:
+	scripts/build-upstream kubectl kube-apiserver
 
 # Whole clusters are tested after everything else, so that they have the machine for themselves.
-test: build upstream-kubectl lint
+test: build upstream lint
 	scripts/setup-docker
 	go test -timeout 8m $$(go list ./... | grep -v '/e2e$$')
 	go test -timeout 15m ./e2e

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -17,15 +16,7 @@ import (
 // orders: what the second serves must be what the first did, to the last field, and the first must understand it again.
 func TestEveryKindMoves(t *testing.T) {
 	h := newHost(t)
-	theirs := filepath.Join(filepath.Dir(h.bin), "upstream", "kube-apiserver")
-	if _, err := os.Stat(theirs); err != nil {
-		t.Skip("build/upstream/kube-apiserver is not there, and takes minutes to build: run scripts/build-upstream kube-apiserver first")
-	}
-	etcd := h.role("etcd", "--data-dir", h.path("etcd"), "--listen-client-urls", "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379",
-		"--listen-peer-urls", "http://127.0.0.1:2380")
-	etcd.expect("the member serves")
-	h.run("certs", "init", "--cert-dir", h.path("pki"), "--node-ip", h.ip)
-	h.run("certs", "kubeconfig", "--cert-dir", h.path("pki"), "--server", "https://127.0.0.1:6443", "--cert", "admin", "--out", h.path("admin.kubeconfig"))
+	theirs := h.datastore()
 	for _, c := range []struct {
 		name        string
 		first, then func(h *host, flags []string) *process

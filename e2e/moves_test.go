@@ -72,19 +72,26 @@ metadata: {name: NAME}
 spec: {name: of NAME}
 `
 
-// TestMoves: one datastore, first under upstream's API server, then under ours, then under upstream's again, with values
-// encrypted. Each must serve what the other wrote.
-func TestMoves(t *testing.T) {
-	h := newHost(t)
-	theirs := filepath.Join(filepath.Dir(h.bin), "upstream", "kube-apiserver")
+// datastore starts an etcd and makes the certificates of an API server over it, ours or upstream's; it gives upstream's program.
+func (h *host) datastore() (theirs string) {
+	h.t.Helper()
+	theirs = filepath.Join(filepath.Dir(h.bin), "upstream", "kube-apiserver")
 	if _, err := os.Stat(theirs); err != nil {
-		t.Skip("build/upstream/kube-apiserver is not there, and takes minutes to build: run scripts/build-upstream kube-apiserver first")
+		h.t.Fatalf("scripts/build-upstream kube-apiserver, which make test does first, makes it: %v", err)
 	}
 	etcd := h.role("etcd", "--data-dir", h.path("etcd"), "--listen-client-urls", "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379",
 		"--listen-peer-urls", "http://127.0.0.1:2380")
 	etcd.expect("the member serves")
 	h.run("certs", "init", "--cert-dir", h.path("pki"), "--node-ip", h.ip)
 	h.run("certs", "kubeconfig", "--cert-dir", h.path("pki"), "--server", "https://127.0.0.1:6443", "--cert", "admin", "--out", h.path("admin.kubeconfig"))
+	return theirs
+}
+
+// TestMoves: one datastore, first under upstream's API server, then under ours, then under upstream's again, with values
+// encrypted. Each must serve what the other wrote.
+func TestMoves(t *testing.T) {
+	h := newHost(t)
+	theirs := h.datastore()
 	flags := h.apiserver("--etcd-servers=http://127.0.0.1:2379", "--encryption-provider-config="+h.write("encryption.yaml", "%s", movingEncryption))
 	k := h.upstream()
 
