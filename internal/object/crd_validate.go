@@ -277,10 +277,7 @@ func validateCRDUpdate(c, old *crd) field.ErrorList {
 	}
 	errs = append(errs, immutable(c.Spec.Group, old.Spec.Group, specPath.Child("group"))...)
 	errs = append(errs, immutable(c.Spec.Names.Plural, old.Spec.Names.Plural, specPath.Child("names", "plural"))...)
-	established := slices.ContainsFunc(old.Status.Conditions, func(x apiextensionsv1.CustomResourceDefinitionCondition) bool {
-		return x.Type == apiextensionsv1.Established && x.Status == apiextensionsv1.ConditionTrue
-	})
-	if established {
+	if apihelpers.IsCRDConditionTrue(old, apiextensionsv1.Established) {
 		errs = append(errs, immutable(c.Spec.Scope, old.Spec.Scope, specPath.Child("scope"))...)
 		errs = append(errs, immutable(c.Spec.Names.Kind, old.Spec.Names.Kind, specPath.Child("names", "kind"))...)
 	}

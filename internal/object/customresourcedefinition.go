@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apiextensionsv1beta1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1beta1"
@@ -80,9 +81,7 @@ func crdCells(c *crd, _ time.Time) []any {
 			served = append(served, v.Name)
 		}
 	}
-	established := slices.ContainsFunc(c.Status.Conditions, func(cond apiextensionsv1.CustomResourceDefinitionCondition) bool {
-		return cond.Type == apiextensionsv1.Established && cond.Status == apiextensionsv1.ConditionTrue
-	})
+	established := apihelpers.IsCRDConditionTrue(c, apiextensionsv1.Established)
 	return []any{c.Name, string(c.Spec.Scope), strings.Join(served, ","), c.CreationTimestamp.UTC().Format(time.RFC3339),
 		c.Spec.Group, c.Spec.Names.Kind, strings.Join(c.Spec.Names.ShortNames, ","), established}
 }

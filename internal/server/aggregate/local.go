@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -85,7 +86,7 @@ func (a *Aggregator) wanted() map[schema.GroupVersion]string {
 		}
 	}
 	for _, c := range a.crds.List() {
-		if !established(c) {
+		if !apihelpers.IsCRDConditionTrue(c, apiextensionsv1.Established) {
 			continue
 		}
 		for _, v := range c.Spec.Versions {
@@ -95,13 +96,4 @@ func (a *Aggregator) wanted() map[schema.GroupVersion]string {
 		}
 	}
 	return all
-}
-
-func established(c *apiextensionsv1.CustomResourceDefinition) bool {
-	for _, cond := range c.Status.Conditions {
-		if cond.Type == apiextensionsv1.Established && cond.Status == apiextensionsv1.ConditionTrue {
-			return true
-		}
-	}
-	return false
 }
