@@ -116,8 +116,8 @@ func (k kubectl) streams() {
 	if err := os.WriteFile(file, []byte("content"), 0o600); err != nil {
 		k.t.Fatal(err)
 	}
-	pod := strings.Fields(k.run("get", "pods", "-l", "app=web", "-o", "name"))[0]
-	pod = strings.TrimPrefix(pod, "pod/")
+	// Pods of the version before may still be ending.
+	pod := strings.Fields(k.run("get", "pods", "-l", "app=web", "-o", "go-template={{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}} {{end}}{{end}}"))[0]
 	k.run("cp", file, pod+":/tmp/file")
 	k.run("cp", pod+":/tmp/file", file+".back")
 	if text, err := os.ReadFile(file + ".back"); err != nil || string(text) != "content" {
