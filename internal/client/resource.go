@@ -11,6 +11,7 @@ import (
 	coordv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	nodev1 "k8s.io/api/node/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
@@ -43,6 +44,8 @@ var (
 	Jobs                       = resource[*batchv1.Job](batchv1.SchemeGroupVersion, "jobs")
 	CronJobs                   = resource[*batchv1.CronJob](batchv1.SchemeGroupVersion, "cronjobs")
 	PersistentVolumeClaims     = resource[*corev1.PersistentVolumeClaim](corev1.SchemeGroupVersion, "persistentvolumeclaims")
+	ServiceCIDRs               = resource[*networkingv1.ServiceCIDR](networkingv1.SchemeGroupVersion, "servicecidrs")
+	IPAddresses                = resource[*networkingv1.IPAddress](networkingv1.SchemeGroupVersion, "ipaddresses")
 	EndpointSlices             = resource[*discoveryv1.EndpointSlice](discoveryv1.SchemeGroupVersion, "endpointslices")
 	Leases                     = resource[*coordv1.Lease](coordv1.SchemeGroupVersion, "leases")
 	ClusterRoles               = resource[*rbacv1.ClusterRole](rbacv1.SchemeGroupVersion, "clusterroles")

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -17,7 +16,7 @@ import (
 
 // ownParts run with the server to its very end.
 func (s *Server) ownParts() []func(context.Context) error {
-	return []func(context.Context) error{s.bringUp, s.crds.Run}
+	return []func(context.Context) error{s.bringUp, s.keepServiceRange, s.crds.Run}
 }
 
 // notStopping is part of readiness alone: a server that is about to end is healthy.
@@ -51,7 +50,7 @@ func (s *Server) bringUp(ctx context.Context) error {
 	if err := retry(ctx, func() error { return s.systemNamespaces(ctx, c) }); err != nil {
 		return err
 	}
-	if err := retry(ctx, func() error { return s.serviceRange(ctx, c) }); err != nil {
+	if err := retry(ctx, func() error { return s.serviceRange(ctx, c, nil) }); err != nil {
 		return err
 	}
 	close(s.started)
@@ -69,32 +68,6 @@ func (s *Server) bringUp(ctx context.Context) error {
 	close(s.ready)
 	s.log.Info("API server is ready", "address", s.Addr().String())
 	return nil
-}
-
-// serviceRange makes the ServiceCIDR "kubernetes", which tells everybody from which range services get their addresses.
-func (s *Server) serviceRange(ctx context.Context, c client.Interface) error {
-	ranges := client.Resource[*networkingv1.ServiceCIDR]{GVR: networkingv1.SchemeGroupVersion.WithResource("servicecidrs")}
-	if len(s.cfg.ServiceCIDRs) == 0 {
-		return nil
-	}
-	cur, err := ranges.Get(ctx, c, "", kubernetes)
-	if apierrors.IsNotFound(err) {
-		want := &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: kubernetes}}
-		for _, r := range s.cfg.ServiceCIDRs {
-			want.Spec.CIDRs = append(want.Spec.CIDRs, r.String())
-		}
-		cur, err = ranges.Create(ctx, c, want)
-	}
-	if err != nil || len(cur.Status.Conditions) > 0 {
-		return err
-	}
-	next := cur.DeepCopy()
-	next.Status.Conditions = []metav1.Condition{{
-		Type: networkingv1.ServiceCIDRConditionReady, Status: metav1.ConditionTrue, Reason: "Ready", Message: "Kubernetes default Service CIDR is ready",
-		LastTransitionTime: metav1.NewTime(time.Now().Truncate(time.Second)),
-	}}
-	_, err = ranges.UpdateStatus(ctx, c, next)
-	return err
 }
 
 func (s *Server) systemNamespaces(ctx context.Context, c client.Interface) error {

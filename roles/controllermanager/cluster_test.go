@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
@@ -27,6 +28,7 @@ import (
 	"hyperkube/internal/server/authn"
 	"hyperkube/internal/server/bootstrap"
 	"hyperkube/internal/server/servertest"
+	"hyperkube/internal/server/services"
 	"hyperkube/roles/controllermanager"
 )
 
@@ -50,7 +52,8 @@ func start(t *testing.T, change func(*cluster, *controllermanager.Config)) *clus
 	require.NoError(t, err)
 	api := servertest.Start(t, func(c *server.Config) {
 		c.TLS = serving.ServerConfig(tls.RequestClientCert)
-		c.Wire = access.Wire(access.Config{
+		cidrs, ports := c.ServiceCIDRs, c.NodePortRange
+		wire := access.Wire(access.Config{
 			Authn: authn.Config{
 				ClientCA: serving.Pool, Anonymous: true,
 				ServiceAccounts: &authn.ServiceAccounts{
@@ -59,6 +62,18 @@ func start(t *testing.T, change func(*cluster, *controllermanager.Config)) *clus
 			},
 			Bootstrap: bootstrap.Config{Authentication: &bootstrap.Authentication{ClientCA: files.CA.PEM, FrontProxyCA: files.FrontProxyCA.PEM}},
 		})
+		c.Wire = func(api client.Interface, p *server.Parts) error {
+			if err := wire(api, p); err != nil {
+				return err
+			}
+			a, err := services.New(api, cidrs, ports)
+			if err != nil {
+				return err
+			}
+			p.Hooks = map[schema.GroupResource]server.WriteHook{client.Services.GVR.GroupResource(): a.Hook}
+			p.Background = append(p.Background, a.Run)
+			return nil
+		}
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &cluster{API: api, files: files, admin: api.Admin(), ctx: ctx, stop: cancel}

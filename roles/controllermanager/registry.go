@@ -32,6 +32,7 @@ import (
 	"hyperkube/internal/controllers/rootca"
 	"hyperkube/internal/controllers/satoken"
 	"hyperkube/internal/controllers/serviceaccount"
+	"hyperkube/internal/controllers/servicecidr"
 	"hyperkube/internal/controllers/slicemirroring"
 	"hyperkube/internal/controllers/statefulset"
 	"hyperkube/internal/controllers/tainteviction"
@@ -94,6 +95,7 @@ func entries() []entry {
 		{name: slicemirroring.Name, alias: "endpointslicemirroring", workers: 5, make: func(d controllers.Deps, _ *Config, _ *material, n int) (controllers.Controller, error) {
 			return slicemirroring.New(d, n, 0), nil
 		}},
+		{name: servicecidr.Name, workers: 5, make: simple(servicecidr.New)},
 		{name: gc.Name, alias: "garbagecollector", workers: 20, make: simple(gc.New)},
 		{name: resourcequota.Name, alias: "resourcequota", workers: 5, make: simple(resourcequota.New)},
 		{name: namespace.Name, alias: "namespace", workers: 10, make: simple(namespace.New)},
@@ -129,7 +131,7 @@ func elsewhere() []string {
 		"legacy-serviceaccount-token-cleaner-controller", "node-route-controller", "persistentvolume-attach-detach-controller",
 		"persistentvolume-binder-controller", "persistentvolume-expander-controller",
 		"podcertificaterequest-cleaner-controller", "resourceclaim-controller",
-		"selinux-warning-controller", "service-cidr-controller", "service-lb-controller",
+		"selinux-warning-controller", "service-lb-controller",
 		"cloud-node-lifecycle-controller", "storage-version-migrator-controller",
 		"storageversion-garbage-collector-controller", "ttl-controller",
 		"validatingadmissionpolicy-status-controller",

@@ -155,6 +155,10 @@ func (a *API) Create(_ context.Context, r client.GVR, obj client.Object, _ metav
 		return nil, apierrors.NewAlreadyExists(r.GroupResource(), obj.GetName())
 	}
 	a.Writes++
+	obj = obj.DeepCopyObject().(client.Object)
+	if t := obj.GetCreationTimestamp(); t.IsZero() {
+		obj.SetCreationTimestamp(metav1.Now())
+	}
 	return a.put(r, obj), nil
 }
 

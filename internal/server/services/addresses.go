@@ -1,13 +1,15 @@
 package services
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"math/big"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -16,13 +18,6 @@ func hasClusterIP(s *corev1.Service) bool { return s.Spec.Type != corev1.Service
 func headless(s *corev1.Service) bool {
 	ips := clusterIPs(s)
 	return len(ips) > 0 && ips[0] == corev1.ClusterIPNone
-}
-
-func familyOf(p netip.Prefix) corev1.IPFamily {
-	if p.Addr().Is4() {
-		return corev1.IPv4Protocol
-	}
-	return corev1.IPv6Protocol
 }
 
 // families fills in ipFamilyPolicy and ipFamilies, as the Service type documents them.
@@ -47,7 +42,7 @@ func (a *Allocator) families(s, was *corev1.Service) field.ErrorList {
 		}
 	}
 	var have []corev1.IPFamily
-	for _, r := range a.ranges {
+	for _, r := range a.flag {
 		have = append(have, familyOf(r))
 	}
 	// A headless service without a selector names its endpoints itself and may have any family.
@@ -91,7 +86,7 @@ func keepFamilies(s, was *corev1.Service) {
 }
 
 // addresses takes or chooses a cluster IP for each family of the service.
-func (a *Allocator) addresses(s, was *corev1.Service, t *taking) field.ErrorList {
+func (a *Allocator) addresses(ctx context.Context, s, was *corev1.Service, t *taking) field.ErrorList {
 	if !hasClusterIP(s) {
 		return nil
 	}
@@ -100,26 +95,32 @@ func (a *Allocator) addresses(s, was *corev1.Service, t *taking) field.ErrorList
 		return nil
 	}
 	asked := clusterIPs(s)
+	var had []netip.Addr
+	if was != nil {
+		had = addresses(was)
+	}
 	got := make([]string, 0, len(s.Spec.IPFamilies))
 	path := spec.Child("clusterIPs")
 	for i, f := range s.Spec.IPFamilies {
-		r, ok := a.rangeOf(f)
-		if !ok {
+		if !slices.ContainsFunc(a.flag, func(p netip.Prefix) bool { return familyOf(p) == f }) {
 			return field.ErrorList{field.Invalid(spec.Child("ipFamilies").Index(i), f, "not configured on this cluster")}
 		}
 		if i < len(asked) && asked[i] != "" {
-			if err := a.take(asked[i], r, t); err != nil {
-				return field.ErrorList{field.Invalid(path, asked, fmt.Sprintf("failed to allocate IP %s: %v", asked[i], err))}
+			if ip, err := netip.ParseAddr(asked[i]); err != nil || !slices.Contains(had, ip) {
+				if err == nil {
+					err = a.take(ctx, ip, f, t)
+				}
+				if err != nil {
+					return field.ErrorList{field.Invalid(path, asked, fmt.Sprintf("failed to allocate IP %s: %v", asked[i], err))}
+				}
 			}
 			got = append(got, asked[i])
 			continue
 		}
-		ip, ok := a.choose(r)
-		if !ok {
-			return field.ErrorList{field.InternalError(path, fmt.Errorf("failed to allocate a serviceIP: range %s is full", r))}
+		ip, err := a.find(ctx, f, t)
+		if err != nil {
+			return field.ErrorList{field.InternalError(path, fmt.Errorf("failed to allocate a serviceIP: %w", err))}
 		}
-		a.ips[ip] = t.key
-		t.ips = append(t.ips, ip)
 		got = append(got, ip.String())
 	}
 	if len(got) > 0 {
@@ -128,83 +129,72 @@ func (a *Allocator) addresses(s, was *corev1.Service, t *taking) field.ErrorList
 	return nil
 }
 
-func (a *Allocator) rangeOf(f corev1.IPFamily) (netip.Prefix, bool) {
-	for _, r := range a.ranges {
-		if familyOf(r) == f {
-			return r, true
-		}
-	}
-	return netip.Prefix{}, false
-}
+var (
+	errHeld = errors.New("provided IP is already allocated")
+	errFull = errors.New("range is full")
+)
 
-// take gives the service an address that it asked for. It may hold it already.
-func (a *Allocator) take(text string, r netip.Prefix, t *taking) error {
-	ip, err := netip.ParseAddr(text)
-	if err != nil {
+// take gives the service an address that it asked for.
+func (a *Allocator) take(ctx context.Context, ip netip.Addr, f corev1.IPFamily, t *taking) error {
+	if err := a.reserve(ip, f, t); err != nil {
 		return err
 	}
-	holder, held := a.ips[ip]
-	switch {
-	case held && holder == t.key:
-		return nil
-	case held:
-		return fmt.Errorf("provided IP is already allocated")
-	case !r.Contains(ip) || ip == r.Addr() || (r.Addr().Is4() && ip == at(r, hosts(r)+1)):
-		return fmt.Errorf("the provided IP (%s) is not in the valid range. The range of valid IPs is %s", text, r)
+	err := a.name(ctx, ip, t)
+	if apierrors.IsAlreadyExists(err) {
+		return errHeld
+	}
+	t.err = err
+	return err
+}
+
+// reserve marks an address as taken in memory if no service of this process's knowledge has it.
+func (a *Allocator) reserve(ip netip.Addr, f corev1.IPFamily, t *taking) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, held := a.ips[ip]; held {
+		return errHeld
+	}
+	pools := a.poolsOf(f)
+	if !slices.ContainsFunc(pools, func(r netip.Prefix) bool { return usable(r, ip) }) {
+		var names []string
+		for _, r := range pools {
+			names = append(names, r.String())
+		}
+		return fmt.Errorf("the provided IP (%s) is not in the valid range. The range of valid IPs is %s", ip, strings.Join(names, ","))
 	}
 	a.ips[ip] = t.key
 	t.ips = append(t.ips, ip)
 	return nil
 }
 
-// largest bounds how much of a range is used, as upstream bounds it: 2^64 would not be filled anyway.
-const largest = 1 << 30
-
-// hosts counts the addresses of a range that services may have: all but the network's own and, in IPv4, the broadcast address.
-func hosts(r netip.Prefix) int {
-	bits := r.Addr().BitLen() - r.Bits()
-	if bits > 30 {
-		return largest
-	}
-	n := 1<<bits - 1
-	if r.Addr().Is4() {
-		n--
-	}
-	return max(n, 0)
-}
-
-// lower is the size of the part of a range that choice leaves alone as long as it can (KEP-3070).
-func lower(size int) int {
-	if size <= 16 {
-		return 0
-	}
-	return min(max(16, size/16), 256)
-}
-
-// choose finds a free address, starting at a random one: first in the upper part, then in the lower.
-func (a *Allocator) choose(r netip.Prefix) (netip.Addr, bool) {
-	size := hosts(r)
-	edge := lower(size)
-	for _, part := range [][2]int{{edge, size}, {0, edge}} {
-		n := part[1] - part[0]
-		if n == 0 {
-			continue
+// find gives the service a free address of a family.
+func (a *Allocator) find(ctx context.Context, f corev1.IPFamily, t *taking) (netip.Addr, error) {
+	for {
+		a.mu.Lock()
+		ip, ok := a.choose(a.poolsOf(f))
+		if ok {
+			a.ips[ip] = t.key
+			t.ips = append(t.ips, ip)
 		}
-		first := rand.IntN(n)
-		for i := range n {
-			ip := at(r, part[0]+(first+i)%n+1)
-			if _, held := a.ips[ip]; !held {
-				return ip, true
-			}
+		a.mu.Unlock()
+		if !ok {
+			return ip, errFull
+		}
+		err := a.name(ctx, ip, t)
+		if err == nil {
+			return ip, nil
+		}
+		a.mu.Lock()
+		delete(a.ips, ip)
+		t.ips = t.ips[:len(t.ips)-1]
+		exists := apierrors.IsAlreadyExists(err)
+		if exists { // another server's, of which the cache does not tell yet
+			a.named[ip] = struct{}{}
+		}
+		a.mu.Unlock()
+		if !exists {
+			t.err = err
+			return ip, err
 		}
 	}
-	return netip.Addr{}, false
-}
-
-// at is the address n after the first of a range.
-func at(r netip.Prefix, n int) netip.Addr {
-	bytes := r.Addr().AsSlice()
-	sum := new(big.Int).Add(new(big.Int).SetBytes(bytes), big.NewInt(int64(n)))
-	ip, _ := netip.AddrFromSlice(sum.FillBytes(bytes))
-	return ip
 }

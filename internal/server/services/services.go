@@ -5,8 +5,12 @@
 // and KEP-3668 describe, choice starts in the upper part of each range and leaves the lower part to those who
 // ask by value. A write that then is not stored gives back what it took.
 //
-// The allocator knows what is taken from the services themselves: it reads all of them before the first allocation
-// and follows their changes, so a crash between two writes leaves nothing behind that a restart does not mend.
+// Addresses come from every ServiceCIDR that is Ready (KEP-1880). An IPAddress object is what makes an address a service's: it is
+// written before the service, so that of two servers over one datastore only one gets it. What this process knows is taken
+// is kept in memory and spares attempts, but decides nothing about addresses. Between the two writes a crash may leave an IPAddress without a
+// service: [Allocator.Run] removes it, and makes those that services lack.
+//
+// Node ports have no objects: the allocator reads them from the services before the first allocation and follows their changes.
 package services
 
 import (
@@ -18,9 +22,11 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/client-go/tools/record"
 
 	"hyperkube/internal/client"
 	"hyperkube/internal/object"
@@ -28,32 +34,44 @@ import (
 
 // Allocator hands out addresses and ports. It is safe for concurrent use.
 type Allocator struct {
-	ranges []netip.Prefix // the first is the cluster's primary family
-	ports  utilnet.PortRange
+	flag  []netip.Prefix // the default ranges; the first is of the cluster's primary family
+	ports utilnet.PortRange
 
 	ready chan struct{}
 	c     client.Interface
 
+	repairs *client.Queue[repair]
+	events  record.EventRecorder
+	svcs    *client.Informer[*corev1.Service]
+	objects *client.Informer[*networkingv1.IPAddress]
+	cidrs   *client.Informer[*networkingv1.ServiceCIDR]
+
 	mu    sync.Mutex
-	ips   map[netip.Addr]object.Key
-	taken map[int]object.Key // node ports
+	pools []netip.Prefix            // what addresses are taken from now, the default ranges first
+	ips   map[netip.Addr]object.Key // by services, and by writes in flight
+	named map[netip.Addr]struct{}   // by IPAddress objects, whosesoever
+	taken map[int]object.Key        // node ports
 }
 
-// New makes an allocator of one or two ranges of addresses (of different families) and one of ports.
+// New makes an allocator of one or two default ranges of addresses (of different families) and one of ports.
 // Nothing is allocated before Run has read the services that are there.
 func New(c client.Interface, cidrs []*net.IPNet, ports utilnet.PortRange) (*Allocator, error) {
-	a := &Allocator{c: c, ports: ports, ready: make(chan struct{}), ips: map[netip.Addr]object.Key{}, taken: map[int]object.Key{}}
+	a := &Allocator{
+		c: c, ports: ports, ready: make(chan struct{}),
+		ips: map[netip.Addr]object.Key{}, named: map[netip.Addr]struct{}{}, taken: map[int]object.Key{},
+	}
 	for _, n := range cidrs {
 		p, err := netip.ParsePrefix(n.String())
 		if err != nil {
 			return nil, fmt.Errorf("service range: %w", err)
 		}
-		a.ranges = append(a.ranges, p.Masked())
+		a.flag = append(a.flag, p.Masked())
 	}
+	a.pools = a.flag
 	switch {
-	case len(a.ranges) == 0:
+	case len(a.flag) == 0:
 		return nil, errors.New("no range for cluster IPs is given")
-	case len(a.ranges) > 2, len(a.ranges) == 2 && a.ranges[0].Addr().Is4() == a.ranges[1].Addr().Is4():
+	case len(a.flag) > 2, len(a.flag) == 2 && a.flag[0].Addr().Is4() == a.flag[1].Addr().Is4():
 		return nil, errors.New("cluster IPs take one range, or two of different families")
 	case ports.Size <= 0:
 		return nil, errors.New("the range of node ports is empty")
@@ -61,31 +79,69 @@ func New(c client.Interface, cidrs []*net.IPNet, ports utilnet.PortRange) (*Allo
 	return a, nil
 }
 
-// Run follows the services until ctx ends.
+// Run follows services, ranges and addresses until ctx ends, and repairs what does not fit together.
 func (a *Allocator) Run(ctx context.Context) error {
+	a.repairs = client.NewQueue[repair]("ipallocator-repair-controller")
+	a.events = client.NewRecorder(ctx, a.c, "ipallocator-repair-controller", "")
 	f := client.NewInformers(a.c)
-	svcs := client.InformerFor(f, client.Services)
-	svcs.OnChange(func(old, new *corev1.Service) {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if old != nil {
-			a.forget(old, new)
-		}
-		if new != nil {
-			a.note(new)
-		}
-	})
+	a.svcs = client.InformerFor(f, client.Services)
+	a.cidrs = client.InformerFor(f, client.ServiceCIDRs)
+	a.objects = client.InformerFor(f, client.IPAddresses)
+	a.svcs.OnChange(a.serviceChanged)
+	a.objects.OnChange(a.addressChanged)
+	a.cidrs.OnChange(func(_, _ *networkingv1.ServiceCIDR) { a.rangesChanged() })
 	f.Start(ctx)
-	if err := svcs.WaitForSync(ctx); err != nil {
+	if err := f.WaitForSync(ctx); err != nil {
 		return nil
 	}
+	a.rangesChanged()
 	select {
 	case <-a.ready: // run again after a failure
 	default:
 		close(a.ready)
 	}
-	<-ctx.Done()
+	client.RunWorkers(ctx, a.repairs, repairWorkers, a.repair)
 	return nil
+}
+
+func (a *Allocator) serviceChanged(old, new *corev1.Service) {
+	a.mu.Lock()
+	if old != nil {
+		a.forget(old, new)
+	}
+	if new != nil {
+		a.note(new)
+	}
+	a.mu.Unlock()
+	if new != nil {
+		a.repairs.Add(repair{service: object.KeyOf(new)})
+	}
+	if old != nil {
+		for _, ip := range addresses(old) {
+			a.repairs.Add(repair{address: ip})
+		}
+	}
+}
+
+func (a *Allocator) addressChanged(old, new *networkingv1.IPAddress) {
+	name := ""
+	if new != nil {
+		name = new.Name
+	} else {
+		name = old.Name
+	}
+	ip, err := netip.ParseAddr(name)
+	if err != nil {
+		return // no name that validation lets in
+	}
+	a.mu.Lock()
+	if new != nil {
+		a.named[ip] = struct{}{}
+	} else {
+		delete(a.named, ip)
+	}
+	a.mu.Unlock()
+	a.repairs.Add(repair{address: ip})
 }
 
 // note marks what a stored service holds as taken; mu is held.
@@ -99,8 +155,8 @@ func (a *Allocator) note(s *corev1.Service) {
 	}
 }
 
-// forget frees what old held and new (which may be nil) does not; mu is held.
-func (a *Allocator) forget(old, new *corev1.Service) {
+// forget frees what old held and new (which may be nil) does not; mu is held. It gives the addresses.
+func (a *Allocator) forget(old, new *corev1.Service) (freed []netip.Addr) {
 	key := object.KeyOf(old)
 	keptIPs, keptPorts := map[netip.Addr]bool{}, map[int]bool{}
 	if new != nil {
@@ -114,6 +170,7 @@ func (a *Allocator) forget(old, new *corev1.Service) {
 	for _, ip := range addresses(old) {
 		if !keptIPs[ip] && a.ips[ip] == key {
 			delete(a.ips, ip)
+			freed = append(freed, ip)
 		}
 	}
 	for _, p := range nodePorts(old) {
@@ -121,6 +178,7 @@ func (a *Allocator) forget(old, new *corev1.Service) {
 			delete(a.taken, p)
 		}
 	}
+	return freed
 }
 
 // Hook completes a service on its way to the store. It has the form of the server's write hooks: commit is to be
@@ -134,38 +192,53 @@ func (a *Allocator) Hook(ctx context.Context, obj, old object.Object, dryRun boo
 	was, _ := old.(*corev1.Service)
 	s, _ := obj.(*corev1.Service)
 	if s == nil {
-		return func() { a.release(was, nil) }, nil, nil
+		return func() { a.release(ctx, was, nil) }, nil, nil
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	t := &taking{a: a, key: object.KeyOf(s)}
+	t := &taking{a: a, key: object.KeyOf(s), dry: dryRun}
 	errs := a.families(s, was)
 	if len(errs) == 0 {
-		errs = append(errs, a.addresses(s, was, t)...)
+		errs = append(errs, a.addresses(ctx, s, was, t)...)
 	}
 	if len(errs) == 0 {
+		a.mu.Lock()
 		errs = append(errs, a.nodePorts(s, was, t)...)
+		a.mu.Unlock()
 	}
-	if len(errs) > 0 {
-		t.undo()
+	switch {
+	case t.err != nil:
+		t.undo(ctx)
+		return nil, nil, t.err
+	case len(errs) > 0:
+		t.undo(ctx)
 		return nil, nil, apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Service").GroupKind(), s.Name, errs)
-	}
-	if dryRun {
-		t.undo()
+	case dryRun:
+		t.undo(ctx)
 		return nil, nil, nil
 	}
 	final := s.DeepCopy()
 	commit = func() {
 		if was != nil {
-			a.release(was, final)
+			a.release(ctx, was, final)
 		}
 	}
-	return commit, func() { a.mu.Lock(); defer a.mu.Unlock(); t.undo() }, nil
+	return commit, func() { t.undo(ctx) }, nil
 }
 
-func (a *Allocator) release(old, new *corev1.Service) {
+// release frees what a write that was stored took from the service.
+func (a *Allocator) release(ctx context.Context, old, new *corev1.Service) {
 	if old == nil {
 		return
+	}
+	kept := map[netip.Addr]bool{}
+	if new != nil {
+		for _, ip := range addresses(new) {
+			kept[ip] = true
+		}
+	}
+	for _, ip := range addresses(old) {
+		if !kept[ip] {
+			a.unname(ctx, ip, object.KeyOf(old))
+		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -176,18 +249,26 @@ func (a *Allocator) release(old, new *corev1.Service) {
 type taking struct {
 	a     *Allocator
 	key   object.Key
+	dry   bool
 	ips   []netip.Addr
+	made  []netip.Addr // IPAddress objects
 	ports []int
+	err   error // what kept it from going on, which is not the service's fault
 }
 
-func (t *taking) undo() {
+func (t *taking) undo(ctx context.Context) {
+	for _, ip := range t.made {
+		t.a.unname(ctx, ip, t.key)
+	}
+	t.a.mu.Lock()
+	defer t.a.mu.Unlock()
 	for _, ip := range t.ips {
 		delete(t.a.ips, ip)
 	}
 	for _, p := range t.ports {
 		delete(t.a.taken, p)
 	}
-	t.ips, t.ports = nil, nil
+	t.ips, t.ports, t.made = nil, nil, nil
 }
 
 // addresses are the cluster IPs that a service holds.

@@ -11,6 +11,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 
 	"hyperkube/internal/object"
+	"hyperkube/internal/server/apitest"
 )
 
 func allocator(t *testing.T, cidrs ...string) *Allocator {
@@ -23,11 +24,26 @@ func allocator(t *testing.T, cidrs ...string) *Allocator {
 		}
 		nets = append(nets, n)
 	}
-	a, err := New(nil, nets, utilnet.PortRange{Base: 30000, Size: 3})
+	return run(t, apitest.New(nil), nets)
+}
+
+// run is an allocator at work on an API.
+func run(t *testing.T, api *apitest.API, nets []*net.IPNet) *Allocator {
+	t.Helper()
+	a, err := New(api, nets, utilnet.PortRange{Base: 30000, Size: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
-	close(a.ready)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	<-a.ready
 	return a
 }
 
@@ -72,7 +88,7 @@ func TestRangeIsUsedUpAndFreed(t *testing.T) {
 	if seen["10.0.0.0"] || seen["10.0.0.7"] {
 		t.Fatal("the network or broadcast address was given")
 	}
-	if err := write(a, service("g", nil), nil); err == nil || !strings.Contains(err.Error(), "range 10.0.0.0/29 is full") {
+	if err := write(a, service("g", nil), nil); err == nil || !strings.Contains(err.Error(), "failed to allocate a serviceIP: range is full") {
 		t.Fatal(err)
 	}
 	commit, _, err := a.Hook(context.Background(), nil, all[2], false)
