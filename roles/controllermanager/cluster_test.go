@@ -25,6 +25,7 @@ import (
 	"hyperkube/internal/pki"
 	"hyperkube/internal/server"
 	"hyperkube/internal/server/access"
+	"hyperkube/internal/server/aggregate"
 	"hyperkube/internal/server/authn"
 	"hyperkube/internal/server/bootstrap"
 	"hyperkube/internal/server/servertest"
@@ -71,7 +72,9 @@ func start(t *testing.T, change func(*cluster, *controllermanager.Config)) *clus
 				return err
 			}
 			p.Hooks = map[schema.GroupResource]server.WriteHook{client.Services.GVR.GroupResource(): a.Hook}
-			p.Background = append(p.Background, a.Run)
+			others := aggregate.New(aggregate.Config{API: api, Table: p.Table})
+			p.Delegate, p.Groups = others.Delegate, others.Groups
+			p.Background = append(p.Background, a.Run, others.Run)
 			return nil
 		}
 	})

@@ -1,7 +1,9 @@
 package aggregate_test
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -49,6 +51,8 @@ func extension(w http.ResponseWriter, r *http.Request) {
 	case "/apis/wardle.example.com/v1/namespaces/default/flunders/one":
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(w, `{"kind":"Flunder","apiVersion":"wardle.example.com/v1","metadata":{"name":"one","namespace":"default","annotations":{"by":%q}}}`, r.Header.Get("X-Remote-User"))
+	case "/apis/wardle.example.com/v1/namespaces/default/flunders/one/shout":
+		shout(w, r)
 	case "/apis/wardle.example.com/v1/namespaces/default/flunders/away":
 		http.Redirect(w, r, "https://example.com/", http.StatusFound)
 	case "/openapi/v3":
@@ -59,6 +63,68 @@ func extension(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, `{"swagger":"2.0","info":{"title":"x","version":"1"},"paths":{"/apis/wardle.example.com/v1/flunders":{"get":{"responses":{"200":{"description":"OK","schema":{"$ref":"#/definitions/example.Flunder"}}}}},"/other/":{"get":{"responses":{"200":{"description":"OK","schema":{"$ref":"#/definitions/unused"}}}}}},"definitions":{"example.Flunder":{"type":"object"},"unused":{}}}`)
 	default:
 		http.NotFound(w, r)
+	}
+}
+
+// shout switches protocols, and then says loudly what it is told, line by line, to whom asked.
+func shout(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Upgrade") != "shouting/1" {
+		http.Error(w, "shouting needs an upgrade", http.StatusUpgradeRequired)
+		return
+	}
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer conn.Close()
+	fmt.Fprint(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: shouting/1\r\n\r\n")
+	for err = rw.Flush(); err == nil; err = rw.Flush() {
+		line, err := rw.ReadString('\n')
+		if err != nil {
+			return
+		}
+		fmt.Fprintf(rw, "%s: %s", r.Header.Get("X-Remote-User"), strings.ToUpper(line))
+	}
+}
+
+// testUpgrade talks to the extension in a protocol that is not HTTP, through the aggregating server.
+func testUpgrade(t *testing.T, cfg *rest.Config, path string) {
+	tlsConfig, err := rest.TLSConfigFor(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tlsConfig.NextProtos = []string{"http/1.1"}
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(cfg.Host, "https://"), tlsConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, cfg.Host+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", "shouting/1")
+	if err := req.Write(conn); err != nil {
+		t.Fatal(err)
+	}
+	from := bufio.NewReader(conn)
+	res, err := http.ReadResponse(from, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("upgrade: %s", res.Status)
+	}
+	for _, word := range []string{"hello", "again"} {
+		fmt.Fprintln(conn, word)
+		if got, err := from.ReadString('\n'); err != nil || got != "system:anonymous: "+strings.ToUpper(word)+"\n" {
+			t.Errorf("said %s, heard %q: %v", word, got, err)
+		}
 	}
 }
 
@@ -122,6 +188,7 @@ func TestAggregation(t *testing.T) {
 	if _, body := get(group + "/namespaces/default/flunders?watch=true"); body != "first\n" {
 		t.Errorf("a watch: %q", body)
 	}
+	testUpgrade(t, api.REST, group+"/namespaces/default/flunders/one/shout")
 	// Roles of the same process reach it as themselves.
 	flunders := client.GVR{Group: "wardle.example.com", Version: "v1", Resource: "flunders"}
 	one, err := c.Get(t.Context(), flunders, "default", "one", metav1.GetOptions{})
