@@ -69,21 +69,13 @@ func (k *kitchen) all() (map[string]v1.Image, error) {
 	return out, nil
 }
 
-// stock takes busybox and asks it what it can do.
+// stock builds busybox and asks it what it can do.
 func (k *kitchen) stock() error {
-	files, err := k.apt.fetch("busybox-static")
+	program, err := compileBusybox(k.apt.dir)
 	if err != nil {
 		return err
 	}
-	t := newTree()
-	for _, f := range files {
-		if err := t.unpack(f); err != nil {
-			return err
-		}
-	}
-	k.busybox = t.entries["bin/busybox"].data
-	program := filepath.Join(k.apt.dir, "busybox")
-	if err := os.WriteFile(program, k.busybox, 0o755); err != nil {
+	if k.busybox, err = os.ReadFile(program); err != nil {
 		return err
 	}
 	list, err := exec.Command(program, "--list-full").Output()
@@ -126,9 +118,6 @@ func (k *kitchen) system(passwd, group string, packages ...string) (v1.Layer, er
 			return nil, err
 		}
 	}
-	if t.has("bin/bash") && !t.has("bin/sh") {
-		t.link("bin/sh", "bash") // busybox's shell would run its own commands, even where there are others
-	}
 	t.file("bin/busybox", 0o755, k.busybox)
 	for _, a := range k.applets {
 		if !t.has(a) {
@@ -145,7 +134,7 @@ func (k *kitchen) system(passwd, group string, packages ...string) (v1.Layer, er
 func (k *kitchen) agnhosts(out map[string]v1.Image) error {
 	base, err := k.system("user-defined-in-image:x:1000:1000::/home/user-defined-in-image:/bin/sh\n",
 		"user-defined-in-image:x:1000:\ngroup-defined-in-image:x:50000:user-defined-in-image\n",
-		"bind9-dnsutils", "curl", "netcat-openbsd", "iproute2", "libc-bin", "bash")
+		"bind9-dnsutils", "curl", "netcat-openbsd", "iproute2", "libc-bin")
 	if err != nil {
 		return err
 	}
@@ -207,22 +196,6 @@ func (k *kitchen) pictures(out map[string]v1.Image, below ...v1.Layer) error {
 	return nil
 }
 
-// shell is a shell that hands on all of its environment. That of Debian's busybox drops variables whose names it could not set itself, such
-// as data-1; later ones do not.
-func (k *kitchen) shell() ([]byte, error) {
-	files, err := k.apt.fetch("bash-static")
-	if err != nil {
-		return nil, err
-	}
-	t := newTree()
-	for _, f := range files {
-		if err := t.unpack(f); err != nil {
-			return nil, err
-		}
-	}
-	return t.entries["bin/bash-static"].data, nil
-}
-
 // busyboxes are busybox alone, and with the program that tries to gain privileges.
 func (k *kitchen) busyboxes(out map[string]v1.Image) error {
 	t := newTree()
@@ -231,11 +204,6 @@ func (k *kitchen) busyboxes(out map[string]v1.Image) error {
 		t.link("bin/"+filepath.Base(a), "busybox")
 	}
 	t.file("bin/busybox", 0o755, k.busybox) // the applet busybox links to itself
-	shell, err := k.shell()
-	if err != nil {
-		return err
-	}
-	t.file("bin/sh", 0o755, shell)
 	t.link("usr/bin/env", "../../bin/env")
 	t.users("", "")
 	base, err := t.layer()
