@@ -12,7 +12,7 @@ LDFLAGS := -s -w -X $(V).gitVersion=$(VERSION) -X $(V).gitMajor=1 -X $(V).gitMin
 
 export CGO_ENABLED := 0
 
-.PHONY: conformance programs all build helpers setup up down image upstream test lint fix bench clean
+.PHONY: conformance programs all build helpers setup up down image upstream test lint fix bench herd clean
 
 all: build
 
@@ -40,6 +40,7 @@ lint:
 	go vet ./...
 	go tool staticcheck ./...
 	cd e2e/conformance && go vet ./...
+	cd e2e/bench && go vet ./...
 
 fix:
 	scripts/fix-format
@@ -56,6 +57,7 @@ test: build upstream lint
 	scripts/build-upstream kubectl-previous helm
 	cd e2e/programs && go test -count=1 -timeout 8m -skip '^TestPrograms$$/^parts$$' .
 	cd e2e/conformance && go test ./...
+	cd e2e/bench && go test ./...
 	$(MAKE) conformance QUICK=1
 
 # SCENARIO=regex picks (SCENARIO=list shows them), ROUNDS=n repeats, SYSTEMS=hyperkube leaves upstream out, SAVE=1 writes the
@@ -63,6 +65,11 @@ test: build upstream lint
 bench: build
 	cd e2e/bench && go build -trimpath -o ../../build/bench/bench .
 	build/bench/bench -root . -scenario '$(SCENARIO)' -rounds $(or $(ROUNDS),3) $(if $(SYSTEMS),-systems $(SYSTEMS)) $(if $(SAVE),-save)
+
+# Hollow nodes for any cluster, until interrupted.
+#   make herd KUBECONFIG=F [NODES=n]
+herd:
+	cd e2e/bench && go run -trimpath . herd -kubeconfig '$(abspath $(KUBECONFIG))' -nodes $(or $(NODES),1000)
 
 # Upstream's own suite against a cluster of two nodes on this machine: all of it, or the specs whose name or area matches.
 #   make conformance [FOCUS=regex] [SKIP=regex] [PROCS=n] [KEEP=1] [QUICK=1]

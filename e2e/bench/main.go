@@ -3,6 +3,7 @@
 //
 //	bench -scenario list        what there is
 //	bench -scenario 'start|idle' -rounds 5
+//	bench herd -kubeconfig F    hollow nodes for any cluster
 //
 // Every round runs in a process of its own inside a box of its own (package machine); a guard removes the box however this
 // program ends.
@@ -50,6 +51,8 @@ func dispatch(ctx context.Context, args []string) error {
 			return guard(args[1:])
 		case roundVerb:
 			return round(ctx, args[1:])
+		case herdVerb:
+			return tend(ctx, args[1:])
 		}
 	}
 	o, err := parse(args)

@@ -55,6 +55,7 @@ const (
 	Services        Resource = "api/v1/services"
 	EndpointSlices  Resource = "apis/discovery.k8s.io/v1/endpointslices"
 	Leases          Resource = "apis/coordination.k8s.io/v1/leases"
+	Deployments     Resource = "apis/apps/v1/deployments"
 )
 
 // Path of an object, or of the whole resource when the name is empty.
@@ -69,6 +70,11 @@ func (r Resource) Path(namespace, name string) string {
 // Create makes an object.
 func (a *API) Create(ctx context.Context, r Resource, namespace string, o runtime.Object) error {
 	return a.rest.Post().AbsPath(r.Path(namespace, "")).Body(o).Do(ctx).Error()
+}
+
+// CreateInto makes an object and reads what the server made of it.
+func (a *API) CreateInto(ctx context.Context, r Resource, namespace string, o, into runtime.Object) error {
+	return a.rest.Post().AbsPath(r.Path(namespace, "")).Body(o).Do(ctx).Into(into)
 }
 
 // Get reads an object.
@@ -86,6 +92,11 @@ func (a *API) Delete(ctx context.Context, r Resource, namespace, name string) er
 	return a.rest.Delete().AbsPath(r.Path(namespace, name)).Do(ctx).Error()
 }
 
+// DeleteWith removes an object in a way of its own: with preconditions, a grace period, or the objects that it owns.
+func (a *API) DeleteWith(ctx context.Context, r Resource, namespace, name string, o metav1.DeleteOptions) error {
+	return a.rest.Delete().AbsPath(r.Path(namespace, name)).Body(&o).Do(ctx).Error()
+}
+
 // Patch changes an object or a subresource of it.
 func (a *API) Patch(ctx context.Context, r Resource, namespace, name, sub string, kind types.PatchType, data []byte) error {
 	return a.rest.Patch(kind).AbsPath(r.Path(namespace, path.Join(name, sub))).Body(data).Do(ctx).Error()
@@ -94,6 +105,11 @@ func (a *API) Patch(ctx context.Context, r Resource, namespace, name, sub string
 // Update replaces an object or a subresource of it.
 func (a *API) Update(ctx context.Context, r Resource, namespace, name, sub string, o runtime.Object) error {
 	return a.rest.Put().AbsPath(r.Path(namespace, path.Join(name, sub))).Body(o).Do(ctx).Error()
+}
+
+// UpdateInto replaces an object and reads what the server made of it.
+func (a *API) UpdateInto(ctx context.Context, r Resource, namespace, name string, o, into runtime.Object) error {
+	return a.rest.Put().AbsPath(r.Path(namespace, name)).Body(o).Do(ctx).Into(into)
 }
 
 // Watch follows a resource.
@@ -130,6 +146,26 @@ func Await[T runtime.Object](ctx context.Context, a *API, r Resource, namespace 
 			return fmt.Errorf("waiting for %s: %w", r, ctx.Err())
 		}
 	}
+}
+
+// Ends returns when a watch has told of so many deletions.
+func Ends(ctx context.Context, w watch.Interface, count int) error {
+	for count > 0 {
+		select {
+		case e, ok := <-w.ResultChan():
+			switch {
+			case !ok:
+				return fmt.Errorf("the watch ended with %d objects left", count)
+			case e.Type == watch.Error:
+				return apierrors.FromObject(e.Object)
+			case e.Type == watch.Deleted:
+				count--
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %d objects to be gone: %w", count, ctx.Err())
+		}
+	}
+	return nil
 }
 
 // AwaitServiceAccount returns when pods can be made in a namespace.

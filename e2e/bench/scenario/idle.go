@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"hyperkube/e2e/bench/machine"
 	"hyperkube/e2e/bench/system"
 )
 
@@ -36,30 +37,46 @@ func idle() Scenario {
 			if err := pass(ctx, settle); err != nil {
 				return err
 			}
-			before, err := usage(r)
+			u, err := minute(ctx, r)
 			if err != nil {
 				return err
 			}
-			if err := pass(ctx, measured); err != nil {
-				return err
-			}
-			after, err := usage(r)
-			if err != nil {
-				return err
-			}
-			m, err := r.Box.Memory()
-			if err != nil {
-				return err
-			}
-			seconds := after.at.Sub(before.at).Seconds()
-			r.Record(pss.Name, megabytes(m.PSS))
-			r.Record(anonymous.Name, megabytes(m.Anonymous))
-			r.Record(cpu.Name, 100*(after.cpu-before.cpu).Seconds()/seconds)
-			r.Record(written.Name, float64(after.written-before.written)/1e3/seconds)
-			r.Record(device.Name, float64(after.device-before.device)/1e3/seconds)
+			r.Record(pss.Name, megabytes(u.memory.PSS))
+			r.Record(anonymous.Name, megabytes(u.memory.Anonymous))
+			r.Record(cpu.Name, u.cpu)
+			r.Record(written.Name, u.written)
+			r.Record(device.Name, u.device)
 			return nil
 		},
 	}
+}
+
+// use is what a system on its own disk used over a time.
+type use struct {
+	memory          machine.Memory // at its end
+	cpu             float64        // percent of a core
+	written, device float64        // kB/s that the processes gave to the disk, and that the device was given
+}
+
+// minute lets a minute go by and gives what the system used.
+func minute(ctx context.Context, r *Round) (u use, err error) {
+	before, err := usage(r)
+	if err != nil {
+		return u, err
+	}
+	if err := pass(ctx, measured); err != nil {
+		return u, err
+	}
+	after, err := usage(r)
+	if err != nil {
+		return u, err
+	}
+	seconds := after.at.Sub(before.at).Seconds()
+	u.cpu = 100 * (after.cpu - before.cpu).Seconds() / seconds
+	u.written = float64(after.written-before.written) / 1e3 / seconds
+	u.device = float64(after.device-before.device) / 1e3 / seconds
+	u.memory, err = r.Box.Memory()
+	return u, err
 }
 
 type used struct {

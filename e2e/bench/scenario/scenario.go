@@ -56,6 +56,7 @@ func All() []Scenario {
 		create(), get(), list(), patch(), fanOut(), memory(),
 	}
 	all = append(all, schedules()...)
+	all = append(all, herds()...)
 	return append(all, proxied(1000, 0, 0), proxied(10000, 1000, 20), size())
 }
 

@@ -41,7 +41,7 @@ func (u *upstream) controllerFlags() []string {
 	return []string{
 		"--kubeconfig", kubeconfig, "--authentication-kubeconfig", kubeconfig, "--authorization-kubeconfig", kubeconfig,
 		"--bind-address", "127.0.0.1", "--use-service-account-credentials",
-		"--allocate-node-cidrs", "--cluster-cidr", "10.244.0.0/16", "--service-cluster-ip-range", "10.96.0.0/12",
+		"--allocate-node-cidrs", "--cluster-cidr", u.options.clusterCIDR(), "--service-cluster-ip-range", "10.96.0.0/12",
 		"--cluster-signing-cert-file", u.path("pki/ca.crt"), "--cluster-signing-key-file", u.path("pki/ca.key"),
 		"--root-ca-file", u.path("pki/ca.crt"), "--service-account-private-key-file", u.files.ServiceAccountKey,
 		"--kube-api-qps", "5000", "--kube-api-burst", "5000",
@@ -64,10 +64,10 @@ leaderElection: {leaderElect: true}
 kind: KubeProxyConfiguration
 mode: %s
 hostnameOverride: %s
-clusterCIDR: 10.244.0.0/16
+clusterCIDR: %s
 clientConnection: {kubeconfig: %q}
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
-`, mode, NodeName, u.path("proxy.kubeconfig")),
+`, mode, NodeName, u.options.clusterCIDR(), u.path("proxy.kubeconfig")),
 		"kubelet.yaml": fmt.Sprintf(`apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 containerRuntimeEndpoint: "unix://%s"

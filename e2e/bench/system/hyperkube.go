@@ -32,7 +32,7 @@ func (h *hyperkube) Prepare(_ context.Context, o Options) error {
 }
 
 func (h *hyperkube) flags() []string {
-	flags := []string{"--data-dir", h.data, "--run-dir", runDir(h.box), "--node-name", NodeName, "--node-ip", h.box.IP}
+	flags := []string{"--data-dir", h.data, "--run-dir", runDir(h.box), "--node-name", NodeName, "--node-ip", h.box.IP, "--cluster-cidr", h.options.clusterCIDR()}
 	var off []string
 	for part, roles := range map[Part][]string{
 		Controllers: {"controller-manager"}, Scheduler: {"scheduler"}, Proxy: {"proxy"}, Node: {"kubelet", "flannel", "dns"},
@@ -63,7 +63,7 @@ func (h *hyperkube) Start(ctx context.Context) error {
 
 func (h *hyperkube) StartPart(_ context.Context, p Part) error {
 	args := map[Part][]string{
-		Proxy:     {"proxy", "--kubeconfig", h.kubeconfig(), "--hostname-override", NodeName, "--cluster-cidr", "10.244.0.0/16"},
+		Proxy:     {"proxy", "--kubeconfig", h.kubeconfig(), "--hostname-override", NodeName, "--cluster-cidr", h.options.clusterCIDR()},
 		Scheduler: {"scheduler", "--kubeconfig", h.kubeconfig()},
 	}[p]
 	if args == nil {

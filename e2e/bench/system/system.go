@@ -7,6 +7,7 @@
 package system
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,8 @@ type Options struct {
 	Parts []Part
 	// Mode of the service proxy: iptables or nftables.
 	ProxyMode string
+	// ClusterCIDR is where the nodes' ranges of pod addresses come from, 256 for each; 10.244.0.0/16.
+	ClusterCIDR string
 }
 
 func (o Options) has(p Part) bool {
@@ -49,6 +52,8 @@ func (o Options) has(p Part) bool {
 	}
 	return false
 }
+
+func (o Options) clusterCIDR() string { return cmp.Or(o.ClusterCIDR, "10.244.0.0/16") }
 
 // System is one system under test.
 type System interface {
