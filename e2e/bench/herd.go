@@ -24,7 +24,7 @@ func tend(ctx context.Context, args []string) error {
 	f.IntVar(&o.Nodes, "nodes", 1000, fmt.Sprintf("hollow nodes, at most %d", herd.MaxNodes))
 	f.StringVar(&o.Prefix, "prefix", "hollow", "what the nodes' names begin with")
 	f.IntVar(&o.Connections, "connections", 4, "connections to the API server")
-	f.IntVar(&o.Hands, "hands", 32, "requests at once for heartbeats, and as many for pods")
+	f.IntVar(&o.Hands, "hands", 100, "requests at once for heartbeats, and as many for pods")
 	f.DurationVar(&o.Renew, "renew-interval", 10*time.Second, "time between renewals of a node's lease")
 	f.DurationVar(&o.Report, "report-interval", 5*time.Minute, "time between reports of a node's conditions")
 	f.BoolVar(&o.WatchEach, "watch-each", false, "have each node watch its own pods, as kubelets do, instead of all together")

@@ -18,6 +18,8 @@ import (
 const (
 	herdNodes = 1000
 	herdPods  = 1000
+	// lateness of a heartbeat after which a lease, which is renewed when a quarter of its time is over, would have ended.
+	lateness = 30 * time.Second
 	// herdCIDR has a range for each node: 4,096 of them.
 	herdCIDR = "172.16.0.0/12"
 )
@@ -111,7 +113,7 @@ func withHerd(ctx context.Context, r *Round, o herd.Options, run func(context.Co
 	if c.Failed() > 0 {
 		err = errors.Join(err, fmt.Errorf("requests of the hollow nodes failed: %s", c.Told()))
 	}
-	if c.Late > 10*time.Second {
+	if c.Late > lateness {
 		err = errors.Join(err, fmt.Errorf("a heartbeat was late by %s", c.Late))
 	}
 	return err

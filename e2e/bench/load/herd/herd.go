@@ -35,7 +35,7 @@ type Options struct {
 	Prefix string
 	// Connections that the nodes share; 4.
 	Connections int
-	// Hands is how many requests there are at most at once for heartbeats, and as many again for pods; 32.
+	// Hands is how many requests there are at most at once for heartbeats, and as many again for pods; 100.
 	Hands int
 	// Renew is the time between two renewals of a node's lease; 10 s, a quarter of what the lease lasts.
 	Renew time.Duration
@@ -64,7 +64,7 @@ func (o *Options) setDefaults() error {
 		o.Connections = 4
 	}
 	if o.Hands == 0 {
-		o.Hands = 32
+		o.Hands = 100
 	}
 	if o.Renew == 0 {
 		o.Renew = 10 * time.Second
