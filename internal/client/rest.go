@@ -30,6 +30,14 @@ func FromKubeconfig(file string) (*rest.Config, error) {
 	return c, nil
 }
 
+// Named is cfg with the user agent of a program, by which the API server knows who manages the fields that it writes.
+func Named(cfg *rest.Config, program string) *rest.Config {
+	out := rest.CopyConfig(cfg)
+	_, rest, _ := strings.Cut(rest.DefaultKubernetesUserAgent(), "/")
+	out.UserAgent = program + "/" + rest
+	return out
+}
+
 // NewREST is an [Interface] over HTTP to the server that cfg names. It speaks protobuf for the kinds that this binary
 // knows and JSON for all others, whose objects are *unstructured.Unstructured. Requests that the server turns away
 // with 429 are sent again when it says so. There is no rate limit on this side. A server that is gone without a word is noticed within

@@ -106,7 +106,11 @@ func TestApplyAfterOtherWrites(t *testing.T) {
 	}
 	w.do("POST", cmPath, `{"metadata":{"name":"plain"},"data":{"k":"old"}}`)
 	w.do("POST", cmPath, `{"metadata":{"name":"kubectl","annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"kubectl\"},\"data\":{\"k\":\"old\"}}"}},"data":{"k":"old"}}`)
-	for name, manager := range map[string]string{"plain": "before-first-apply", "kubectl": "kubectl-client-side-apply"} {
+	// What was stored without managers, or was freed of them, is what was there before the first apply.
+	w.do("POST", cmPath, `{"metadata":{"name":"freed"},"data":{"k":"old"}}`)
+	w.do("PATCH", cmPath+"/freed", `{"metadata":{"managedFields":[{}]}}`, "Content-Type", "application/merge-patch+json")
+	w.do("PATCH", cmPath+"/freed", `{"data":{"k":"other"}}`, "Content-Type", "application/merge-patch+json")
+	for name, manager := range map[string]string{"plain": "Go-http-client", "kubectl": "Go-http-client", "freed": "before-first-apply"} {
 		code, st := apply(name, "?fieldManager=me")
 		if code != 409 || !strings.Contains(st.Message, manager) {
 			t.Errorf("%s: %d %s", name, code, st.Message)
@@ -137,7 +141,7 @@ func TestMigrationFromClientSideApply(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range d.ManagedFields {
-		if own := strings.Contains(string(m.FieldsV1.Raw), "f:replicas"); own != (m.Manager == "before-first-apply") {
+		if own := strings.Contains(string(m.FieldsV1.Raw), "f:replicas"); own != (m.Subresource == "scale") {
 			t.Errorf("%s %s owns %s", m.Manager, m.Operation, m.FieldsV1.Raw)
 		}
 	}

@@ -30,6 +30,20 @@ import (
 // Objects that come out are shared; those that go in are copied.
 func (s *Server) Direct(u user.Info) client.Interface { return &routed{direct: &direct{s: s, user: u}} }
 
+// agentOf is the program behind an identity of this process, by the name under which it sends requests where it is a program of its own.
+func agentOf(u user.Info) string {
+	name := u.GetName()
+	switch {
+	case name == loopback().GetName():
+		return "kube-apiserver"
+	case strings.HasPrefix(name, "system:node:"):
+		return "kubelet"
+	case strings.HasPrefix(name, "system:serviceaccount:kube-system:"):
+		return "kube-controller-manager/" + strings.TrimPrefix(name, "system:serviceaccount:kube-system:")
+	}
+	return strings.TrimPrefix(name, "system:")
+}
+
 type direct struct {
 	s    *Server
 	user user.Info
@@ -60,7 +74,7 @@ func (d *direct) beginSelected(ctx context.Context, verb string, r client.GVR, n
 			IsResourceRequest: true, Verb: verb, APIGroup: r.Group, APIVersion: r.Version, Resource: r.Resource,
 			Subresource: strings.Join(sub, "/"), Namespace: namespace, Name: name,
 		},
-		User: d.user, AuditID: "", UserAgent: d.user.GetName(), Direct: true, Unaudited: d.s.parts.Audit == nil,
+		User: d.user, AuditID: "", UserAgent: agentOf(d.user), Direct: true, Unaudited: d.s.parts.Audit == nil,
 	}
 	if r.Resource == "namespaces" && r.Group == "" {
 		req.Namespace = name

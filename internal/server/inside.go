@@ -31,7 +31,7 @@ func (d *routed) to(r client.GVR) (client.Interface, error) {
 		return d.direct, nil
 	}
 	d.once.Do(func() {
-		d.others, d.failed = client.NewREST(&rest.Config{Host: "http://inside", Transport: inside{d.s, d.user}, UserAgent: d.user.GetName()})
+		d.others, d.failed = client.NewREST(&rest.Config{Host: "http://inside", Transport: inside{d.s, d.user}, UserAgent: agentOf(d.user)})
 	})
 	return d.others, d.failed
 }

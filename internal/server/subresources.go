@@ -75,7 +75,7 @@ func (s *Server) finalizeNamespace(ctx context.Context, req *request.Request, bo
 		return ns, nil
 	}
 	res, err := s.registry.Update(ctx, req, t, object.Key{Name: req.Name}, change,
-		registry.UpdateOptions{DryRun: registry.IsDryRun(o.DryRun), Options: &o, UID: string(in.UID)})
+		registry.UpdateOptions{DryRun: registry.IsDryRun(o.DryRun), Options: &o, UID: string(in.UID), Manager: o.FieldManager})
 	return res.Object, err
 }
 

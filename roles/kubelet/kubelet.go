@@ -132,7 +132,7 @@ func (k *Kubelet) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if k.cfg.Client, err = client.NewREST(rc); err != nil {
+	if k.cfg.Client, err = client.NewREST(client.Named(rc, "kubelet")); err != nil {
 		return err
 	}
 	id.Renewed = func() { client.Reconnect(k.cfg.Client) }

@@ -33,7 +33,7 @@ func New(cfg Config) (*Role, error) {
 	if cfg.REST == nil {
 		return nil, errors.New("kube-proxy: no API server: give --kubeconfig or --master")
 	}
-	c, err := client.NewREST(cfg.REST)
+	c, err := client.NewREST(client.Named(cfg.REST, "kube-proxy"))
 	if err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ func New(cfg Config) (*Role, error) {
 		if cfg.REST == nil {
 			return nil, errors.New("no API server is named: --kubeconfig is missing")
 		}
-		c, err := client.NewREST(cfg.REST)
+		c, err := client.NewREST(client.Named(cfg.REST, "kube-scheduler"))
 		if err != nil {
 			return nil, fmt.Errorf("client of the API server: %w", err)
 		}

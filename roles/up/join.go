@@ -46,7 +46,7 @@ func (c *Config) admit(ctx context.Context) (*member, error) {
 			return nil, err
 		}
 	}
-	m.rest.UserAgent = "hyperkube-node"
+	m.rest.UserAgent = "kubelet"
 	c.Join.Server = m.rest.Host
 	m.api, err = client.NewREST(m.rest)
 	m.id.Renewed = func() { client.Reconnect(m.api) }

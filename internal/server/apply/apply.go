@@ -1,23 +1,24 @@
 // Package apply is server-side apply (KEP-555): patches that say what one manager wants of an object, merged with what other
 // managers own, which metadata.managedFields records.
 //
-// The fields of an object are tracked from its creation on when whoever creates it names itself as their manager, as
-// kubectl, Helm and others that apply do, and else from the first apply on: tracking costs several times what a write costs otherwise, and objects that
-// programs make for themselves by the thousand are never applied to. At the first apply everything that is there already belongs to one manager,
-// "before-first-apply", but for what kubectl's annotation says that client-side apply wrote, which is "kubectl-client-side-apply"'s. Once an object
-// is tracked, every write of it is, under the manager that the request names, or else its user agent.
+// The fields of an object are tracked from its creation on and at every write, under the manager that the request names, or else its user
+// agent. Since everything that is ever written passes here, the two common writes are done without the general machinery: a walk over the two
+// Go objects, by a plan that is made once for their type, writes what changed as FieldsV1 at once, and what that makes of the fields that each manager
+// owned is remembered, for objects of one shape go through the same steps. Objects without a Go type, managers of another version, and what the
+// walk cannot tell go the general way, of which the common one is an exact copy; a test compares the two.
 //
-// The schema of the built-in kinds is parsed at the first apply (about 50 ms); kinds without a schema are merged by what their
+// Where an object has no managers, since it was stored before they were tracked or somebody cleared them, nothing is
+// recorded until the first apply, at which "before-first-apply" owns everything.
+//
+// The schema of the built-in kinds is parsed at the first use of the general way (about 50 ms); kinds without a schema are merged by what their
 // objects look like. Safe for concurrent use.
 package apply
 
 import (
 	"fmt"
-	"maps"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -26,12 +27,15 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"hyperkube/internal/object"
-	"hyperkube/internal/object/codec"
+	"hyperkube/internal/server/openapi"
 )
 
 // Managers makes and keeps the field managers of kinds.
 type Managers struct {
 	builtin func() managedfields.TypeConverter
+
+	plans  sync.Map // reflect.Type → *plan
+	memory memory
 
 	mu   sync.Mutex
 	made map[key]*managedfields.FieldManager
@@ -63,9 +67,6 @@ func (m *Managers) Forget(k *object.Kind) {
 	}
 }
 
-// firstManager owns what an object has at its first apply, when kubectl's client-side apply made it.
-const firstManager = "kubectl-client-side-apply"
-
 // Apply merges a patch, which names its apiVersion and kind, into live. live is of the hub version, or nil for an object that is
 // yet to be made, and is not changed. The result is of the hub version. Conflicts with other managers are a 409 that
 // names each field, unless force takes the fields over.
@@ -74,102 +75,16 @@ func (m *Managers) Apply(k *object.Kind, v *object.Version, sub string, live obj
 	if err != nil {
 		return nil, err
 	}
-	base, err := m.base(fm, k, v, live)
-	if err != nil {
-		return nil, err
+	base := blank(v)
+	if live != nil {
+		base = live.DeepCopyObject()
+		base.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind())
 	}
 	out, err := fm.Apply(base, patch, manager, force)
 	if err != nil {
 		return nil, err
 	}
 	return toHub(k, out)
-}
-
-// base is the state that a patch is merged into.
-func (m *Managers) base(fm *managedfields.FieldManager, k *object.Kind, v *object.Version, live object.Object) (runtime.Object, error) {
-	if live == nil {
-		return empty(k.Hub()), nil
-	}
-	base := live.DeepCopyObject().(object.Object)
-	base.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind())
-	if len(live.GetManagedFields()) > 0 || live.GetAnnotations()[lastApplied] == "" {
-		return base, nil
-	}
-	before, err := clientSide(k, v, live)
-	if err != nil {
-		return base, nil // an annotation that cannot be read says nothing
-	}
-	// What kubectl applied is its own; what others added since, a size above all, is not.
-	before = fm.UpdateNoErrors(empty(k.Hub()), noted(before, v), firstManager)
-	managed, ok := before.(object.Object)
-	if !ok {
-		return base, nil
-	}
-	base.SetManagedFields(managed.GetManagedFields())
-	return fm.UpdateNoErrors(before, base, "before-first-apply"), nil
-}
-
-// clientSide is the object that kubectl's client-side apply wrote last, as its annotation tells, with the annotation.
-func clientSide(k *object.Kind, v *object.Version, live object.Object) (runtime.Object, error) {
-	u, err := codec.DecodeUnstructured([]byte(live.GetAnnotations()[lastApplied]), codec.JSON, nil, false)
-	if err != nil {
-		return nil, err
-	}
-	obj, err := toHub(k, u)
-	if err != nil {
-		return nil, err
-	}
-	annotations := maps.Clone(obj.GetAnnotations())
-	if annotations == nil {
-		annotations = map[string]string{}
-	}
-	annotations[lastApplied] = live.GetAnnotations()[lastApplied]
-	obj.SetAnnotations(annotations)
-	obj.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind())
-	return obj, nil
-}
-
-// noted gives an object managers, without which nothing is tracked: an entry of somebody else's would do, and is dropped at once.
-func noted(obj runtime.Object, v *object.Version) runtime.Object {
-	if o, ok := obj.(object.Object); ok {
-		o.SetManagedFields([]metav1.ManagedFieldsEntry{{
-			Manager: firstManager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: v.GroupVersion.String(),
-			FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:annotations":{"f:` + lastApplied + `":{}}}}`)},
-		}})
-	}
-	return obj
-}
-
-// lastApplied is the annotation in which kubectl keeps what it applied.
-const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
-
-// TrackNew records that a manager creates an object, which is of the hub version and defaulted; it may be changed, and the result
-// is obj or takes its place. Without a name, and where an apply has recorded its manager already, nothing is recorded.
-func (m *Managers) TrackNew(k *object.Kind, v *object.Version, obj object.Object, manager string) (object.Object, error) {
-	if manager == "" || len(obj.GetManagedFields()) > 0 {
-		return obj, nil
-	}
-	fm, err := m.manager(k, v, "")
-	if err != nil {
-		return nil, err
-	}
-	obj.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind())
-	return toHub(k, fm.UpdateNoErrors(empty(k.Hub()), obj, manager))
-}
-
-// Track records a write other than an apply. obj and old are of the hub version; obj may be changed and the result
-// is obj or takes its place. old is nil for a new object.
-func (m *Managers) Track(k *object.Kind, v *object.Version, sub string, obj, old object.Object, manager string) (object.Object, error) {
-	if old == nil || len(old.GetManagedFields()) == 0 {
-		obj.SetManagedFields(nil)
-		return obj, nil
-	}
-	fm, err := m.manager(k, v, sub)
-	if err != nil {
-		return nil, err
-	}
-	obj.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind())
-	return toHub(k, fm.UpdateNoErrors(old, obj, manager))
 }
 
 func (m *Managers) manager(k *object.Kind, v *object.Version, sub string) (*managedfields.FieldManager, error) {
@@ -206,25 +121,50 @@ func (m *Managers) make(k *object.Kind, v *object.Version, sub string) (*managed
 		}
 		return managedfields.NewDefaultCRDFieldManager(types, c, c, c, gvk, k.Hub().GroupVersion, sub, reset)
 	}
-	types := m.builtin()
-	if _, err := types.ObjectToTyped(empty(v)); err != nil {
-		types = managedfields.NewDeducedTypeConverter()
+	types, err := m.types(v)
+	if err != nil {
+		return nil, err
 	}
 	return managedfields.NewDefaultFieldManager(types, c, c, c, gvk, k.Hub().GroupVersion, sub, reset)
 }
 
+// types knows the schema of a version that has a Go type. The kinds of the API machinery itself are not among the built-in ones there.
+func (m *Managers) types(v *object.Version) (managedfields.TypeConverter, error) {
+	if types := m.builtin(); known(types, v) {
+		return types, nil
+	}
+	models, err := openapi.Models(openapi.ModelOf(v.New()))
+	if err != nil {
+		return nil, err
+	}
+	return managedfields.NewTypeConverter(models, false)
+}
+
+func known(types managedfields.TypeConverter, v *object.Version) bool {
+	_, err := types.ObjectToTyped(blank(v))
+	return err == nil
+}
+
 // resetFields are those that an endpoint writes back, so that nobody comes to own them through it.
 func resetFields(k *object.Kind, sub string) fieldpath.Filter {
-	switch {
-	case sub == "status":
-		return fieldpath.NewExcludeSetFilter(fieldpath.NewSet(fieldpath.MakePathOrDie("spec")))
-	case sub == "" && k.Subresource("status") != nil:
-		return fieldpath.NewExcludeSetFilter(fieldpath.NewSet(fieldpath.MakePathOrDie("status")))
+	if f := resetField(k, sub); f != "" {
+		return fieldpath.NewExcludeSetFilter(fieldpath.NewSet(fieldpath.MakePathOrDie(f)))
 	}
 	return nil
 }
 
-func empty(v *object.Version) runtime.Object {
+// resetField is the one of the outermost fields that an endpoint writes back; empty when there is none.
+func resetField(k *object.Kind, sub string) string {
+	switch {
+	case sub == "status":
+		return "spec"
+	case sub == "" && k.Subresource("status") != nil:
+		return "status"
+	}
+	return ""
+}
+
+func blank(v *object.Version) runtime.Object {
 	obj := v.New()
 	obj.GetObjectKind().SetGroupVersionKind(v.GroupVersion.WithKind(v.Kind))
 	return obj

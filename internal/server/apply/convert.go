@@ -107,7 +107,7 @@ func (c converter) New(gvk schema.GroupVersionKind) (runtime.Object, error) {
 	if v == nil {
 		return nil, runtime.NewNotRegisteredErrForKind("the object table", gvk)
 	}
-	return empty(v), nil
+	return blank(v), nil
 }
 
 // toHub brings what a field manager made back to the hub version.

@@ -36,8 +36,8 @@ type operation struct {
 	parameters   []parameter
 }
 
-// modelOf is the name of the schema of a Go type; empty when it has none.
-func modelOf(v any) string {
+// ModelOf is the name of the schema of a Go type; empty when it has none.
+func ModelOf(v any) string {
 	if n, ok := v.(interface{ OpenAPIModelName() string }); ok {
 		return n.OpenAPIModelName()
 	}
@@ -107,9 +107,9 @@ func ofKind(k *object.Kind, v *object.Version) []operation {
 	if v.Custom != nil {
 		b.model, b.list = CustomModel(b.gvk), CustomModel(v.GroupVersion.WithKind(v.ListKind()))
 	} else {
-		b.model = modelOf(v.New())
+		b.model = ModelOf(v.New())
 		if v.NewList != nil {
-			b.list = modelOf(v.NewList())
+			b.list = ModelOf(v.NewList())
 		}
 	}
 	b.everywhere()

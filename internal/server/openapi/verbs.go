@@ -165,7 +165,7 @@ func (b *builder) subresource(path string, s *object.Subresource) {
 			return
 		}
 		// Operations on the size of custom resources bear the kind of the resource, in upstream's documents too.
-		if t.model = modelOf(obj); !b.custom() {
+		if t.model = ModelOf(obj); !b.custom() {
 			t.gvk = s.GroupVersionKind
 		}
 	}

@@ -28,11 +28,11 @@ func (r *Registry) Create(ctx context.Context, req *request.Request, t Target, o
 	if err := matchNamespace(req, t.Kind, obj); err != nil {
 		return Result{}, err
 	}
-	obj.SetManagedFields(nil)
-	return r.create(ctx, req, t, obj, o)
+	return r.create(ctx, req, t, obj, o, false)
 }
 
-func (r *Registry) create(ctx context.Context, req *request.Request, t Target, obj object.Object, o *metav1.CreateOptions) (Result, error) {
+// create stores a new object. When it was applied, its managers are known already.
+func (r *Registry) create(ctx context.Context, req *request.Request, t Target, obj object.Object, o *metav1.CreateOptions, applied bool) (Result, error) {
 	k, dryRun := t.Kind, IsDryRun(o.DryRun)
 	if obj.GetResourceVersion() != "" {
 		return Result{}, apierrors.NewBadRequest("resourceVersion should not be set on objects to be created")
@@ -40,9 +40,11 @@ func (r *Registry) create(ctx context.Context, req *request.Request, t Target, o
 	if k.Default != nil {
 		k.Default(obj)
 	}
-	obj, err := r.cfg.Managers.TrackNew(k, t.Version, obj, o.FieldManager)
-	if err != nil {
-		return Result{}, err
+	if !applied {
+		var err error
+		if obj, err = r.cfg.Managers.TrackNew(k, t.Version, obj, managerOf(req, o.FieldManager)); err != nil {
+			return Result{}, err
+		}
 	}
 	a := r.attributes(req, t, admission.Create, obj, nil, o, dryRun)
 	a.Name = obj.GetName()

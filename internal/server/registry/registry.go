@@ -129,10 +129,12 @@ func (r *Registry) admit(ctx context.Context, a *admission.Attributes, s object.
 	if !r.cfg.Admission.Mutates() {
 		return nil
 	}
+	managers := a.Object.GetManagedFields()
 	if err := r.cfg.Admission.Mutate(ctx, a); err != nil {
 		return err
 	}
-	if s.Default != nil && a.Object != nil {
+	keepManagers(a, managers)
+	if s.Default != nil {
 		s.Default(a.Object)
 	}
 	return nil

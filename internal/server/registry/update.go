@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"unicode"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,8 +30,8 @@ type UpdateOptions struct {
 	// CreateOptions, when not nil, allow the update to create the object; authorize is asked first.
 	CreateOptions *metav1.CreateOptions
 	Authorize     func() error
-	// Manager is who is recorded as the owner of the fields that change, on objects that are tracked. Applied says that change
-	// has recorded that itself.
+	// Manager is who is recorded as the owner of the fields that change; empty: the program that sent the request. Applied says that
+	// change has recorded that itself.
 	Manager string
 	Applied bool
 	// TrackAs is the subresource that the change is recorded for, where it is another than the target's.
@@ -180,6 +178,11 @@ func (u *updating) prepare(cur *store.Entry) (object.Object, error) {
 	if s.Default != nil {
 		s.Default(obj)
 	}
+	if !u.o.Applied { // what admission and the strategy change is not the manager's doing
+		if obj, err = u.track(obj, old); err != nil {
+			return nil, err
+		}
+	}
 	a := u.r.attributes(u.req, u.t, admission.Update, obj, old, u.o.Options, u.o.DryRun)
 	if err := u.r.admit(u.ctx, a, s); err != nil {
 		return nil, err
@@ -188,16 +191,7 @@ func (u *updating) prepare(cur *store.Entry) (object.Object, error) {
 	if s.PrepareUpdate != nil {
 		s.PrepareUpdate(obj, old)
 	}
-	if !u.o.Applied {
-		sub := u.t.subName()
-		if u.o.TrackAs != "" {
-			sub = u.o.TrackAs
-		}
-		if obj, err = u.r.cfg.Managers.Track(k, u.t.Version, sub, obj, old, managerOf(u.req, u.o.Manager)); err != nil {
-			return nil, err
-		}
-		a.Object = obj
-	}
+	u.r.cfg.Managers.Settle(obj, old)
 	if s.ValidateUpdate != nil {
 		if err := invalid(k, obj, s.ValidateUpdate(obj, old)); err != nil {
 			return nil, err
@@ -208,27 +202,6 @@ func (u *updating) prepare(cur *store.Entry) (object.Object, error) {
 	}
 	warn(u.req, s, obj, old)
 	return obj, u.r.cfg.Admission.Validate(u.ctx, a)
-}
-
-// managerOf is the manager that a request names, or else the program that sent it: its user agent up to the first slash.
-func managerOf(req *request.Request, manager string) string {
-	const longest = 128
-	if manager == "" {
-		manager, _, _ = strings.Cut(req.UserAgent, "/")
-		manager = strings.Map(func(r rune) rune {
-			if !unicode.IsPrint(r) {
-				return -1
-			}
-			return r
-		}, manager)
-	}
-	if len(manager) > longest {
-		manager = manager[:longest]
-	}
-	if manager == "" {
-		manager = "unknown"
-	}
-	return manager
 }
 
 // createInstead creates the object that the update did not find.
@@ -248,10 +221,7 @@ func (u *updating) createInstead() (Result, error) {
 	if err := matchNamespace(u.req, u.t.Kind, obj); err != nil {
 		return Result{}, err
 	}
-	if !u.o.Applied {
-		obj.SetManagedFields(nil)
-	}
-	res, err := u.r.create(u.ctx, u.req, u.t, obj, u.o.CreateOptions)
+	res, err := u.r.create(u.ctx, u.req, u.t, obj, u.o.CreateOptions, u.o.Applied)
 	if apierrors.IsAlreadyExists(err) && !u.o.DryRun {
 		return res, errMoved
 	}
