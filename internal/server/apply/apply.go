@@ -107,7 +107,7 @@ func (m *Managers) make(k *object.Kind, v *object.Version, sub string) (*managed
 	c := converter{k}
 	reset := map[fieldpath.APIVersion]fieldpath.Filter{}
 	for i := range k.Versions {
-		if f := resetFields(k, sub); f != nil {
+		if f := resetFilter(k, sub); f != nil {
 			reset[fieldpath.APIVersion(k.Versions[i].GroupVersion.String())] = f
 		}
 	}
@@ -143,25 +143,6 @@ func (m *Managers) types(v *object.Version) (managedfields.TypeConverter, error)
 func known(types managedfields.TypeConverter, v *object.Version) bool {
 	_, err := types.ObjectToTyped(blank(v))
 	return err == nil
-}
-
-// resetFields are those that an endpoint writes back, so that nobody comes to own them through it.
-func resetFields(k *object.Kind, sub string) fieldpath.Filter {
-	if f := resetField(k, sub); f != "" {
-		return fieldpath.NewExcludeSetFilter(fieldpath.NewSet(fieldpath.MakePathOrDie(f)))
-	}
-	return nil
-}
-
-// resetField is the one of the outermost fields that an endpoint writes back; empty when there is none.
-func resetField(k *object.Kind, sub string) string {
-	switch {
-	case sub == "status":
-		return "spec"
-	case sub == "" && k.Subresource("status") != nil:
-		return "status"
-	}
-	return ""
 }
 
 func blank(v *object.Version) runtime.Object {

@@ -28,7 +28,7 @@ func (m *Managers) TrackNew(k *object.Kind, v *object.Version, obj object.Object
 			return nil, err
 		}
 		if p != nil {
-			if fields, _, ok := p.compare(p.zero, after, resetField(k, "")); ok {
+			if fields, _, ok := p.compare(p.zero, after, resets(k, "")); ok {
 				obj.SetManagedFields(nil)
 				if fields != "" {
 					obj.SetManagedFields([]metav1.ManagedFieldsEntry{m.entry(v, "", manager, m.memory.share(fields))})
@@ -98,7 +98,7 @@ func alikeButTimes(now, had []metav1.ManagedFieldsEntry) bool {
 
 func equalObjects(p *plan, obj, old object.Object) bool {
 	if p != nil && obj.GetGeneration() == old.GetGeneration() {
-		if changed, removed, ok := p.compare(reflect.ValueOf(old).Elem(), reflect.ValueOf(obj).Elem(), ""); ok {
+		if changed, removed, ok := p.compare(reflect.ValueOf(old).Elem(), reflect.ValueOf(obj).Elem(), nil); ok {
 			return changed == "" && removed == ""
 		}
 	}
@@ -174,7 +174,7 @@ func (m *Managers) follow(k *object.Kind, v *object.Version, sub string, obj, ol
 			return nil, false, nil
 		}
 	}
-	changed, removed, ok := p.compare(before, after, resetField(k, sub))
+	changed, removed, ok := p.compare(before, after, resets(k, sub))
 	if !ok {
 		return nil, false, nil
 	}
