@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -185,92 +184,14 @@ func (x *exchange) watch() {
 	x.w.Header().Set("Cache-Control", "no-cache, private")
 	x.w.WriteHeader(http.StatusOK)
 	x.w.Flush()
-	stream(ctx, w, err, frames, func(b []byte) error {
+	out := output{write: func(b []byte) error {
 		_, err := x.w.Write(b)
 		return err
-	}, x.w.Flush)
-}
-
-// stream writes events until there are no more. failed, when not nil, is the one thing to tell.
-func stream(ctx context.Context, w *store.Watcher, failed error, f *encode.Frames, write func([]byte) error, flush func()) {
-	if failed != nil {
-		writeError(f, failed, write, flush)
-		return
+	}, flush: x.w.Flush, join: writeChunk, held: heldOf(x.r)}
+	if out.held != nil {
+		out.join = keepUpTo
 	}
-	defer w.Stop()
-	for {
-		events, err := w.Next(ctx)
-		if err != nil {
-			if ctx.Err() == nil {
-				writeError(f, err, write, flush)
-			}
-			return
-		}
-		f.Table.Now = time.Now()
-		if err := writeBatch(events, f, write); err != nil {
-			if err != errClientGone {
-				writeError(f, err, write, flush)
-			}
-			return
-		}
-		flush()
-	}
-}
-
-var errClientGone = errors.New("the client is gone")
-
-// joinUpTo is how many bytes of frames go out in one write: each write costs HTTP/2 a frame and a switch of goroutines.
-const joinUpTo = 32 << 10
-
-// writeBatch writes the frames of events, short ones together.
-func writeBatch(events []*store.Event, f *encode.Frames, write func([]byte) error) error {
-	if len(events) == 1 || f.OneByOne {
-		for _, e := range events {
-			frame, err := f.Event(e)
-			if err != nil {
-				return err
-			}
-			if write(frame) != nil {
-				return errClientGone
-			}
-		}
-		return nil
-	}
-	joined := joins.Get().(*[]byte)
-	buf := (*joined)[:0]
-	defer func() { *joined = buf; joins.Put(joined) }()
-	for _, e := range events {
-		frame, err := f.Event(e)
-		if err != nil {
-			return err
-		}
-		if len(buf)+len(frame) > joinUpTo && len(buf) > 0 {
-			if write(buf) != nil {
-				return errClientGone
-			}
-			buf = buf[:0]
-		}
-		if len(frame) > joinUpTo {
-			if write(frame) != nil {
-				return errClientGone
-			}
-			continue
-		}
-		buf = append(buf, frame...)
-	}
-	if len(buf) > 0 && write(buf) != nil {
-		return errClientGone
-	}
-	return nil
-}
-
-// writeError tells of an error inside the stream.
-func writeError(f *encode.Frames, err error, write func([]byte) error, flush func()) {
-	frame, encErr := f.Error(statusOf(err))
-	if encErr != nil || write(frame) != nil {
-		return
-	}
-	flush()
+	x.s.stream(ctx, w, err, frames, out)
 }
 
 // watchTimeout is what the client asks for, or a random time so that watches do not all end at once.

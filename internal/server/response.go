@@ -88,8 +88,11 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 const (
-	gzipFrom   = 128 << 10 // bodies below are sent as they are
-	writeChunk = 64 << 10
+	gzipFrom = 128 << 10 // bodies below are sent as they are
+
+	// writeChunk is how much of an answer is written at once: with the nine bytes of its head, an HTTP/2 frame that fills one record of TLS.
+	// One byte more would cost a second record, and a call to the kernel for it.
+	writeChunk = 16<<10 - 9
 )
 
 // Free lists.
@@ -101,7 +104,7 @@ var (
 		}
 		return w
 	}}
-	joins   = sync.Pool{New: func() any { b := make([]byte, 0, joinUpTo); return &b }}
+	joins   = sync.Pool{New: func() any { b := make([]byte, 0, 2*writeChunk); return &b }}
 	buffers = sync.Pool{New: func() any { return bufio.NewWriterSize(io.Discard, writeChunk) }}
 )
 

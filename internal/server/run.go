@@ -41,7 +41,7 @@ func (s *Server) Run(ctx context.Context) error {
 	wg.Add(1)
 	go func() {
 		defer wg.Done()
-		served <- srv.Serve(tls.NewListener(l, srv.TLSConfig))
+		served <- srv.Serve(tls.NewListener(holding{l}, srv.TLSConfig))
 	}()
 	run := func(ctx context.Context, f func(context.Context) error) {
 		wg.Add(1)
@@ -94,6 +94,7 @@ func (s *Server) httpServer() (*http.Server, error) {
 		IdleTimeout:       90 * time.Second,
 		ReadHeaderTimeout: 32 * time.Second,
 		ConnState:         s.countConns,
+		ConnContext:       withHeld,
 		ErrorLog:          stdlog.New(io.Discard, "", 0), // handshakes that clients give up are no news
 	}
 	h2 := &http2.Server{

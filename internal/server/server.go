@@ -36,6 +36,7 @@ import (
 	"hyperkube/internal/server/discovery"
 	"hyperkube/internal/server/registry"
 	"hyperkube/internal/server/request"
+	"hyperkube/internal/server/turns"
 	"hyperkube/internal/server/webhook"
 	"hyperkube/internal/store"
 )
@@ -60,6 +61,7 @@ type Server struct {
 	started   chan struct{} // closed when the namespaces of the system exist
 	stopping  atomic.Bool   // asked to end
 	draining  atomic.Bool   // takes nothing new
+	turns     *turns.Line   // of watches that write
 	active    atomic.Int64  // requests being served, long-running ones apart
 	conns     atomic.Int64  // open connections
 	ended     chan struct{} // told of ended requests and connections, while stopping
@@ -75,7 +77,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("API server: no table of kinds")
 	}
 	cfg.setDefaults()
-	s := &Server{cfg: cfg, parts: cfg.Parts, log: slog.Default().With("component", "apiserver"), ready: make(chan struct{}), started: make(chan struct{}), ended: make(chan struct{}, 1)}
+	s := &Server{cfg: cfg, parts: cfg.Parts, log: slog.Default().With("component", "apiserver"), ready: make(chan struct{}), started: make(chan struct{}), ended: make(chan struct{}, 1), turns: turns.New()}
 	s.parts.Table = cfg.Table
 	s.gatherer = prometheus.NewRegistry()
 	s.metrics = newMetrics(s)

@@ -44,6 +44,6 @@ func (x *exchange) watchOverWebSocket(ctx context.Context, w *store.Watcher, f *
 	if f.Form.Media == negotiate.Protobuf {
 		kind = websocket.BinaryMessage
 	}
-	stream(ctx, w, failed, f, func(frame []byte) error { return conn.WriteMessage(kind, frame) }, func() {})
+	x.s.stream(ctx, w, failed, f, output{write: func(frame []byte) error { return conn.WriteMessage(kind, frame) }, flush: func() {}})
 	_ = conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
 }

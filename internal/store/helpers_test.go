@@ -170,7 +170,7 @@ func none(t testing.TB, w *Watcher) {
 	if _, err := w.c.store.CurrentRevision(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
-	if evs, _, err := w.poll(); len(evs) > 0 || err != nil {
+	if evs, err := w.poll(); len(evs) > 0 || err != nil {
 		t.Fatalf("unexpected %v %v", describe(evs), err)
 	}
 }

@@ -28,6 +28,20 @@ func (t *topic) append(e *Event) {
 	t.mu.Unlock()
 }
 
+// signalPast gives a channel that is closed when there is more than up to a sequence number; nil when there is already, or when the topic
+// has ended.
+func (t *topic) signalPast(cursor int64) <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if cursor < t.base+int64(len(t.log)) || t.ended != nil {
+		return nil
+	}
+	if t.signal == nil {
+		t.signal = make(chan struct{})
+	}
+	return t.signal
+}
+
 func (t *topic) wake() {
 	t.mu.Lock()
 	if t.signal != nil {

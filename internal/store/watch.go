@@ -38,6 +38,8 @@ type Watcher struct {
 	sent      int64 // revision up to which the reader knows everything, for errors
 	initial   []*Event
 	bookmarks bool
+	idle      *time.Timer // until a bookmark is due
+	due       bool        // a bookmark
 	stopped   chan struct{}
 	stop      sync.Once
 }
@@ -178,6 +180,50 @@ func (w *Watcher) Stop() {
 // An error is the end: that of ctx, a status error to send to the client (410 when the watcher was too slow or history was lost), or
 // that the watch was stopped.
 func (w *Watcher) Next(ctx context.Context) ([]*Event, error) {
+	for {
+		if err := w.Ready(ctx); err != nil {
+			return nil, err
+		}
+		if events, err := w.take(); err != nil || len(events) > 0 {
+			return events, err
+		}
+	}
+}
+
+// Ready blocks until [Watcher.Next] has something to give, which then gives all that has come until it is called. Its errors are those of Next.
+func (w *Watcher) Ready(ctx context.Context) error {
+	if len(w.initial) > 0 || w.due {
+		return nil
+	}
+	signal := w.t.signalPast(w.cursor)
+	if signal == nil {
+		return nil
+	}
+	var idle <-chan time.Time
+	if w.bookmarks {
+		if w.idle == nil {
+			w.idle = time.NewTimer(w.c.store.cfg.BookmarkInterval)
+		} else {
+			w.idle.Reset(w.c.store.cfg.BookmarkInterval)
+		}
+		defer w.idle.Stop()
+		idle = w.idle.C
+	}
+	select {
+	case <-signal:
+		return nil
+	case <-idle:
+		w.due = true
+		return nil
+	case <-w.stopped:
+		return errStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// take gives what there is.
+func (w *Watcher) take() ([]*Event, error) {
 	if len(w.initial) > 0 {
 		n := min(len(w.initial), maxBatch)
 		out := w.initial[:n:n]
@@ -186,62 +232,39 @@ func (w *Watcher) Next(ctx context.Context) ([]*Event, error) {
 		}
 		return out, nil
 	}
-	var idle <-chan time.Time
-	if w.bookmarks {
-		t := time.NewTimer(w.c.store.cfg.BookmarkInterval)
-		defer t.Stop()
-		idle = t.C
+	// Read before the poll: when that finds nothing, everything up to reached has been given.
+	reached := w.c.store.feed.rev.Load()
+	events, err := w.poll()
+	if err != nil || len(events) > 0 || !w.due {
+		w.due = false
+		return events, err
 	}
-	due := false
-	for {
-		// Read before the poll: when that finds nothing, everything up to reached has been given.
-		reached := w.c.store.feed.rev.Load()
-		events, signal, err := w.poll()
-		if err != nil || len(events) > 0 {
-			return events, err
-		}
-		if due {
-			w.sent = max(w.sent, w.after, reached)
-			return []*Event{newBookmark(w.c, w.sent, false)}, nil
-		}
-		select {
-		case <-signal:
-		case <-idle:
-			due = true
-		case <-w.stopped:
-			return nil, errStopped
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
+	w.due = false
+	w.sent = max(w.sent, w.after, reached)
+	return []*Event{newBookmark(w.c, w.sent, false)}, nil
 }
 
-// poll gives what is in the log past the cursor, or a channel that is closed when there is more.
-func (w *Watcher) poll() ([]*Event, <-chan struct{}, error) {
+// poll gives what is in the log past the cursor.
+func (w *Watcher) poll() ([]*Event, error) {
 	t := w.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for {
 		if w.cursor < t.base && w.sent < t.lost {
-			return nil, nil, errSlowWatcher(w.sent, t.lost)
+			return nil, errSlowWatcher(w.sent, t.lost)
 		}
 		from := max(0, w.cursor-t.base)
-		if events := t.log[from:]; len(events) > 0 {
-			events = events[:min(len(events), maxBatch):min(len(events), maxBatch)]
-			w.cursor = t.base + from + int64(len(events))
-			if events = since(events, w.after); len(events) == 0 {
-				continue
-			}
+		events := t.log[from:]
+		if len(events) == 0 {
+			w.cursor = max(w.cursor, t.base)
+			return nil, t.ended
+		}
+		events = events[:min(len(events), maxBatch):min(len(events), maxBatch)]
+		w.cursor = t.base + from + int64(len(events))
+		if events = since(events, w.after); len(events) > 0 {
 			w.sent = events[len(events)-1].Revision
-			return events, nil, nil
+			return events, nil
 		}
-		if t.ended != nil {
-			return nil, nil, t.ended
-		}
-		if t.signal == nil {
-			t.signal = make(chan struct{})
-		}
-		return nil, t.signal, nil
 	}
 }
 
