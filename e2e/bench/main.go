@@ -20,6 +20,7 @@ import (
 	"strings"
 	"syscall"
 
+	"hyperkube/e2e/bench/load"
 	"hyperkube/e2e/bench/machine"
 	"hyperkube/e2e/bench/scenario"
 	"hyperkube/e2e/bench/system"
@@ -41,7 +42,7 @@ func main() {
 	}
 }
 
-// dispatch picks the program's part: it is also the door of a box, the guard, and the process of one round.
+// dispatch picks the program's part: it is also the door of a box, the guard, the process of one round, and that of a round's readers.
 func dispatch(ctx context.Context, args []string) error {
 	if len(args) > 0 {
 		switch args[0] {
@@ -53,6 +54,8 @@ func dispatch(ctx context.Context, args []string) error {
 			return round(ctx, args[1:])
 		case herdVerb:
 			return tend(ctx, args[1:])
+		case scenario.ReadersVerb:
+			return load.ReadStreams(ctx, os.Stdin, os.Stdout)
 		}
 	}
 	o, err := parse(args)

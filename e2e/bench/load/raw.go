@@ -25,7 +25,12 @@ func own(cfg *rest.Config) *rest.Config {
 type Getter struct {
 	client *http.Client
 	host   string
+	buf    []byte
 }
+
+// readAtOnce is how much a client takes from an answer at a time. client-go, which reads whole answers into memory, takes as much; with less, it would be
+// the client's updates of HTTP/2's windows that are measured.
+const readAtOnce = 256 << 10
 
 // NewGetter makes one with a connection of its own.
 func NewGetter(cfg *rest.Config) (*Getter, error) {
@@ -35,10 +40,10 @@ func NewGetter(cfg *rest.Config) (*Getter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Getter{client, c.Host}, nil
+	return &Getter{client, c.Host, make([]byte, readAtOnce)}, nil
 }
 
-// Get asks for a path in a format and gives the length of the answer.
+// Get asks for a path in a format and gives the length of the answer. It is for one goroutine.
 func (g *Getter) Get(ctx context.Context, path, format string) (int64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.host+path, nil)
 	if err != nil {
@@ -50,7 +55,15 @@ func (g *Getter) Get(ctx context.Context, path, format string) (int64, error) {
 		return 0, err
 	}
 	defer res.Body.Close()
-	n, err := io.Copy(io.Discard, res.Body)
+	var n int64
+	for err == nil {
+		var got int
+		got, err = res.Body.Read(g.buf)
+		n += int64(got)
+	}
+	if err == io.EOF {
+		err = nil
+	}
 	if err == nil && res.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s", path, res.Status)
 	}
@@ -76,8 +89,13 @@ func OpenStream(ctx context.Context, cfg *rest.Config, path string) (*Stream, er
 		return nil, err
 	}
 	t.ServerName = u.Hostname()
-	conn, err := (&tls.Dialer{Config: t}).DialContext(ctx, "tcp", u.Host)
+	plain, err := (&net.Dialer{}).DialContext(ctx, "tcp", u.Host)
 	if err != nil {
+		return nil, err
+	}
+	conn := tls.Client(&readAhead{plain, bufio.NewReaderSize(plain, 64<<10)}, t)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		plain.Close()
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() { conn.Close() })
@@ -101,6 +119,14 @@ func OpenStream(ctx context.Context, cfg *rest.Config, path string) (*Stream, er
 		}
 	}
 }
+
+// readAhead reads as much at a time as there is, where TLS would ask for one record.
+type readAhead struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func (r *readAhead) Read(p []byte) (int, error) { return r.in.Read(p) }
 
 // OpenStreamWhenUp opens one as soon as the server can be reached.
 func OpenStreamWhenUp(ctx context.Context, cfg *rest.Config, path string) (*Stream, error) {

@@ -2,16 +2,17 @@ package scenario
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
+	"os"
 	"time"
 
 	"k8s.io/client-go/rest"
 
 	"hyperkube/e2e/bench/load"
 )
+
+// ReadersVerb is the first argument by which the measuring program becomes the readers of a watch scenario.
+const ReadersVerb = "@readers"
 
 func fanOut() Scenario {
 	const streams, makers, pods = 500, 8, 400
@@ -20,33 +21,20 @@ func fanOut() Scenario {
 	cost := Figure{Name: "a watch event to one stream, CPU of the servers", Unit: "µs"}
 	return Scenario{
 		Name: "watch",
-		Sentence: fmt.Sprintf("%d JSON watches of a namespace, each with its own TLS connection and read without decoding, while %d clients make %d pods: events and bytes received, "+
+		Sentence: fmt.Sprintf("%d JSON watches of a namespace, each with its own TLS connection and read without decoding, while %d clients in another process make %d pods: events and bytes received, "+
 			"from the first pod's creation until every stream has all.", streams, makers, pods),
 		Figures: []Figure{f, bytes, cost}, Limit: 4 * time.Minute,
 		Run: onAPI(func(ctx context.Context, r *Round, cfg *rest.Config) error {
-			ctx, cancel := context.WithCancel(ctx)
-			defer cancel()
-			var received atomic.Int64
-			var wg sync.WaitGroup
-			errs := make(chan error, streams)
-			for range streams {
-				s, err := load.OpenStream(ctx, cfg, load.Pods.Path(namespace, "")+"?watch=1")
-				if err != nil {
-					return err
-				}
-				wg.Go(func() {
-					defer s.Close()
-					for seen := 0; seen < pods; {
-						n, b, err := s.Events()
-						if err != nil {
-							errs <- fmt.Errorf("a stream ended after %d events: %w", seen, err)
-							return
-						}
-						seen += n
-						received.Add(int64(b))
-					}
-				})
+			self, err := os.Executable()
+			if err != nil {
+				return err
 			}
+			readers, err := load.StartReaders(r.Box.Client(ctx, self, ReadersVerb), cfg,
+				load.Reading{Path: load.Pods.Path(namespace, "") + "?watch=1", Streams: streams, Events: pods})
+			if err != nil {
+				return err
+			}
+			defer readers.Close()
 			all, err := load.Clients(cfg, load.Protobuf, makers)
 			if err != nil {
 				return err
@@ -62,22 +50,18 @@ func fanOut() Scenario {
 			if err != nil {
 				return err
 			}
-			wg.Wait()
-			took := time.Since(began).Seconds()
-			close(errs)
-			for e := range errs {
-				err = errors.Join(err, e)
-			}
+			received, err := readers.Wait()
 			if err != nil {
 				return err
 			}
+			took := time.Since(began).Seconds()
 			each, err := since(streams * pods)
 			if err != nil {
 				return err
 			}
 			r.Record(cost.Name, each)
 			r.Record(f.Name, streams*pods/took)
-			r.Record(bytes.Name, megabytes(received.Load())/took)
+			r.Record(bytes.Name, megabytes(received)/took)
 			return nil
 		}),
 	}
