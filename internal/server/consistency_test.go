@@ -33,8 +33,10 @@ import (
 var consistencyFor = flag.Duration("consistency", 3*time.Second, "how long TestConsistency runs")
 
 const (
-	storm = "storm" // the namespace of the test
-	fence = "fence" // the object that ends it: all selectors pick it
+	enough   = 400         // writes that a storm has at least, however slow the machine
+	patience = time.Minute // for them
+	storm    = "storm"     // the namespace of the test
+	fence    = "fence"     // the object that ends it: all selectors pick it
 )
 
 // TestConsistency has servers on one datastore written to, listed and watched at once, fast and slowly, by both doors, while history
@@ -53,11 +55,20 @@ func TestConsistency(t *testing.T) {
 	r.askCompacted()
 }
 
-// storm is everything at once, for some time; it gives what was wrong.
+// storm is everything at once, for some time and enough writes; it gives what was wrong.
 func (r *run) storm(d time.Duration) []error {
-	ctx, stop := context.WithTimeout(r.t.Context(), d)
+	ctx, stop := context.WithCancel(r.t.Context())
 	defer stop()
 	var writing, looking sync.WaitGroup
+	writing.Go(func() {
+		defer stop()
+		<-time.After(d)
+		select {
+		case <-r.busy:
+		case <-time.After(patience):
+			r.t.Errorf("only %d writes in %v", r.writes.Load(), d+patience)
+		}
+	})
 	for w := range 4 {
 		writing.Go(func() { r.write(ctx, w) })
 	}
@@ -84,10 +95,12 @@ type run struct {
 	history []consistency.Change
 	whole   chan struct{} // closed when the history has the fence
 
-	doors [2]atomic.Pointer[door]
-	acked atomic.Int64 // the newest revision that a writer got an answer of
-	pace  chan struct{}
-	ended chan struct{}
+	doors  [2]atomic.Pointer[door]
+	acked  atomic.Int64 // the newest revision that a writer got an answer of
+	writes atomic.Int64
+	busy   chan struct{} // closed when there were enough writes
+	pace   chan struct{}
+	ended  chan struct{}
 
 	mu    sync.Mutex
 	seen  []checker
@@ -111,10 +124,10 @@ func newRun(t *testing.T, spoil func(client.Interface) client.Interface) *run {
 		t.Fatal(err)
 	}
 	t.Cleanup(member.Close)
-	r := &run{t: t, spoil: spoil, member: member, whole: make(chan struct{}), pace: make(chan struct{}), ended: make(chan struct{}), count: map[string]int{}}
+	r := &run{t: t, spoil: spoil, member: member, whole: make(chan struct{}), busy: make(chan struct{}), pace: make(chan struct{}), ended: make(chan struct{}), count: map[string]int{}}
+	r.record() // before there is a server that compacts
 	r.doors[0].Store(r.open(0))
 	r.doors[1].Store(r.open(1))
-	go r.record()
 	return r
 }
 
@@ -137,28 +150,47 @@ func (r *run) open(n int) *door {
 	return &door{c, stop}
 }
 
-// record writes down what the datastore goes through, until the fence.
+// record begins to write down what the datastore goes through, until the fence.
 func (r *run) record() {
-	defer close(r.whole)
+	r.t.Helper()
 	k, _ := object.Builtin().Kind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
 	prefix := "/registry/" + k.StoragePrefix + "/" + storm + "/"
-	for w := range r.member.Client().Watch(r.t.Context(), prefix, clientv3.WithPrefix(), clientv3.WithRev(1)) {
-		for _, e := range w.Events {
-			c := consistency.Change{Revision: e.Kv.ModRevision, Key: strings.TrimPrefix(string(e.Kv.Key), prefix), Deleted: e.Type == clientv3.EventTypeDelete}
-			if !c.Deleted {
-				obj, err := codec.DecodeStorage(k, e.Kv.Value)
-				if err != nil {
-					r.t.Error(err)
-					return
-				}
-				c.Value, c.Label = value(obj), obj.GetLabels()["v"]
-			}
-			r.history = append(r.history, c)
-			if c.Key == fence {
+	told := r.member.Client().Watch(r.t.Context(), prefix, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+	if first := <-told; !first.Created || first.Err() != nil {
+		r.t.Fatalf("the datastore's watch: %v", first.Err())
+	}
+	go func() {
+		defer close(r.whole)
+		for w := range told {
+			if r.t.Context().Err() != nil { // the test gave up before the end
 				return
 			}
+			if w.Err() != nil {
+				r.t.Errorf("the datastore's watch: %v", w.Err())
+				return
+			}
+			for _, e := range w.Events {
+				if r.note(k, strings.TrimPrefix(string(e.Kv.Key), prefix), e) {
+					return
+				}
+			}
 		}
+	}()
+}
+
+// note adds a change to the history, and tells whether it is the last.
+func (r *run) note(k *object.Kind, key string, e *clientv3.Event) bool {
+	c := consistency.Change{Revision: e.Kv.ModRevision, Key: key, Deleted: e.Type == clientv3.EventTypeDelete}
+	if !c.Deleted {
+		obj, err := codec.DecodeStorage(k, e.Kv.Value)
+		if err != nil {
+			r.t.Error(err)
+			return true
+		}
+		c.Value, c.Label = value(obj), obj.GetLabels()["v"]
 	}
+	r.history = append(r.history, c)
+	return key == fence
 }
 
 func value(o client.Object) string {
@@ -215,6 +247,9 @@ func (r *run) write(ctx context.Context, w int) {
 		}
 		if err != nil || got == nil {
 			continue
+		}
+		if r.writes.Add(1) == enough {
+			close(r.busy)
 		}
 		for rv := revisionOf(got); ; {
 			old := r.acked.Load()
