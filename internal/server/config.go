@@ -57,6 +57,8 @@ type Config struct {
 	MinRequestTimeout                time.Duration // least time that a watch without timeoutSeconds stays open: 30 min
 	// ShutdownDelay is how long the server goes on serving, /readyz failing, before it drains.
 	ShutdownDelay time.Duration
+	// LivezGrace is how long after New /livez passes over parts of the start that are not done.
+	LivezGrace time.Duration
 	// WatchGrace is the time over which watches and streams are ended then, and which they have for it; 0: all at once.
 	WatchGrace time.Duration
 	// ShutdownRetryAfter lets a draining server go on listening until requests in flight are answered, and tell everybody else to come

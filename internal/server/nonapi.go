@@ -1,11 +1,13 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"net/http/pprof"
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	apidiscoveryv2 "k8s.io/api/apidiscovery/v2"
@@ -107,13 +109,32 @@ func (s *Server) serveVersion(w http.ResponseWriter, r *http.Request) {
 	sendDocument(w, r, version.Info())
 }
 
+// startedInTime are the checks of the start that count for the server's life as well: whoever watches over it may start it again when they do
+// not hold after LivezGrace. Until then they are thought to hold.
+func (s *Server) startedInTime(all []Check) []Check {
+	var out []Check
+	for _, c := range all {
+		if !strings.HasPrefix(c.Name, "poststarthook/") {
+			continue
+		}
+		out = append(out, Check{Name: c.Name, Func: func(ctx context.Context) error {
+			err := c.Func(ctx)
+			if err != nil && time.Since(s.born) < s.cfg.LivezGrace {
+				return nil
+			}
+			return err
+		}})
+	}
+	return out
+}
+
 // healthHandler serves /healthz, /livez and /readyz.
 func (s *Server) healthHandler() http.Handler {
 	alive := []Check{{Name: "etcd", Func: s.store.Healthy}}
 	healthy := slices.Concat(alive, s.ownChecks(), s.parts.Checks)
 	mux := http.NewServeMux()
 	health.Install(mux, "/healthz", healthy...)
-	health.Install(mux, "/livez", alive...)
+	health.Install(mux, "/livez", append(slices.Clone(alive), s.startedInTime(healthy)...)...)
 	health.Install(mux, "/readyz", append(healthy, s.notStopping())...)
 	return mux
 }

@@ -58,6 +58,7 @@ type Server struct {
 	log       *slog.Logger
 	inflight  struct{ reading, mutating gauge }
 	ready     chan struct{}
+	born      time.Time     // when New made it
 	started   chan struct{} // closed when the namespaces of the system exist
 	stopping  atomic.Bool   // asked to end
 	draining  atomic.Bool   // takes nothing new
@@ -77,7 +78,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("API server: no table of kinds")
 	}
 	cfg.setDefaults()
-	s := &Server{cfg: cfg, parts: cfg.Parts, log: slog.Default().With("component", "apiserver"), ready: make(chan struct{}), started: make(chan struct{}), ended: make(chan struct{}, 1), turns: turns.New()}
+	s := &Server{cfg: cfg, parts: cfg.Parts, log: slog.Default().With("component", "apiserver"), born: time.Now(), ready: make(chan struct{}), started: make(chan struct{}), ended: make(chan struct{}, 1), turns: turns.New()}
 	s.parts.Table = cfg.Table
 	s.gatherer = prometheus.NewRegistry()
 	s.metrics = newMetrics(s)

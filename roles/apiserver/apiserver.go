@@ -114,7 +114,7 @@ func (a *APIServer) assemble() error {
 		ServiceCIDRs: a.cfg.ServiceCIDRs, NodePortRange: a.cfg.NodePortRange,
 		MaxInFlight: a.cfg.MaxInFlight, MaxMutatingInFlight: a.cfg.MaxMutatingInFlight,
 		RequestTimeout: a.cfg.RequestTimeout, MinRequestTimeout: a.cfg.MinRequestTimeout, EventTTL: a.cfg.EventTTL,
-		ShutdownDelay: a.cfg.ShutdownDelay, WatchGrace: a.cfg.WatchGrace, ShutdownRetryAfter: a.cfg.ShutdownRetryAfter,
+		ShutdownDelay: a.cfg.ShutdownDelay, WatchGrace: a.cfg.WatchGrace, LivezGrace: a.cfg.LivezGrace, ShutdownRetryAfter: a.cfg.ShutdownRetryAfter,
 		CompactionInterval: a.cfg.CompactionInterval, GoawayChance: a.cfg.GoawayChance,
 		Profiling: a.cfg.Profiling, Components: a.cfg.Components,
 		Wire: w.wire, Parts: server.Parts{Tracer: tracer},

@@ -68,16 +68,16 @@ type Config struct {
 	// NotReadySeconds and UnreachableSeconds are how long pods stay on such a node that say nothing of it; nil: 300.
 	NotReadySeconds, UnreachableSeconds *int64
 
-	MaxInFlight, MaxMutatingInFlight int  // together the seats that fairness shares out
-	NoFairness                       bool // each of the two bounds is kept by itself
-	RequestTimeout                   time.Duration
-	MinRequestTimeout                time.Duration
-	ShutdownDelay, WatchGrace        time.Duration
-	ShutdownRetryAfter               bool
-	EventTTL                         time.Duration
-	CompactionInterval               time.Duration // 5 min; negative: never
-	GoawayChance                     float64
-	Profiling                        bool
+	MaxInFlight, MaxMutatingInFlight      int  // together the seats that fairness shares out
+	NoFairness                            bool // each of the two bounds is kept by itself
+	RequestTimeout                        time.Duration
+	MinRequestTimeout                     time.Duration
+	ShutdownDelay, WatchGrace, LivezGrace time.Duration
+	ShutdownRetryAfter                    bool
+	EventTTL                              time.Duration
+	CompactionInterval                    time.Duration // 5 min; negative: never
+	GoawayChance                          float64
+	Profiling                             bool
 
 	Audit       audit.Config
 	TracingFile string // TracingConfiguration; empty: no traces

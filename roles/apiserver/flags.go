@@ -84,6 +84,7 @@ func ownFlags() []cli.Flag {
 		list(serving, "feature-gates", nil, "`NAME=BOOL`s; accepted for upstream's sake: every stable feature is on, and none can be switched off"),
 		text(serving, "tracing-config-file", "", "`FILE` with the TracingConfiguration (apiserver.config.k8s.io/v1) that says where spans of requests are sent; without, none are made"),
 		yes(serving, "profiling", true, "serve /debug/pprof to those who are authorized"),
+		span(serving, "livez-grace-period", 0, "`TIME` from the start in which /livez passes over parts of it that are not done"),
 		span(serving, "shutdown-delay-duration", 0, "`TIME` to go on serving, not ready, before draining"),
 		span(serving, "shutdown-watch-termination-grace-period", 0, "`TIME` over which watches are ended while draining, so that their clients do not all turn elsewhere at once; 0 ends all at once"),
 		yes(serving, "shutdown-send-retry-after", false, "go on listening while draining, and tell clients to come back (429, Retry-After)"),
@@ -146,7 +147,7 @@ func fromFlags(c *cli.Context) (Config, error) {
 		EncryptionFile: c.String("encryption-provider-config"), EncryptionReload: c.Bool("encryption-provider-config-automatic-reload"),
 		BindAddress: c.String("bind-address"), Port: c.Int("secure-port"),
 		TLSCertFile: c.String("tls-cert-file"), TLSKeyFile: c.String("tls-private-key-file"), CertDir: c.String("cert-dir"),
-		TracingFile: c.String("tracing-config-file"), Profiling: c.Bool("profiling"), ShutdownDelay: c.Duration("shutdown-delay-duration"),
+		TracingFile: c.String("tracing-config-file"), Profiling: c.Bool("profiling"), ShutdownDelay: c.Duration("shutdown-delay-duration"), LivezGrace: c.Duration("livez-grace-period"),
 		WatchGrace: c.Duration("shutdown-watch-termination-grace-period"), ShutdownRetryAfter: c.Bool("shutdown-send-retry-after"),
 		ClientCAFile: c.String("client-ca-file"), TokenFile: c.String("token-auth-file"),
 		NoAnonymous: !c.Bool("anonymous-auth"), BootstrapTokens: c.Bool("enable-bootstrap-token-auth"),
@@ -194,7 +195,7 @@ func fromFlags(c *cli.Context) (Config, error) {
 	if cfg.EncryptionReload && cfg.EncryptionFile == "" {
 		return cfg, errors.New("--encryption-provider-config-automatic-reload needs --encryption-provider-config")
 	}
-	for _, f := range []string{"shutdown-delay-duration", "shutdown-watch-termination-grace-period"} {
+	for _, f := range []string{"livez-grace-period", "shutdown-delay-duration", "shutdown-watch-termination-grace-period"} {
 		if d := c.Duration(f); d < 0 {
 			return cfg, fmt.Errorf("--%s: %v is negative", f, d)
 		}

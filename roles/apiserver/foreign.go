@@ -25,8 +25,6 @@ var foreign = flags.Foreign{{
 	Why:   "other API servers are reached at the endpoints of their services",
 	Bools: []string{"enable-aggregator-routing"},
 }, {
-	Why: "/livez does not wait for the start to be complete", Spans: []string{"livez-grace-period"},
-}, {
 	Why:   "connections are multiplexed without a bound of the user's, and kubelets have their own",
 	Spans: []string{"kubelet-timeout"}, Numbers: []string{"http2-max-streams-per-connection", "max-connection-bytes-per-sec"},
 }, {

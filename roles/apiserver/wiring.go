@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 
@@ -88,6 +89,7 @@ func (w *wiring) fairness(c client.Interface, p *server.Parts) {
 		Objects: func(req *request.Request) int { return w.srv.Objects(req) },
 	})
 	p.FlowControl = f.Admit
+	maps.Copy(p.Handlers, f.Handlers())
 	p.Background = append(p.Background, f.Run)
 	p.Metrics.MustRegister(f.Collectors()...)
 }

@@ -52,7 +52,9 @@ func Wire(cfg Config) func(client.Interface, *server.Parts) error {
 		}
 		cfg.Authz.API, cfg.Authz.Informers = c, informers
 		if cfg.Authz.Bootstrapped == nil && !cfg.Bootstrap.SkipRBAC {
-			cfg.Authz.Bootstrapped = first.Done()
+			known := make(chan struct{})
+			cfg.Authz.Bootstrapped = known
+			p.Background = append(p.Background, rolesKnown(informers, first.Done(), known))
 		}
 		may, err := authz.New(cfg.Authz)
 		if err != nil {

@@ -166,7 +166,7 @@ func (d *dispatcher) configure(all map[string]*flowcontrolv1.PriorityLevelConfig
 	for name, l := range d.levels {
 		if all[name] == nil {
 			// Nothing new comes in; who waits is served before it is forgotten.
-			l.nominal, l.reserved = 0, 0
+			l.nominal, l.reserved, l.leaving = 0, 0, true
 			if l.running+l.waiting == 0 {
 				delete(d.levels, name)
 			}
@@ -175,9 +175,10 @@ func (d *dispatcher) configure(all map[string]*flowcontrolv1.PriorityLevelConfig
 	for name, p := range all {
 		l := d.levels[name]
 		if l == nil {
-			l = &level{name: name, at: d.now()}
+			l = newLevel(name, d.now())
 			d.levels[name] = l
 		}
+		l.leaving = false
 		l.exempt = p.Spec.Type == flowcontrolv1.PriorityLevelEnablementExempt
 		if sum > 0 {
 			l.nominal = int((int64(d.total)*int64(shares(p)) + sum - 1) / sum)

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"hyperkube/internal/server/request"
 )
 
 // guess is how long a request is thought to take before it has ended (seconds): long, so that a queue that has just had one is not at once served
@@ -25,9 +27,10 @@ type dispatcher struct {
 type level struct {
 	name     string
 	exempt   bool
-	nominal  int // seats of its own
-	reserved int // of those, the seats that it does not lend
-	most     int // seats with all that it may borrow
+	leaving  bool // no longer configured: it ends with those that are in it
+	nominal  int  // seats of its own
+	reserved int  // of those, the seats that it does not lend
+	most     int  // seats with all that it may borrow
 	queues   []queue
 	length   int // of a queue, at most; 0: nothing waits
 	hand     int
@@ -36,6 +39,26 @@ type level struct {
 	busy                   int     // queues that have requests
 	virtual                float64 // the virtual time of the queues
 	at                     time.Time
+
+	executing                             map[*ticket]struct{}
+	dispatched, full, timedOut, cancelled int                // since the level is there
+	schemas                               map[string]*counts // by FlowSchema
+}
+
+// counts are the requests of one FlowSchema.
+type counts struct{ waiting, waitingSeats, running, seats, dispatched int }
+
+func newLevel(name string, now time.Time) *level {
+	return &level{name: name, at: now, executing: map[*ticket]struct{}{}, schemas: map[string]*counts{}}
+}
+
+func (l *level) of(schema string) *counts {
+	c := l.schemas[schema]
+	if c == nil {
+		c = &counts{}
+		l.schemas[schema] = c
+	}
+	return c
 }
 
 type queue struct {
@@ -64,34 +87,54 @@ type flow struct{ schema, distinguisher string }
 
 // ticket is one request that has its seats, or waits for them.
 type ticket struct {
-	level *level
-	queue int // -1: it never waited in one
-	width int
-	began time.Time
-	call  chan struct{} // closed when it has its seats; nil: it had them at once
+	level   *level
+	flow    flow
+	req     *request.Request // for those who look at the queues
+	free    bool             // exempt: it takes no seats from anybody
+	queue   int              // -1: it never waited in one
+	width   int
+	arrived time.Time
+	began   time.Time
+	call    chan struct{} // closed when it has its seats; nil: it had them at once
 }
 
 func (t *ticket) waits() bool { return t.call != nil }
 
 // exempt counts a request that never waits.
-func (d *dispatcher) exempt(l *level) func() {
+func (d *dispatcher) exempt(l *level, f flow, req *request.Request) *ticket {
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.now()
+	t := &ticket{level: l, flow: f, req: req, free: true, queue: -1, width: 1, arrived: now, began: now}
 	l.running++
-	d.mu.Unlock()
-	return func() {
-		d.mu.Lock()
-		l.running--
-		d.mu.Unlock()
-	}
+	l.begun(t)
+	return t
+}
+
+// begun counts a request that is executing from now on.
+func (l *level) begun(t *ticket) {
+	l.executing[t] = struct{}{}
+	l.dispatched++
+	c := l.of(t.flow.schema)
+	c.running++
+	c.seats += t.width
+	c.dispatched++
+}
+
+func (l *level) ended(t *ticket) {
+	delete(l.executing, t)
+	c := l.of(t.flow.schema)
+	c.running--
+	c.seats -= t.width
 }
 
 // enter gives a request its seats, or a place in a queue, or the reason of its refusal.
-func (d *dispatcher) enter(l *level, f flow, width int) (*ticket, string) {
+func (d *dispatcher) enter(l *level, f flow, width int, req *request.Request) (*ticket, string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.tick(l)
 	width = min(width, max(l.most, 1)) // else it could never be served
-	t := &ticket{level: l, queue: -1, width: width}
+	t := &ticket{level: l, flow: f, req: req, queue: -1, width: width, arrived: d.now()}
 	if len(l.queues) > 0 {
 		t.queue = l.deal(f)
 	}
@@ -103,16 +146,18 @@ func (d *dispatcher) enter(l *level, f flow, width int) (*ticket, string) {
 		return t, ""
 	}
 	if len(l.queues) == 0 {
+		l.full++
 		return nil, "concurrency-limit"
 	}
 	q := &l.queues[t.queue]
 	if len(q.waiting) >= l.length {
+		l.full++
 		return nil, "queue-full"
 	}
 	l.come(q)
 	t.call = make(chan struct{})
 	q.waiting = append(q.waiting, t)
-	l.waiting++
+	l.waits(t, 1)
 	d.serve()
 	return t, ""
 }
@@ -122,6 +167,11 @@ func (d *dispatcher) leave(t *ticket) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l := t.level
+	l.ended(t)
+	if t.free {
+		l.running--
+		return
+	}
 	d.tick(l)
 	l.used -= t.width
 	l.running--
@@ -134,8 +184,22 @@ func (d *dispatcher) leave(t *ticket) {
 	d.serve()
 }
 
+// Why a request that waited is refused.
+const (
+	timeOut   = "time-out"
+	cancelled = "cancelled"
+)
+
+// waits counts a request that begins (1) or ends (-1) to wait.
+func (l *level) waits(t *ticket, by int) {
+	l.waiting += by
+	c := l.of(t.flow.schema)
+	c.waiting += by
+	c.waitingSeats += by * t.width
+}
+
 // giveUp takes a ticket out of its queue; false: it has its seats by now.
-func (d *dispatcher) giveUp(t *ticket) bool {
+func (d *dispatcher) giveUp(t *ticket, why string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if t.queue >= len(t.level.queues) {
@@ -148,7 +212,12 @@ func (d *dispatcher) giveUp(t *ticket) bool {
 	}
 	q.waiting = slices.Delete(q.waiting, i, i+1)
 	t.level.gone(q)
-	t.level.waiting--
+	t.level.waits(t, -1)
+	if why == timeOut {
+		t.level.timedOut++
+	} else {
+		t.level.cancelled++
+	}
 	return true
 }
 
@@ -178,6 +247,7 @@ func (d *dispatcher) start(t *ticket) {
 	l.used += t.width
 	l.running++
 	t.began = d.now()
+	l.begun(t)
 	if t.queue >= 0 {
 		l.queues[t.queue].start += guess * float64(t.width)
 	}
@@ -197,7 +267,7 @@ func (d *dispatcher) serve() {
 					break
 				}
 				l.queues[q].waiting = slices.Delete(l.queues[q].waiting, 0, 1)
-				l.waiting--
+				l.waits(t, -1)
 				d.start(t)
 			}
 		}

@@ -92,11 +92,14 @@ func (f *Fairness) Admit(ctx context.Context, req *request.Request) (func(), err
 	}
 	r := f.match(req)
 	req.FlowSchemaUID, req.PriorityLevelUID = string(r.uid), string(r.levelUID)
+	of := flow{r.name, r.distinguish(req)}
 	if r.level.exempt {
-		return f.dispatch.exempt(r.level), nil
+		return f.ending(f.dispatch.exempt(r.level, of, req)), nil
 	}
 	began := f.cfg.Now()
-	ticket, refused := f.dispatch.enter(r.level, flow{r.name, r.distinguish(req)}, f.width(req))
+	width := f.width(req)
+	f.metrics.width.WithLabelValues(r.level.name, r.name).Observe(float64(width))
+	ticket, refused := f.dispatch.enter(r.level, of, width, req)
 	if refused != "" {
 		f.metrics.refused.WithLabelValues(r.level.name, r.name, refused).Inc()
 		return nil, tooMany()
@@ -108,7 +111,7 @@ func (f *Fairness) Admit(ctx context.Context, req *request.Request) (func(), err
 		}
 		f.metrics.waited.WithLabelValues(r.level.name, r.name, "true").Observe(f.cfg.Now().Sub(began).Seconds())
 	}
-	done := func() { f.dispatch.leave(ticket) }
+	done := f.ending(ticket)
 	if req.Verb == "watch" {
 		done() // what it costs to begin has been paid
 		return nil, nil
@@ -116,19 +119,31 @@ func (f *Fairness) Admit(ctx context.Context, req *request.Request) (func(), err
 	return done, nil
 }
 
+// ending is what is to be called when a request has ended.
+func (f *Fairness) ending(t *ticket) func() {
+	return func() {
+		f.dispatch.leave(t)
+		kind := "regular"
+		if t.req.Verb == "watch" {
+			kind = "watch"
+		}
+		f.metrics.executed.WithLabelValues(t.level.name, t.flow.schema, kind).Observe(f.cfg.Now().Sub(t.began).Seconds())
+	}
+}
+
 // wait ends when the ticket has its seats; else it tells why it never will.
 func (f *Fairness) wait(ctx context.Context, t *ticket) string {
 	limit := time.NewTimer(f.cfg.QueueWait)
 	defer limit.Stop()
-	why := "time-out"
+	why := timeOut
 	select {
 	case <-t.call:
 		return ""
 	case <-limit.C:
 	case <-ctx.Done():
-		why = "cancelled"
+		why = cancelled
 	}
-	if f.dispatch.giveUp(t) {
+	if f.dispatch.giveUp(t, why) {
 		return why
 	}
 	return "" // it was called in that very moment

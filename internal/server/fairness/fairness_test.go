@@ -141,7 +141,7 @@ func TestBorrowing(t *testing.T) {
 		limited("rich", 5000000, 50, nil, queues(8, 2, 50)), limited("poor", 5000000, 0, ptr.To[int32](40), queues(8, 2, 50))})
 	take := func(who string) (func(), bool) {
 		r := f.match(ask(who))
-		ticket, refused := f.dispatch.enter(r.level, flow{r.name, who}, 1)
+		ticket, refused := f.dispatch.enter(r.level, flow{r.name, who}, 1, ask(who))
 		if refused != "" || ticket.waits() {
 			return nil, false
 		}
@@ -176,14 +176,14 @@ func TestFlows(t *testing.T) {
 	l := d.configure(map[string]*flowcontrolv1.PriorityLevelConfiguration{"l": p})["l"]
 	var flood, calm []*ticket
 	for range 200 {
-		ticket, why := d.enter(l, flow{"s", "flood"}, 1)
+		ticket, why := d.enter(l, flow{"s", "flood"}, 1, ask("flood"))
 		if why != "" {
 			t.Fatal(why)
 		}
 		flood = append(flood, ticket)
 	}
 	for range 5 {
-		ticket, why := d.enter(l, flow{"s", "calm"}, 1)
+		ticket, why := d.enter(l, flow{"s", "calm"}, 1, ask("calm"))
 		if why != "" {
 			t.Fatal(why)
 		}
