@@ -8,7 +8,6 @@ import (
 
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -33,14 +32,16 @@ func serviceCIDRKind() *Kind {
 				if slices.Equal(s.Spec.CIDRs, old.Spec.CIDRs) {
 					return nil
 				}
+				for i, c := range s.Spec.CIDRs {
+					if i >= len(old.Spec.CIDRs) || c != old.Spec.CIDRs[i] {
+						return field.ErrorList{field.Invalid(specPath.Child("cidrs").Index(i), c, "field is immutable")}
+					}
+				}
 				return field.ErrorList{field.Invalid(specPath.Child("cidrs"), s.Spec.CIDRs, "field is immutable")}
 			},
 		}.full(Cluster, nameIsSubdomain),
 		Subresources: []Subresource{writes("status", rules[*networkingv1.ServiceCIDR]{
 			PrepareUpdate: func(s, old *networkingv1.ServiceCIDR) { s.Spec = *old.Spec.DeepCopy() },
-			ValidateUpdate: func(s, _ *networkingv1.ServiceCIDR) field.ErrorList {
-				return metavalidation.ValidateConditions(s.Status.Conditions, statusPath.Child("conditions"))
-			},
 		})},
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),

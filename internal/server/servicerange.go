@@ -87,7 +87,7 @@ func (s *Server) serviceRange(ctx context.Context, c client.Interface, events re
 	}
 	next := cur.DeepCopy()
 	meta.SetStatusCondition(&next.Status.Conditions, metav1.Condition{
-		Type: networkingv1.ServiceCIDRConditionReady, Status: metav1.ConditionTrue, Reason: "Ready", Message: "Kubernetes default Service CIDR is ready",
+		Type: networkingv1.ServiceCIDRConditionReady, Status: metav1.ConditionTrue, Message: "Kubernetes default Service CIDR is ready",
 		LastTransitionTime: metav1.NewTime(time.Now().Truncate(time.Second)),
 	})
 	_, err = client.ServiceCIDRs.UpdateStatus(ctx, c, next)

@@ -39,7 +39,7 @@ func TestServiceRanges(t *testing.T) {
 		return err
 	}
 	awaitOne(t, c, client.ServiceCIDRs, "", "kubernetes", ready)
-	require.ErrorContains(t, service("early", "10.0.0.9"), "is not in the valid range")
+	require.ErrorContains(t, service("early", "10.0.0.9"), "does not match the current range")
 	add("small", "10.0.0.0/24")
 	// The server's allocator and this test learn of the range apart; whoever asks too early is refused and may ask again.
 	for began := time.Now(); ; {
@@ -47,7 +47,7 @@ func TestServiceRanges(t *testing.T) {
 		if err == nil {
 			break
 		}
-		require.ErrorContains(t, err, "is not in the valid range")
+		require.ErrorContains(t, err, "does not match the current range")
 		require.Less(t, time.Since(began), patience)
 	}
 	awaitOne(t, c, client.IPAddresses, "", "10.0.0.9", func(a *networkingv1.IPAddress) error {
@@ -66,7 +66,7 @@ func TestServiceRanges(t *testing.T) {
 		}
 		return nil
 	})
-	require.ErrorContains(t, service("late", "10.0.0.10"), "is not in the valid range")
+	require.ErrorContains(t, service("late", "10.0.0.10"), "does not match the current range")
 
 	require.NoError(t, client.Services.Delete(c.ctx, c.admin, ns, "held"))
 	gone(t, c, client.IPAddresses, "", "10.0.0.9")

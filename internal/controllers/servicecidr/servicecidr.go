@@ -27,7 +27,7 @@ const Name = "service-cidr-controller"
 const (
 	// Finalizer keeps a range that is in use.
 	Finalizer = "networking.k8s.io/service-cidr-finalizer"
-	managedBy = "ipallocator" // of addresses that are services'
+	managedBy = "ipallocator.k8s.io" // of addresses that are services'
 	// settling is how long a deleted range that looks unused is kept: an API server that does not know yet may just take an address.
 	settling = 10 * time.Second
 )
@@ -109,7 +109,7 @@ func (c *controller) keep(ctx context.Context, r *networkingv1.ServiceCIDR) erro
 	if meta.IsStatusConditionTrue(r.Status.Conditions, networkingv1.ServiceCIDRConditionReady) {
 		return nil
 	}
-	return c.say(ctx, r, metav1.ConditionTrue, "Ready", "Kubernetes Service CIDR is ready")
+	return c.say(ctx, r, metav1.ConditionTrue, "", "Kubernetes Service CIDR is ready")
 }
 
 // end takes a range out of use, and lets it go when nothing needs it.

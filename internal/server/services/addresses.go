@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -44,6 +43,15 @@ func (a *Allocator) families(s, was *corev1.Service) field.ErrorList {
 	var have []corev1.IPFamily
 	for _, r := range a.flag {
 		have = append(have, familyOf(r))
+	}
+	for i, ip := range clusterIPs(s) {
+		addr, err := netip.ParseAddr(ip)
+		if err != nil {
+			continue
+		}
+		if f := familyOf(netip.PrefixFrom(addr, addr.BitLen())); !slices.Contains(have, f) {
+			return field.ErrorList{field.Invalid(spec.Child("clusterIPs").Index(i), clusterIPs(s), fmt.Sprintf("%s is not configured on this cluster", f))}
+		}
 	}
 	// A headless service without a selector names its endpoints itself and may have any family.
 	free := headless(s) && len(s.Spec.Selector) == 0
@@ -130,8 +138,9 @@ func (a *Allocator) addresses(ctx context.Context, s, was *corev1.Service, t *ta
 }
 
 var (
-	errHeld = errors.New("provided IP is already allocated")
-	errFull = errors.New("range is full")
+	errHeld    = errors.New("provided IP is already allocated")
+	errFull    = errors.New("range is full")
+	errOutside = errors.New("the provided network does not match the current range")
 )
 
 // take gives the service an address that it asked for.
@@ -154,13 +163,8 @@ func (a *Allocator) reserve(ip netip.Addr, f corev1.IPFamily, t *taking) error {
 	if _, held := a.ips[ip]; held {
 		return errHeld
 	}
-	pools := a.poolsOf(f)
-	if !slices.ContainsFunc(pools, func(r netip.Prefix) bool { return usable(r, ip) }) {
-		var names []string
-		for _, r := range pools {
-			names = append(names, r.String())
-		}
-		return fmt.Errorf("the provided IP (%s) is not in the valid range. The range of valid IPs is %s", ip, strings.Join(names, ","))
+	if !slices.ContainsFunc(a.poolsOf(f), func(r netip.Prefix) bool { return usable(r, ip) }) {
+		return errOutside
 	}
 	a.ips[ip] = t.key
 	t.ips = append(t.ips, ip)

@@ -16,7 +16,7 @@ import (
 
 const (
 	// managedBy is the value of [networkingv1.LabelManagedBy] of the objects that are the allocator's.
-	managedBy = "ipallocator"
+	managedBy = "ipallocator.k8s.io"
 	// undoTime bounds how long the way back of a failed write takes, whose own time may be over.
 	undoTime = 10 * time.Second
 )

@@ -68,7 +68,7 @@ func TestAddressesHaveObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := addressOf(t, api, s.Spec.ClusterIP)
-	if o.Labels[networkingv1.LabelManagedBy] != "ipallocator" || o.Labels[networkingv1.LabelIPAddressFamily] != "IPv4" ||
+	if o.Labels[networkingv1.LabelManagedBy] != "ipallocator.k8s.io" || o.Labels[networkingv1.LabelIPAddressFamily] != "IPv4" ||
 		*o.Spec.ParentRef != (networkingv1.ParentReference{Resource: "services", Namespace: "n", Name: "web"}) {
 		t.Fatalf("%v %v", o.Labels, o.Spec.ParentRef)
 	}

@@ -112,9 +112,9 @@ func TestAskedAddresses(t *testing.T) {
 	}
 	for ip, want := range map[string]string{
 		"10.0.0.10":  "provided IP is already allocated",
-		"10.1.0.1":   "not in the valid range",
-		"10.0.0.255": "not in the valid range",
-		"fd00::1":    "not configured on this cluster",
+		"10.1.0.1":   "the provided network does not match the current range",
+		"10.0.0.255": "the provided network does not match the current range",
+		"fd00::1":    "IPv6 is not configured on this cluster",
 	} {
 		if err := ask("b", ip); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", ip, err, want)
