@@ -74,7 +74,7 @@ func start(ctx context.Context, ec *embed.Config, fail *failure, lone bool) (*Me
 		m.Close()
 		return nil, explain(ec, err)
 	}
-	m.client = guarded(srv.Server, ec.Dir, fail)
+	m.client = guarded(run, srv.Server, ec.Dir, fail)
 	return m, nil
 }
 

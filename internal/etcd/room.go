@@ -48,12 +48,19 @@ type room struct {
 	free    func(dir string) (uint64, error)
 	pending atomic.Int64
 	low     atomic.Bool
+	plenty  atomic.Int64 // until when, in nanoseconds of the wall clock, there is room enough not to look again
+	askers  askers
 }
 
-// guarded is the in-process client, behind the guard.
-func guarded(s *etcdserver.EtcdServer, dir string, fail *failure) *clientv3.Client {
+// lookAgain is how long room that was plenty (twice spare) is taken for granted. What all programs of a machine can write in that time is
+// far less than spare.
+const lookAgain = 10 * time.Millisecond
+
+// guarded is the in-process client, behind the guard. ctx ends what the guard keeps running.
+func guarded(ctx context.Context, s *etcdserver.EtcdServer, dir string, fail *failure) *clientv3.Client {
 	c := v3client.New(s)
-	r := &room{KVServer: v3rpc.NewQuotaKVServer(s), dir: dir, log: fail.log, fail: fail, commit: commitApart(s), free: freeBytes}
+	r := &room{KVServer: v3rpc.NewQuotaKVServer(s), dir: dir, log: fail.log, fail: fail, commit: commitApart(s), free: freeBytes,
+		askers: newAskers(ctx.Done())}
 	c.KV = clientv3.NewKVFromKVClient(adapter.KvServerToKvClient(r), c)
 	return c
 }
@@ -100,10 +107,10 @@ func unlessFailed[R any](r *room, ask func() (R, error)) (got R, err error) {
 	done := make(chan struct{})
 	var answer R
 	var refusal error
-	go func() {
+	r.askers.do(func() {
 		answer, refusal = ask()
 		close(done)
-	}()
+	})
 	select {
 	case <-done:
 		return answer, refusal
@@ -158,6 +165,21 @@ func stored(q *pb.TxnRequest) (size int, stores bool) {
 
 // admit lets a write of some bytes through, or not.
 func (r *room) admit(size int) error {
+	if err := r.look(); err != nil {
+		return err
+	}
+	if n := r.pending.Add(int64(size)); n > commitAfter && r.pending.CompareAndSwap(n, 0) {
+		r.commit()
+	}
+	return nil
+}
+
+// look refuses when there is too little room.
+func (r *room) look() error {
+	now := time.Now()
+	if now.UnixNano() < r.plenty.Load() {
+		return nil
+	}
 	free, err := r.free(r.dir)
 	if err != nil {
 		return fmt.Errorf("looking for room in %s: %w", r.dir, err)
@@ -172,8 +194,8 @@ func (r *room) admit(size int) error {
 	if r.low.Swap(false) {
 		r.log.Info("the disk has room again: writes are accepted", "directory", r.dir, "free", free)
 	}
-	if n := r.pending.Add(int64(size)); n > commitAfter && r.pending.CompareAndSwap(n, 0) {
-		r.commit()
+	if free >= 2*spare {
+		r.plenty.Store(now.Add(lookAgain).UnixNano())
 	}
 	return nil
 }

@@ -104,6 +104,9 @@ type Custom struct {
 // Served says whether clients may ask for the version.
 func (v *Version) Served() bool { return v.Custom == nil || !v.Custom.Hidden }
 
+// Untyped says whether objects of the version have no Go type but unstructured.Unstructured.
+func (v *Version) Untyped() bool { return v.Custom != nil }
+
 // ListKind is the kind of lists of the version.
 func (v *Version) ListKind() string {
 	if v.Custom != nil && v.Custom.ListKind != "" {

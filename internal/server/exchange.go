@@ -85,8 +85,7 @@ func (x *exchange) fail(err error) { sendStatus(x.w, x.r, err) }
 
 // offer is what the target can answer with.
 func (x *exchange) offer(list bool) negotiate.Offer {
-	_, custom := x.t.Version.New().(interface{ UnstructuredContent() map[string]any })
-	o := negotiate.Offer{YAML: true, Protobuf: !custom}
+	o := negotiate.Offer{YAML: true, Protobuf: !x.t.Version.Untyped()}
 	if !x.t.Kind.Virtual || x.t.Kind.Serves("list") {
 		o.As = negotiate.TransformMeta(list)
 	}

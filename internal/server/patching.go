@@ -24,7 +24,7 @@ const patchRetries = 5
 
 // patch changes an object by a patch in the version asked for.
 func (s *Server) patch(ctx context.Context, req *request.Request, t registry.Target, kind types.PatchType, data []byte, o *metav1.PatchOptions) (outcome, error) {
-	_, custom := t.Version.New().(runtime.Unstructured)
+	custom := t.Version.Untyped()
 	switch kind {
 	case types.JSONPatchType, types.MergePatchType:
 	case types.StrategicMergePatchType:
@@ -48,6 +48,11 @@ func (s *Server) patch(ctx context.Context, req *request.Request, t registry.Tar
 	}
 	want := decode.ExpectVersion(t.Version)
 	change := func(cur *store.Entry) (object.Object, error) {
+		if t.Version.FromHub == nil && !custom {
+			if obj, ok := p.ApplyTo(cur.Object); ok {
+				return obj, nil
+			}
+		}
 		doc, err := cur.JSON(t.Version)
 		if err != nil {
 			return nil, err

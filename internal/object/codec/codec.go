@@ -63,6 +63,11 @@ func Decode(data []byte, mediaType string, def *schema.GroupVersionKind, into ru
 	if err != nil {
 		return nil, schema.GroupVersionKind{}, err
 	}
+	if mediaType == JSON && def != nil && into == nil {
+		if obj, ok := decodeQuick(data, *def); ok {
+			return obj, *def, nil
+		}
+	}
 	obj, gvk, err := d.Decode(data, def, into)
 	if err != nil && mediaType == JSON && !runtime.IsStrictDecodingError(err) {
 		err = explain(data, err)
@@ -109,11 +114,24 @@ func Encode(obj runtime.Object, mediaType string, gvk schema.GroupVersionKind) (
 
 // EncodeJSON writes one line of JSON, with a newline at its end, under the given kind.
 func EncodeJSON(obj runtime.Object, gvk schema.GroupVersionKind) ([]byte, error) {
-	var b bytes.Buffer
-	if err := json.NewEncoder(&b).Encode(WithKind(obj, gvk)); err != nil {
+	b := buffers.Get().(*bytes.Buffer)
+	defer free(b)
+	if err := json.NewEncoder(b).Encode(WithKind(obj, gvk)); err != nil {
 		return nil, fmt.Errorf("encode %s as JSON: %w", gvk.Kind, err)
 	}
-	return b.Bytes(), nil
+	return bytes.Clone(b.Bytes()), nil
+}
+
+// buffers are where objects are encoded before it is known how long that will be: what is kept is a copy that fits.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// free takes a buffer back, unless an unusual object has made it large.
+func free(b *bytes.Buffer) {
+	const largest = 64 << 10
+	if b.Cap() <= largest {
+		b.Reset()
+		buffers.Put(b)
+	}
 }
 
 // EncodeYAML writes YAML under the given kind.
@@ -133,8 +151,10 @@ func EncodeYAML(obj runtime.Object, gvk schema.GroupVersionKind) ([]byte, error)
 // kind and the raw message). The error of an object without a protobuf form (custom resources) is
 // protobuf.IsNotMarshalable.
 func EncodeProto(obj runtime.Object, gvk schema.GroupVersionKind) ([]byte, error) {
-	var b bytes.Buffer
-	if err := shared().proto.Encode(envelope{obj, gvk}.object(), &b); err != nil {
+	memory := runtime.AllocatorPool.Get().(*runtime.Allocator)
+	defer runtime.AllocatorPool.Put(memory)
+	var b bytes.Buffer // gets everything at once, and so fits
+	if err := shared().proto.EncodeWithAllocator(envelope{obj, gvk}.object(), &b, memory); err != nil {
 		return nil, err
 	}
 	return b.Bytes(), nil

@@ -10,7 +10,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -23,7 +22,7 @@ type Expect struct {
 	schema.GroupVersionKind
 	// New makes an empty value.
 	New func() runtime.Object
-	// Custom has the schema of untyped objects; may be nil.
+	// Custom has the schema of untyped objects; nil where there is a Go type.
 	Custom *object.Custom
 }
 
@@ -113,7 +112,7 @@ func Warn(problems []error, warn func(string)) {
 }
 
 func read(data []byte, media string, want Expect, strict bool) (runtime.Object, schema.GroupVersionKind, error) {
-	if _, untyped := want.New().(*unstructured.Unstructured); untyped {
+	if want.Custom != nil {
 		u, err := codec.DecodeUnstructured(data, media, &want.GroupVersionKind, strict)
 		if u == nil {
 			return nil, want.GroupVersionKind, err
