@@ -157,7 +157,7 @@ func (c *Collection) listAll(ctx context.Context) ([]*Entry, int64, error) {
 		}
 		for _, kv := range resp.Kvs {
 			e := c.known(kv)
-			if e.unavailable {
+			if e.unavailable() {
 				return nil, 0, e.err
 			}
 			all = append(all, e)
@@ -194,8 +194,11 @@ func (c *Collection) decode(kv *mvccpb.KeyValue) *Entry {
 	if err != nil {
 		c.store.metrics.undecodable.Inc()
 		c.store.log.Error("stored value cannot be decoded", "key", key, "err", err)
-		return &Entry{coll: c, key: key, Revision: kv.ModRevision, size: int32(len(kv.Value)), lease: kv.Lease,
-			err: errUndecodable(key, err), unavailable: errors.Is(err, ErrUnavailable)}
+		e := &Entry{coll: c, key: key, Revision: kv.ModRevision, size: int32(len(kv.Value)), lease: kv.Lease, err: errUndecodable(key, err)}
+		if errors.Is(err, ErrUnavailable) {
+			e.marks.Store(unavailable)
+		}
+		return e
 	}
 	return c.newEntry(key, kv.ModRevision, obj, len(plain), by, kv.Lease)
 }
@@ -326,7 +329,7 @@ func (c *Collection) change(r received) bool {
 	} else if old = c.remove(r.key); old == nil {
 		return false
 	}
-	if r.entry != nil && r.entry.unavailable {
+	if r.entry != nil && r.entry.unavailable() {
 		go c.reload() // needs the lock
 	}
 	c.last = r.rev

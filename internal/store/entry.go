@@ -3,6 +3,7 @@ package store
 import (
 	"reflect"
 	"strconv"
+	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -23,13 +24,22 @@ type Entry struct {
 	key   string // in etcd
 	index string // value of the kind's indexed field
 	size  int32  // bytes of the stored value, before encryption
-	// unavailable says that err may go away by itself.
-	unavailable bool
-	by          string // what the value is encrypted with
-	lease       int64
-	err         error
-	enc         encodings
+	marks atomic.Uint32
+	by    string // what the value is encrypted with
+	lease int64
+	err   error
+	enc   encodings
 }
+
+// The marks of entries.
+const (
+	// unavailable says that err may go away by itself.
+	unavailable = 1 << iota
+	// written says that this process wrote the version and nobody has asked for an encoding of it yet.
+	written
+)
+
+func (e *Entry) unavailable() bool { return e.marks.Load()&unavailable != 0 }
 
 // Key names the object.
 func (e *Entry) Key() object.Key { return e.coll.keyOf(e.key) }
@@ -104,7 +114,13 @@ func (e *Entry) Encoded(f Format, make func() ([]byte, error)) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e.coll.store.enc.put(&e.enc, f, data), nil
+	// The first encoding of what was just written is its writer's answer. Most are never asked for again, and thousands of
+	// them would stay for a minute.
+	cache := e.coll.store.enc
+	if e.marks.And(^uint32(written))&written != 0 {
+		cache = e.coll.store.answers
+	}
+	return cache.put(&e.enc, f, data), nil
 }
 
 func trimNewline(b []byte) []byte {

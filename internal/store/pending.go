@@ -25,6 +25,12 @@ type pendingWrite struct {
 	seen, told bool // the feed has shown it; the writer has its answer
 }
 
+func (w *pendingWrite) newEntry(c *Collection, key string, rev, lease int64) *Entry {
+	e := c.newEntry(key, rev, w.obj, w.size, w.by, lease)
+	e.marks.Store(written)
+	return e
+}
+
 func (p *pending) begin(key string, data sealed, obj object.Object) *pendingWrite {
 	w := &pendingWrite{sealed: data, obj: obj}
 	p.mu.Lock()
@@ -45,7 +51,7 @@ func (p *pending) done(c *Collection, key string, w *pendingWrite, rev, lease in
 	defer p.mu.Unlock()
 	w.told = true
 	if w.entry == nil {
-		w.entry = c.newEntry(key, rev, w.obj, w.size, w.by, lease)
+		w.entry = w.newEntry(c, key, rev, lease)
 		return w.entry
 	}
 	p.drop(key, w)
@@ -75,7 +81,7 @@ func (p *pending) take(c *Collection, kv *mvccpb.KeyValue) *Entry {
 			w.seen = true
 		case w.seen || found != nil || !bytes.Equal(w.data, kv.Value):
 		case w.entry == nil:
-			w.entry, w.seen = c.newEntry(string(kv.Key), kv.ModRevision, w.obj, w.size, w.by, kv.Lease), true
+			w.entry, w.seen = w.newEntry(c, string(kv.Key), kv.ModRevision, kv.Lease), true
 			found = w.entry
 		case w.entry.Revision == kv.ModRevision:
 			w.seen = true

@@ -49,6 +49,9 @@ type Config struct {
 	Metrics prometheus.Registerer
 }
 
+// answersBudget is enough for watchers to share the encoding that the writer got a moment earlier, in bytes.
+const answersBudget = 4 << 20
+
 func (c Config) withDefaults() Config {
 	if c.Prefix == "" {
 		c.Prefix = "/registry"
@@ -96,6 +99,7 @@ type Store struct {
 	client  *clientv3.Client
 	feed    *feed
 	enc     *encodingCache
+	answers *encodingCache // of encodings made to answer writers
 	leases  *leases
 	metrics *metrics
 	compact *compactor
@@ -118,6 +122,7 @@ func New(cfg Config) *Store {
 		cfg:     cfg,
 		client:  cfg.Client,
 		enc:     newEncodingCache(cfg.EncodingBudget),
+		answers: newEncodingCache(min(cfg.EncodingBudget, answersBudget)),
 		leases:  newLeases(cfg.Client),
 		metrics: newMetrics(cfg.Metrics),
 		log:     slog.Default().With("component", "store"),
@@ -272,6 +277,7 @@ func (s *Store) tidy(ctx context.Context) {
 			return
 		case now := <-t.C:
 			s.enc.sweep()
+			s.answers.sweep()
 			s.mu.Lock()
 			colls := make([]*Collection, 0, len(s.colls))
 			for _, c := range s.colls {

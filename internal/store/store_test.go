@@ -269,11 +269,20 @@ func TestEncodings(t *testing.T) {
 	if err != nil || back.(*corev1.ConfigMap).ResourceVersion != formatRevision(e.Revision) {
 		t.Errorf("protobuf: %v, %v", back, err)
 	}
+	if s.answers.bytes != int64(len(data)) || s.enc.bytes != int64(len(proto)) {
+		t.Errorf("%d bytes of answers to writers and %d others, want %d and %d", s.answers.bytes, s.enc.bytes, len(data), len(proto))
+	}
 	for range 3 { // The first pass spares what was used, the next does not.
 		s.enc.sweep()
+		s.answers.sweep()
 	}
-	if _, ok := e.enc.get(Format{v.GroupVersion, "json"}); ok || s.enc.bytes != 0 {
-		t.Errorf("an unused encoding stays; %d bytes", s.enc.bytes)
+	for _, format := range []string{"json", "protobuf"} {
+		if _, ok := e.enc.get(Format{v.GroupVersion, format}); ok {
+			t.Errorf("an unused encoding stays: %s", format)
+		}
+	}
+	if s.enc.bytes != 0 || s.answers.bytes != 0 {
+		t.Errorf("%d and %d bytes of encodings are left", s.enc.bytes, s.answers.bytes)
 	}
 }
 
