@@ -66,6 +66,9 @@ type Version struct {
 	// They return new objects and leave the argument alone.
 	FromHub func(hub Object) (Object, error)
 	ToHub   func(obj Object) (Object, error)
+	// FromHubAll converts many objects at once, in order; all or none. It is there only where somebody else has to be asked, so
+	// that what comes out is worth keeping.
+	FromHubAll func(hubs []Object) ([]Object, error)
 	// Custom is what a version of a custom resource has of its own; nil for kinds with a Go type.
 	Custom *Custom
 }

@@ -9,8 +9,8 @@ import (
 // Selected is what a field selector is held against.
 type Selected interface {
 	fields.Fields
-	// Object is the whole object, in the hub version.
-	Object() Object
+	// In is the whole object in a version.
+	In(v *Version) (Object, error)
 }
 
 // SelectorIn gives a field selector as it is meant by clients of a version. Custom resources may have selectable fields in one version that
@@ -27,6 +27,14 @@ func SelectorIn(v *Version, f fields.Selector) fields.Selector {
 	return f
 }
 
+// SelectedVersion is the version into which a selector has objects converted; nil when it takes them as they are.
+func SelectedVersion(f fields.Selector) *Version {
+	if s, ok := f.(versionSelector); ok {
+		return s.version
+	}
+	return nil
+}
+
 // versionSelector holds its selector against the object converted to a version.
 type versionSelector struct {
 	fields.Selector
@@ -39,7 +47,7 @@ func (s versionSelector) Matches(f fields.Fields) bool {
 	if !ok {
 		return s.Selector.Matches(f)
 	}
-	obj, err := s.version.FromHub(sel.Object())
+	obj, err := sel.In(s.version)
 	if err != nil {
 		return true
 	}

@@ -14,7 +14,7 @@ type hubObject struct {
 	obj Object
 }
 
-func (h hubObject) Object() Object { return h.obj }
+func (h hubObject) In(v *Version) (Object, error) { return v.FromHub(h.obj) }
 
 // TestSelectorIn selects by fields that only a converted object has.
 func TestSelectorIn(t *testing.T) {

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -34,7 +36,7 @@ func TestSelectableFieldsOfConvertedVersions(t *testing.T) {
 		c.Wire = access.Wire(access.Config{Authn: authn.Config{Anonymous: true}, Authz: authz.Config{Modes: []string{"AlwaysAllow"}}})
 	})
 	w := newWeb(t, api.REST)
-	url, ca := hostPortConverter(t)
+	url, ca, _ := hostPortConverter(t)
 	establish(t, api, w, fmt.Sprintf(hostPorts, url, ca))
 	path := func(version, query string) string {
 		return "/apis/stable.example.com/" + version + "/namespaces/default/hosts" + query
@@ -93,9 +95,90 @@ func TestSelectableFieldsOfConvertedVersions(t *testing.T) {
 	}
 }
 
-// hostPortConverter is a webhook that splits and joins the field hostPort; it gives its URL and its authority, in base64.
-func hostPortConverter(t *testing.T) (url, ca string) {
+// TestConversionOfManyObjects asks the webhook once for a list or the initial events of a watch, and not again for what it has told.
+func TestConversionOfManyObjects(t *testing.T) {
+	const path = "/apis/stable.example.com/v2/namespaces/default/hosts"
+	for _, c := range []struct {
+		name, query string
+		headers     []string
+		watch       bool
+	}{
+		{name: "list"},
+		{name: "table", headers: []string{"Accept", "application/json;as=Table;v=v1;g=meta.k8s.io"}},
+		{name: "field selector", query: "?fieldSelector=port%3D80"},
+		{name: "watch", query: "?watch=true&resourceVersion=0&timeoutSeconds=60", watch: true},
+		{name: "watch with a bookmark", query: "?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=60", watch: true},
+		{name: "watch with a field selector", query: "?watch=true&resourceVersion=0&timeoutSeconds=60&fieldSelector=port%3D80", watch: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			api := servertest.Start(t, func(c *server.Config) {
+				c.Wire = access.Wire(access.Config{Authn: authn.Config{Anonymous: true}, Authz: authz.Config{Modes: []string{"AlwaysAllow"}}})
+			})
+			w := newWeb(t, api.REST)
+			url, ca, asked := hostPortConverter(t)
+			establish(t, api, w, fmt.Sprintf(hostPorts, url, ca))
+			const count = 20
+			for i := range count {
+				body := fmt.Sprintf(`{"apiVersion":"stable.example.com/v1","kind":"Host","metadata":{"name":"h%02d"},"hostPort":"x%d:80"}`, i, i)
+				if res, text := w.do("POST", strings.Replace(path, "v2", "v1", 1), body); res.StatusCode != 201 {
+					t.Fatalf("%s", text)
+				}
+			}
+			asked()
+			read := func() string {
+				if c.watch {
+					return initialEvents(t, w, path+c.query, count)
+				}
+				res, body := w.do("GET", path+c.query, "", c.headers...)
+				if res.StatusCode != 200 {
+					t.Fatalf("%d %s", res.StatusCode, body)
+				}
+				return string(body)
+			}
+			first := read()
+			if got := asked(); !slices.Equal(got, []int{count}) {
+				t.Errorf("asked for %v objects, want %d at once", got, count)
+			}
+			if n := strings.Count(first, `"name":"h`); n != count {
+				t.Errorf("%d objects: %s", n, first)
+			}
+			if again := read(); again != first {
+				t.Errorf("then it was\n%s, not\n%s", again, first)
+			}
+			if got := asked(); len(got) > 0 {
+				t.Errorf("asked again, for %v objects", got)
+			}
+			if _, body := w.do("GET", "/metrics", ""); !strings.Contains(string(body), `apiserver_conversion_webhook_request_total{failure_type="",result="success"} 1`) ||
+				!strings.Contains(string(body), `apiserver_crd_conversion_webhook_duration_seconds_count{crd_name="hosts.stable.example.com",from_version="v1",succeeded="true",to_version="v2"} 1`) {
+				t.Error("the conversion is not in the metrics")
+			}
+		})
+	}
+}
+
+// initialEvents are the first events of a watch.
+func initialEvents(t *testing.T, w *web, path string, count int) string {
 	t.Helper()
+	res, err := w.h.Get(w.host + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	lines.Buffer(nil, 1<<20)
+	var all []string
+	for len(all) < count && lines.Scan() {
+		all = append(all, lines.Text())
+	}
+	return strings.Join(all, "\n")
+}
+
+// hostPortConverter is a webhook that splits and joins the field hostPort; it gives its URL and its authority, in base64. asked tells for how
+// many objects it was asked each time since asked was called before.
+func hostPortConverter(t *testing.T) (url, ca string, asked func() []int) {
+	t.Helper()
+	var mu sync.Mutex
+	var counts []int
 	cert, pem := servertest.Certificate(t)
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var review apiextensionsv1.ConversionReview
@@ -103,6 +186,9 @@ func hostPortConverter(t *testing.T) (url, ca string) {
 			t.Error(err)
 			return
 		}
+		mu.Lock()
+		counts = append(counts, len(review.Request.Objects))
+		mu.Unlock()
 		answer := &apiextensionsv1.ConversionResponse{UID: review.Request.UID, Result: metav1.Status{Status: metav1.StatusSuccess}}
 		for _, in := range review.Request.Objects {
 			u := &unstructured.Unstructured{}
@@ -128,5 +214,11 @@ func hostPortConverter(t *testing.T) (url, ca string) {
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	return s.URL, base64.StdEncoding.EncodeToString(pem)
+	asked = func() []int {
+		mu.Lock()
+		defer mu.Unlock()
+		defer func() { counts = nil }()
+		return counts
+	}
+	return s.URL, base64.StdEncoding.EncodeToString(pem), asked
 }

@@ -206,14 +206,12 @@ func (d *direct) List(ctx context.Context, r client.GVR, namespace string, o met
 	if err != nil {
 		return nil, err
 	}
-	meta := encode.ListMeta(page)
-	l = &client.List{Items: make([]client.Object, len(page.Entries)), ResourceVersion: meta.ResourceVersion, Continue: page.Continue, RemainingItemCount: page.Remaining}
-	for i, e := range page.Entries {
-		if l.Items[i], err = fromHub(c.t.Version, e.Object); err != nil {
-			return nil, err
-		}
+	objs, err := store.InAll(c.t.Version, page.Entries)
+	if err != nil {
+		return nil, err
 	}
-	return l, nil
+	meta := encode.ListMeta(page)
+	return &client.List{Items: objs, ResourceVersion: meta.ResourceVersion, Continue: page.Continue, RemainingItemCount: page.Remaining}, nil
 }
 
 func (d *direct) Create(ctx context.Context, r client.GVR, obj client.Object, o metav1.CreateOptions, sub ...string) (res client.Object, err error) {
@@ -368,14 +366,14 @@ func (d *directWatch) run(ctx context.Context, failed error) {
 			}
 			return
 		}
-		for _, e := range events {
-			obj, err := e.Entry.In(d.v)
-			if err != nil {
-				d.tell(ctx, err)
-				return
-			}
+		objs, err := store.EventObjects(d.v, events)
+		if err != nil {
+			d.tell(ctx, err)
+			return
+		}
+		for i, e := range events {
 			select {
-			case d.events <- watch.Event{Type: e.Type, Object: obj}:
+			case d.events <- watch.Event{Type: e.Type, Object: objs[i]}:
 			case <-ctx.Done():
 				return
 			}

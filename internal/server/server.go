@@ -107,6 +107,7 @@ func New(cfg Config) (*Server, error) {
 	s.registry = registry.New(registry.Config{Store: s.store, Admission: s.parts.Admission, Hooks: s.parts.Hooks, Charge: s.charge, EventTTL: cfg.EventTTL})
 	own := s.Direct(loopback())
 	s.crds = crd.New(crd.Config{Table: cfg.Table, Store: s.store, Managers: s.registry.Managers(), Client: own, Webhooks: webhook.New(own)})
+	s.gatherer.MustRegister(s.crds.Collectors()...)
 	s.nonAPI = s.nonAPIHandlers()
 	return s, nil
 }

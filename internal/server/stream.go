@@ -51,6 +51,9 @@ func (o *output) next(ctx context.Context, w *store.Watcher, f *encode.Frames) e
 	if err != nil {
 		return err
 	}
+	if err := f.Prepare(events); err != nil {
+		return err
+	}
 	f.Table.Now = time.Now()
 	if o.held != nil {
 		return o.held.together(func() error { return o.batch(events, f) }, o.flush)

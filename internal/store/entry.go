@@ -51,7 +51,7 @@ func (e *Entry) Err() error { return e.err }
 // while it is kept. The bytes are shared.
 func (e *Entry) JSON(v *object.Version) ([]byte, error) {
 	return e.Encoded(Format{v.GroupVersion, "json"}, func() ([]byte, error) {
-		obj, err := e.In(v)
+		obj, err := e.convert(v)
 		if err != nil {
 			return nil, err
 		}
@@ -89,6 +89,18 @@ func (e *Entry) Proto(v *object.Version) ([]byte, error) {
 
 // In gives the object in version v. It is shared when v is the hub.
 func (e *Entry) In(v *object.Version) (object.Object, error) {
+	if v.FromHubAll == nil {
+		return e.convert(v)
+	}
+	// Reading what is kept costs less than asking again.
+	data, err := e.JSON(v)
+	if err != nil {
+		return nil, err
+	}
+	return decodeKept(v, data)
+}
+
+func (e *Entry) convert(v *object.Version) (object.Object, error) {
 	if e.err != nil {
 		return nil, e.err
 	}

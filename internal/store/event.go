@@ -76,20 +76,29 @@ func (e *Event) JSON(v *object.Version) ([]byte, error) {
 		head := `{"type":"` + string(e.Type) + `","object":`
 		data, ok := e.Entry.enc.get(Format{v.GroupVersion, "json"})
 		if !ok {
-			obj, err := e.Entry.In(v)
-			if err != nil {
+			var err error
+			if data, err = e.encode(v); err != nil {
 				return nil, err
 			}
-			if data, err = codec.EncodeJSON(obj, v.GroupVersion.WithKind(v.Kind)); err != nil {
-				return nil, err
-			}
-			data = trimNewline(data)
 		}
 		frame := make([]byte, 0, len(head)+len(data)+2)
 		frame = append(frame, head...)
 		frame = append(frame, data...)
 		return append(frame, "}\n"...), nil
 	})
+}
+
+// encode makes the JSON of the entry, which the frame will hold: it is kept by itself only where others may need it for a conversion.
+func (e *Event) encode(v *object.Version) ([]byte, error) {
+	if v.FromHubAll != nil {
+		return e.Entry.JSON(v)
+	}
+	obj, err := e.Entry.In(v)
+	if err != nil {
+		return nil, err
+	}
+	data, err := codec.EncodeJSON(obj, v.GroupVersion.WithKind(v.Kind))
+	return trimNewline(data), err
 }
 
 // Encoded gives the bytes that make made for this format, calling it only when they are not kept.

@@ -282,6 +282,9 @@ func (s *snapshot) page(c *Collection, start string, limit int64, sel *selector)
 	if limit == 0 && all && sel.namespace == "" {
 		p.Entries = make([]*Entry, 0, s.tree.Len())
 	}
+	if err := sel.convert(func(visit func(*Entry) bool) { s.ascend(sel, start, visit) }); err != nil {
+		return nil, err
+	}
 	var failed error
 	var more int64
 	s.ascend(sel, start, func(e *Entry) bool {
@@ -334,11 +337,20 @@ func (c *Collection) listEtcd(ctx context.Context, rev int64, start string, limi
 			}
 			return nil, errEtcd("list", c.kind.GroupResource(), err)
 		}
+		entries := make([]*Entry, len(resp.Kvs))
 		for i, kv := range resp.Kvs {
-			e := c.known(kv)
-			if e.err != nil {
-				return nil, e.err
+			if entries[i] = c.known(kv); entries[i].err != nil {
+				return nil, entries[i].err
 			}
+		}
+		if err := sel.convert(func(visit func(*Entry) bool) {
+			for _, e := range entries {
+				visit(e)
+			}
+		}); err != nil {
+			return nil, err
+		}
+		for i, e := range entries {
 			if !sel.matches(e) {
 				continue
 			}

@@ -15,6 +15,8 @@ type selector struct {
 	indexed         bool
 	label           labels.Selector // nil: everything
 	field           fields.Selector // nil: everything, or only what the fields above say
+	// converted are entries in the version that field looks at; others are converted one by one.
+	converted map[*Entry]object.Object
 }
 
 // indexField is the field by whose value entries and watchers of a kind are found quickly.
@@ -83,6 +85,35 @@ func (s *selector) id() string {
 }
 
 func (s *selector) matches(e *Entry) bool {
+	return s.nearly(e) && (s.field == nil || s.field.Matches(selected{e, s.converted}))
+}
+
+// convert has those entries converted together of which the field selector will want to see another version.
+func (s *selector) convert(each func(visit func(*Entry) bool)) error {
+	v := object.SelectedVersion(s.field)
+	if v == nil || v.FromHubAll == nil {
+		return nil
+	}
+	var entries []*Entry
+	each(func(e *Entry) bool {
+		if s.nearly(e) {
+			entries = append(entries, e)
+		}
+		return true
+	})
+	objs, err := InAll(v, entries)
+	if err != nil {
+		return err
+	}
+	s.converted = make(map[*Entry]object.Object, len(objs))
+	for i, e := range entries {
+		s.converted[e] = objs[i]
+	}
+	return nil
+}
+
+// nearly says whether an entry is selected but for the field selector.
+func (s *selector) nearly(e *Entry) bool {
 	if e == nil || e.Object == nil {
 		return false
 	}
@@ -95,18 +126,23 @@ func (s *selector) matches(e *Entry) bool {
 			return false
 		}
 	}
-	if s.label != nil && !s.label.Matches(labels.Set(e.Object.GetLabels())) {
-		return false
-	}
-	return s.field == nil || s.field.Matches(selected{e})
+	return s.label == nil || s.label.Matches(labels.Set(e.Object.GetLabels()))
 }
 
 // selected is an entry as field selectors see it.
-type selected struct{ *Entry }
+type selected struct {
+	*Entry
+	converted map[*Entry]object.Object
+}
 
 var _ object.Selected = selected{}
 
-func (s selected) Object() object.Object { return s.Entry.Object }
+func (s selected) In(v *object.Version) (object.Object, error) {
+	if obj, ok := s.converted[s.Entry]; ok {
+		return obj, nil
+	}
+	return s.Entry.In(v)
+}
 
 func (s selected) Has(name string) bool {
 	_, ok := s.value(name)

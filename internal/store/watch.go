@@ -108,6 +108,10 @@ func (w *Watcher) startWithState(sel selector, endMark bool) error {
 	c.mu.Unlock()
 
 	w.after, w.sent = s.rev, s.rev
+	if err := sel.convert(func(visit func(*Entry) bool) { s.ascend(&sel, "", visit) }); err != nil {
+		w.Stop()
+		return err
+	}
 	var failed error
 	s.ascend(&sel, "", func(e *Entry) bool {
 		if e.err != nil {

@@ -34,13 +34,14 @@ type Config struct {
 
 // Definitions keep the rows of custom resources.
 type Definitions struct {
-	cfg    Config
-	inf    *client.Informer[*apiextensionsv1.CustomResourceDefinition]
-	infs   *client.Informers
-	queue  *client.Queue[string]
-	log    *slog.Logger
-	epoch  int64
-	synced atomic.Bool
+	cfg     Config
+	inf     *client.Informer[*apiextensionsv1.CustomResourceDefinition]
+	infs    *client.Informers
+	queue   *client.Queue[string]
+	log     *slog.Logger
+	epoch   int64
+	synced  atomic.Bool
+	metrics *metrics
 
 	mu   sync.Mutex
 	rows map[string]*served // by the name of the definition
@@ -63,6 +64,7 @@ func New(cfg Config) *Definitions {
 	d := &Definitions{
 		cfg: cfg, infs: client.NewInformers(cfg.Client), queue: client.NewQueue[string]("crd"),
 		log: slog.Default().With("component", "crd"), rows: map[string]*served{}, structured: map[string]int64{}, emptying: map[string]context.CancelFunc{},
+		metrics: newMetrics(),
 	}
 	d.inf = client.InformerFor(d.infs, resource)
 	return d
@@ -199,7 +201,8 @@ func (d *Definitions) serve(ctx context.Context, c *apiextensionsv1.CustomResour
 		return nil
 	}
 	d.epoch++
-	k, schemas, err := row(c, d.converter(c), d.epoch)
+	convert, asked := d.converter(c)
+	k, schemas, err := row(c, convert, asked, d.epoch)
 	if err != nil {
 		return fmt.Errorf("definition %s: %w", c.Name, err)
 	}
@@ -242,6 +245,7 @@ func (d *Definitions) drop(name string) {
 	if have == nil {
 		return
 	}
+	d.metrics.forget(name)
 	d.cfg.Table.Remove(have.row)
 	d.cfg.Store.Forget(have.row)
 	d.cfg.Managers.Forget(have.row)

@@ -65,7 +65,7 @@ func tableOf(t *testing.T, definitions []byte) *object.Table {
 		if c.Status.AcceptedNames.ListKind == "" {
 			c.Status.AcceptedNames.ListKind = c.Spec.Names.Kind + "List"
 		}
-		k, _, err := row(c, nil, int64(i+1))
+		k, _, err := row(c, nil, false, int64(i+1))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,8 +14,9 @@ import (
 	"hyperkube/internal/object"
 )
 
-// row makes the row of a definition whose names are accepted, and the schemas of its versions. Its hub is the storage version.
-func row(c *apiextensionsv1.CustomResourceDefinition, convert Convert, epoch int64) (*object.Kind, []*versionSchema, error) {
+// row makes the row of a definition whose names are accepted, and the schemas of its versions. Its hub is the storage version. asked says that convert
+// costs so much that objects are better converted together.
+func row(c *apiextensionsv1.CustomResourceDefinition, convert Convert, asked bool, epoch int64) (*object.Kind, []*versionSchema, error) {
 	names := c.Status.AcceptedNames
 	k := &object.Kind{
 		Resource: names.Plural, Singular: names.Singular, ShortNames: names.ShortNames, Categories: names.Categories,
@@ -56,6 +57,9 @@ func row(c *apiextensionsv1.CustomResourceDefinition, convert Convert, epoch int
 		schemas[gv.WithKind(names.Kind)] = s
 		if gv != hub {
 			into.FromHub, into.ToHub = conversion(convert, gv), conversion(convert, hub)
+			if asked {
+				into.FromHubAll = conversions(convert, gv)
+			}
 		}
 	}
 	describe(k, schemas)

@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-var types = []string{"array", "boolean", "integer", "number", "object", "string"}
+var schemaTypes = []string{"array", "boolean", "integer", "number", "object", "string"}
 
 // judgeShape finds what the structural form of a schema cannot say is wrong: types that there are not, and lists and maps whose
 // merging is not defined.
@@ -46,8 +46,8 @@ func judgeType(s *apiextensionsv1.JSONSchemaProps, at *field.Path) field.ErrorLi
 	if s.Type == "null" {
 		errs = append(errs, field.Forbidden(at.Child("type"), "type cannot be set to null, use nullable as an alternative"))
 	}
-	if s.Type != "" && !slices.Contains(types, s.Type) {
-		errs = append(errs, field.NotSupported(at.Child("type"), s.Type, types))
+	if s.Type != "" && !slices.Contains(schemaTypes, s.Type) {
+		errs = append(errs, field.NotSupported(at.Child("type"), s.Type, schemaTypes))
 	}
 	if s.UniqueItems {
 		errs = append(errs, field.Forbidden(at.Child("uniqueItems"), "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"))

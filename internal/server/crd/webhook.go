@@ -8,8 +8,6 @@ import (
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -18,26 +16,36 @@ import (
 	"hyperkube/internal/server/webhook"
 )
 
-// conversionTimeout is how long a webhook may take for one object.
+// What one review may hold: so many objects, and so many bytes of them unless a single one is larger. Answers, which may be larger than
+// their questions, stay within what the caller of webhooks reads.
+const (
+	reviewObjects = 500
+	reviewBytes   = 2 << 20
+)
+
+// conversionTimeout is how long a webhook may take for one review.
 const conversionTimeout = 30 * time.Second
+
+// hook is the conversion webhook of a definition.
+type hook struct {
+	caller  *webhook.Caller
+	target  webhook.Target
+	version string // of the reviews; empty when the webhook takes none that is known here
+	name    string // of the definition
+	metrics *metrics
+}
 
 // webhook gives the conversion by the webhook of a definition.
 func (d *Definitions) webhook(c *apiextensionsv1.CustomResourceDefinition) Convert {
-	to := target(c.Spec.Conversion.Webhook)
-	return func(u *unstructured.Unstructured, gv schema.GroupVersion) (*unstructured.Unstructured, error) {
-		if d.cfg.Webhooks == nil {
-			return nil, errors.New("conversion webhooks are not called here")
-		}
-		out, err := d.ask(to, u, gv)
-		if err != nil {
-			return nil, fmt.Errorf("conversion webhook for %s failed: %w", u.GroupVersionKind(), err)
-		}
-		return out, nil
+	h := &hook{caller: d.cfg.Webhooks, name: c.Name, metrics: d.metrics}
+	if w := c.Spec.Conversion.Webhook; w != nil {
+		h.target, h.version = target(w), reviewVersion(w.ConversionReviewVersions)
 	}
+	return h.convert
 }
 
 func target(w *apiextensionsv1.WebhookConversion) webhook.Target {
-	if w == nil || w.ClientConfig == nil {
+	if w.ClientConfig == nil {
 		return webhook.Target{}
 	}
 	t := webhook.Target{CABundle: w.ClientConfig.CABundle, Port: 443}
@@ -56,68 +64,95 @@ func target(w *apiextensionsv1.WebhookConversion) webhook.Target {
 	return t
 }
 
-// ask has one object converted.
-func (d *Definitions) ask(t webhook.Target, u *unstructured.Unstructured, gv schema.GroupVersion) (*unstructured.Unstructured, error) {
-	id := uuid.NewUUID()
-	body, err := json.Marshal(&apiextensionsv1.ConversionReview{
-		TypeMeta: metav1.TypeMeta{APIVersion: apiextensionsv1.SchemeGroupVersion.String(), Kind: "ConversionReview"},
-		Request: &apiextensionsv1.ConversionRequest{UID: id, DesiredAPIVersion: gv.String(),
-			Objects: []runtime.RawExtension{{Object: u}}},
-	})
-	if err != nil {
-		return nil, err
-	}
-	data, err := d.cfg.Webhooks.Post(context.Background(), t, conversionTimeout, body)
-	if err != nil {
-		return nil, err
-	}
-	var review apiextensionsv1.ConversionReview
-	if err := json.Unmarshal(data, &review); err != nil {
-		return nil, fmt.Errorf("its answer is no ConversionReview: %w", err)
-	}
-	r := review.Response
-	switch {
-	case r == nil:
-		return nil, errors.New("its answer has no response")
-	case r.UID != id:
-		return nil, fmt.Errorf("its answer is for the request %q, not %q", r.UID, id)
-	case r.Result.Status != metav1.StatusSuccess:
-		if r.Result.Message == "" {
-			return nil, errors.New("it refused without a message")
+// convert has objects converted in as few reviews as their size allows.
+func (h *hook) convert(us []*unstructured.Unstructured, to schema.GroupVersion) (out []*unstructured.Unstructured, err error) {
+	from := us[0].GroupVersionKind()
+	start := time.Now()
+	defer func() { h.metrics.converted(h.name, from.Version, to.Version, start, err) }()
+	out = make([]*unstructured.Unstructured, 0, len(us))
+	var raw []runtime.RawExtension
+	size := 0
+	flush := func() error {
+		made, err := h.review(us[len(out):len(out)+len(raw)], raw, to)
+		if err != nil {
+			return fmt.Errorf("conversion webhook for %s %w", from, err)
 		}
-		return nil, errors.New(r.Result.Message)
-	case len(r.ConvertedObjects) != 1:
-		return nil, fmt.Errorf("webhook returned %d objects, expected 1", len(r.ConvertedObjects))
-	}
-	out := &unstructured.Unstructured{}
-	if err := out.UnmarshalJSON(r.ConvertedObjects[0].Raw); err != nil {
-		return nil, fmt.Errorf("the converted object cannot be read: %w", err)
-	}
-	return out, restore(out, u, gv)
-}
-
-// restore makes sure that the webhook changed nothing of the metadata but labels and annotations, and that the object is of
-// the version asked for.
-func restore(out, in *unstructured.Unstructured, gv schema.GroupVersion) error {
-	switch {
-	case out.GetAPIVersion() != gv.String():
-		return fmt.Errorf("the converted object has apiVersion %q, expected %q", out.GetAPIVersion(), gv)
-	case out.GetKind() != in.GetKind():
-		return fmt.Errorf("the converted object is of kind %q, expected %q", out.GetKind(), in.GetKind())
-	case out.GetName() != in.GetName() || out.GetNamespace() != in.GetNamespace() || out.GetUID() != in.GetUID():
-		return errors.New("name, namespace or uid of the converted object were changed")
-	}
-	labels, annotations := out.GetLabels(), out.GetAnnotations()
-	meta, ok := in.Object["metadata"].(map[string]any)
-	if !ok {
+		out, raw, size = append(out, made...), nil, 0
 		return nil
 	}
-	out.Object["metadata"] = runtime.DeepCopyJSON(meta)
-	if !apiequality.Semantic.DeepEqual(labels, in.GetLabels()) {
-		out.SetLabels(labels)
+	for _, u := range us {
+		data, err := u.MarshalJSON()
+		if err != nil {
+			return nil, err
+		}
+		if len(raw) > 0 && (len(raw) == reviewObjects || size+len(data) > reviewBytes) {
+			if err := flush(); err != nil {
+				return nil, err
+			}
+		}
+		raw, size = append(raw, runtime.RawExtension{Raw: data}), size+len(data)
 	}
-	if !apiequality.Semantic.DeepEqual(annotations, in.GetAnnotations()) {
-		out.SetAnnotations(annotations)
+	return out, flush()
+}
+
+// review asks once. Errors go on where "conversion webhook for x" ends.
+func (h *hook) review(us []*unstructured.Unstructured, raw []runtime.RawExtension, to schema.GroupVersion) (out []*unstructured.Unstructured, err error) {
+	start := time.Now()
+	defer func() { h.metrics.reviewed(start, err) }()
+	if h.caller == nil {
+		return nil, fail(callFailure, "failed: conversion webhooks are not called here")
 	}
-	return nil
+	if h.version == "" {
+		return nil, fail(callFailure, "failed: it takes no version of ConversionReview that is known here")
+	}
+	ask := &apiextensionsv1.ConversionReview{Request: &apiextensionsv1.ConversionRequest{UID: uuid.NewUUID(), DesiredAPIVersion: to.String(), Objects: raw}}
+	ask.SetGroupVersionKind(reviewKind(h.version))
+	body, err := json.Marshal(ask)
+	if err != nil {
+		return nil, fail(callFailure, "failed: %w", err)
+	}
+	data, err := h.caller.Post(context.Background(), h.target, conversionTimeout, body)
+	if err != nil {
+		return nil, fail(callFailure, "failed: %w", err)
+	}
+	objs, err := answer(data, h.version, ask.Request.UID)
+	if err != nil {
+		return nil, err
+	}
+	if len(objs) != len(us) {
+		return nil, fail(partialFailure, "returned %d objects, expected %d", len(objs), len(us))
+	}
+	for i, u := range us {
+		made, err := accepted(objs[i].Raw, u, i, to)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, made)
+	}
+	return out, nil
+}
+
+// failure is an error and the word for it in the metrics.
+type failure struct {
+	kind string
+	err  error
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+func fail(kind, format string, args ...any) error {
+	return &failure{kind, fmt.Errorf(format, args...)}
+}
+
+// failureKind is the word for an error in the metrics; empty for none.
+func failureKind(err error) string {
+	var f *failure
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &f):
+		return f.kind
+	}
+	return callFailure
 }

@@ -70,11 +70,19 @@ func jsonList(v *object.Version, p *store.Page) (*Body, error) {
 	}
 	b.add(head)
 	_, untyped := v.New().(runtime.Unstructured)
+	var made [][]byte
+	if v.FromHubAll != nil {
+		if made, err = store.JSONAll(v, p.Entries); err != nil {
+			return nil, err
+		}
+	}
 	for i, e := range p.Entries {
 		// Items of typed lists leave their kind out; what stands before each is then ",{" in place of ",".
 		var item []byte
 		sep := comma
-		if untyped {
+		if made != nil {
+			item = made[i]
+		} else if untyped {
 			item, err = e.JSON(v)
 		} else {
 			item, err = e.JSONMembers(v)

@@ -6,7 +6,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"hyperkube/internal/object"
@@ -21,6 +20,19 @@ type TableOptions struct {
 	// NoHeaders leaves the column definitions out, as all but the first event of a watch do.
 	NoHeaders bool
 	Now       time.Time
+	// Converted are the objects in the version of the table, in order; nil: each is converted where it is needed.
+	Converted []object.Object
+}
+
+// in gives a row's object in the version of the table.
+func (o *TableOptions) in(v *object.Version, row int, hub object.Object) (object.Object, error) {
+	switch {
+	case o.Converted != nil:
+		return o.Converted[row], nil
+	case v.FromHub != nil:
+		return v.FromHub(hub)
+	}
+	return hub, nil
 }
 
 // CheckInclude judges the includeObject of a query; empty means Metadata.
@@ -40,32 +52,27 @@ func Table(k *object.Kind, v *object.Version, objs []object.Object, meta metav1.
 	if !o.NoHeaders {
 		t.ColumnDefinitions = columns(k, v)
 	}
-	for _, obj := range objs {
-		rowCells, err := cells(k, v, obj, o.Now)
-		if err != nil {
-			return nil, err
+	for i, obj := range objs {
+		in := obj
+		if v.Custom != nil || o.Include == metav1.IncludeObject {
+			var err error
+			if in, err = o.in(v, i, obj); err != nil {
+				return nil, err
+			}
 		}
-		row := metav1.TableRow{Cells: rowCells}
+		row := metav1.TableRow{Cells: cells(k, v, obj, in, o.Now)}
 		switch o.Include {
 		case metav1.IncludeMetadata:
 			row.Object.Object = Partial(obj, "v1")
 		case metav1.IncludeObject:
-			in, err := inVersion(v, obj)
-			if err != nil {
-				return nil, err
-			}
 			row.Object.Object = in
+			if v.FromHub == nil {
+				row.Object.Object = codec.WithKind(in, v.GroupVersion.WithKind(v.Kind))
+			}
 		}
 		t.Rows = append(t.Rows, row)
 	}
 	return t, nil
-}
-
-func inVersion(v *object.Version, obj object.Object) (runtime.Object, error) {
-	if v.FromHub == nil {
-		return codec.WithKind(obj, v.GroupVersion.WithKind(v.Kind)), nil
-	}
-	return v.FromHub(obj)
 }
 
 // defaultColumns are those of kinds that say none.
@@ -84,22 +91,16 @@ func columns(k *object.Kind, v *object.Version) []metav1.TableColumnDefinition {
 	return k.Columns
 }
 
-func cells(k *object.Kind, v *object.Version, obj object.Object, now time.Time) ([]any, error) {
+// cells of a row; in is the object in the version of a custom resource, whose columns are those of the version.
+func cells(k *object.Kind, v *object.Version, obj, in object.Object, now time.Time) []any {
 	switch {
 	case v.Custom != nil:
-		in := obj
-		if v.FromHub != nil {
-			var err error
-			if in, err = v.FromHub(obj); err != nil {
-				return nil, err
-			}
-		}
-		return v.Custom.Cells(in, now), nil
+		return v.Custom.Cells(in, now)
 	case k.Cells != nil:
-		return k.Cells(obj, now), nil
+		return k.Cells(obj, now)
 	}
 	created := obj.GetCreationTimestamp()
-	return []any{obj.GetName(), created.UTC().Format(time.RFC3339)}, nil
+	return []any{obj.GetName(), created.UTC().Format(time.RFC3339)}
 }
 
 // Partial is the metadata of an object alone.
@@ -149,6 +150,12 @@ func TransformedList(f negotiate.Form, k *object.Kind, v *object.Version, p *sto
 	objs := make([]object.Object, len(p.Entries))
 	for i, e := range p.Entries {
 		objs[i] = e.Object
+	}
+	if v.FromHubAll != nil {
+		var err error
+		if o.Converted, err = store.InAll(v, p.Entries); err != nil {
+			return nil, err
+		}
 	}
 	t, err := Table(k, v, objs, ListMeta(p), o)
 	if err != nil {

@@ -34,6 +34,14 @@ func (f *Frames) ContentType() string {
 	return f.Form.Media + ";stream=watch"
 }
 
+// Prepare has the objects of events converted together where the version makes that worth while. Their frames can be made without.
+func (f *Frames) Prepare(events []*store.Event) error {
+	if f.Form.As == "PartialObjectMetadata" {
+		return nil
+	}
+	return store.Convert(f.Version, events)
+}
+
 // Event is the frame of one event. Plain frames are shared by all watchers of the same form.
 func (f *Frames) Event(e *store.Event) ([]byte, error) {
 	switch {
@@ -77,7 +85,15 @@ func (f *Frames) transformed(e *store.Event) ([]byte, error) {
 			Rows: []metav1.TableRow{{Cells: []any{}, Object: runtime.RawExtension{Object: Partial(obj, "v1")}}}}
 		return Any(as, t, as.Target())
 	}
-	data, err := Transformed(as, f.Kind, f.Version, obj, f.Table)
+	table := f.Table
+	if f.Version.FromHubAll != nil && as.As == "Table" {
+		in, err := e.Entry.In(f.Version)
+		if err != nil {
+			return nil, err
+		}
+		table.Converted = []object.Object{in}
+	}
+	data, err := Transformed(as, f.Kind, f.Version, obj, table)
 	f.Table.NoHeaders = true
 	return data, err
 }

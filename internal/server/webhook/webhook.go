@@ -51,7 +51,7 @@ func New(api client.Interface) *Caller {
 	return &Caller{api: api, clients: map[[32]byte]*http.Client{}}
 }
 
-// Post sends JSON and gives the answer's body. Answers other than 200 are errors. timeout, when not zero, bounds the call and is
+// Post sends JSON and gives the answer's body. Answers other than 2xx are errors. timeout, when not zero, bounds the call and is
 // told to the webhook.
 func (c *Caller) Post(ctx context.Context, t Target, timeout time.Duration, body []byte) ([]byte, error) {
 	h, err := c.client(t)
@@ -90,7 +90,7 @@ func (c *Caller) Post(ctx context.Context, t Target, timeout time.Duration, body
 		return nil, err
 	case len(data) > maxAnswer:
 		return nil, fmt.Errorf("the answer of %s is larger than %d bytes", u, maxAnswer)
-	case res.StatusCode != http.StatusOK:
+	case res.StatusCode < 200 || res.StatusCode > 299:
 		return nil, fmt.Errorf("the server responded with status %d: %s", res.StatusCode, data[:min(len(data), 512)])
 	}
 	return data, nil
