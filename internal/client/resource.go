@@ -53,6 +53,8 @@ var (
 	Roles                      = resource[*rbacv1.Role](rbacv1.SchemeGroupVersion, "roles")
 	RoleBindings               = resource[*rbacv1.RoleBinding](rbacv1.SchemeGroupVersion, "rolebindings")
 	CertificateSigningRequests = resource[*certv1.CertificateSigningRequest](certv1.SchemeGroupVersion, "certificatesigningrequests")
+	ClusterTrustBundles        = resource[*certv1.ClusterTrustBundle](certv1.SchemeGroupVersion, "clustertrustbundles")
+	PodCertificateRequests     = resource[*certv1.PodCertificateRequest](certv1.SchemeGroupVersion, "podcertificaterequests")
 	PriorityClasses            = resource[*schedulingv1.PriorityClass](schedulingv1.SchemeGroupVersion, "priorityclasses")
 	RuntimeClasses             = resource[*nodev1.RuntimeClass](nodev1.SchemeGroupVersion, "runtimeclasses")
 )

@@ -17,6 +17,11 @@ func (d Deps) Histogram(name, help string, buckets []float64) prometheus.Histogr
 	return shown(d.Metrics, prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}))
 }
 
+// Histograms is the same with labels.
+func (d Deps) Histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return shown(d.Metrics, prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels))
+}
+
 func shown[T prometheus.Collector](reg prometheus.Registerer, c T) T {
 	if reg == nil {
 		return c

@@ -24,6 +24,7 @@ import (
 	"hyperkube/internal/controllers/deployment"
 	"hyperkube/internal/controllers/endpoints"
 	"hyperkube/internal/controllers/endpointslice"
+	"hyperkube/internal/controllers/ephemeralvolume"
 	"hyperkube/internal/controllers/gc"
 	"hyperkube/internal/controllers/job"
 	"hyperkube/internal/controllers/namespace"
@@ -121,6 +122,7 @@ func ownFlags() []cli.Flag {
 		num("concurrent-endpoint-syncs", 5, "Endpoints worked on at a time"),
 		num("concurrent-service-endpoint-syncs", 5, "services whose EndpointSlices are worked on at a time"),
 		num("mirroring-concurrent-service-endpoint-syncs", 5, "Endpoints mirrored at a time"),
+		num("concurrent-ephemeralvolume-syncs", 5, "pods whose ephemeral volumes get their claims at a time"),
 		num("concurrent-gc-syncs", 20, "objects that the garbage collector works on at a time"),
 		num("concurrent-namespace-syncs", 10, "namespaces emptied at a time"),
 		num("concurrent-serviceaccount-token-syncs", 5, "token secrets filled at a time"),
@@ -218,7 +220,8 @@ func fromFlags(c *cli.Context) (Config, error) {
 			ttlafterfinished.Name: c.Int("concurrent-ttl-after-finished-syncs"),
 			endpoints.Name:        c.Int("concurrent-endpoint-syncs"), endpointslice.Name: c.Int("concurrent-service-endpoint-syncs"),
 			slicemirroring.Name: c.Int("mirroring-concurrent-service-endpoint-syncs"), gc.Name: c.Int("concurrent-gc-syncs"),
-			namespace.Name: c.Int("concurrent-namespace-syncs"), satoken.Name: c.Int("concurrent-serviceaccount-token-syncs"),
+			ephemeralvolume.Name: c.Int("concurrent-ephemeralvolume-syncs"),
+			namespace.Name:       c.Int("concurrent-namespace-syncs"), satoken.Name: c.Int("concurrent-serviceaccount-token-syncs"),
 		},
 		LeaderElection: LeaderElection{
 			Enabled: c.Bool("leader-elect"), Namespace: c.String("leader-elect-resource-namespace"), Name: c.String("leader-elect-resource-name"),

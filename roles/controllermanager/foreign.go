@@ -43,7 +43,7 @@ func foreign() flags.Foreign {
 
 func elsewhereNumbers() []string {
 	return []string{
-		"concurrent-ephemeralvolume-syncs", "concurrent-resource-quota-syncs",
+		"concurrent-resource-quota-syncs",
 		"concurrent-validating-admission-policy-status-syncs", "concurrent-resourceclaim-syncs", "concurrent-disruption-syncs", "concurrent-device-taint-eviction-syncs",
 		"pv-recycler-increment-timeout-nfs", "pv-recycler-minimum-timeout-hostpath", "pv-recycler-minimum-timeout-nfs", "pv-recycler-timeout-increment-hostpath",
 	}

@@ -29,6 +29,7 @@ func TestLifecycle(t *testing.T) {
 	t.Run("circle", func(t *testing.T) { circle(t, c) })
 	t.Run("namespace", func(t *testing.T) { namespaces(t, c) })
 	t.Run("root CA", func(t *testing.T) { rootCA(t, c) })
+	t.Run("trust bundle", func(t *testing.T) { trustBundle(t, c) })
 	t.Run("account tokens", func(t *testing.T) { accountTokens(t, c) })
 	t.Run("bootstrap tokens", func(t *testing.T) { bootstrapTokens(t, c) })
 	t.Run("aggregation", func(t *testing.T) { aggregation(t, c) })

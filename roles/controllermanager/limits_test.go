@@ -35,6 +35,7 @@ func TestLimits(t *testing.T) {
 	t.Run("quota of pods", func(t *testing.T) { quotaOfPods(t, c) })
 	t.Run("quota under concurrency", func(t *testing.T) { quotaRace(t, c) })
 	t.Run("protection", func(t *testing.T) { protection(t, c) })
+	t.Run("ephemeral volumes", func(t *testing.T) { ephemeralVolumes(t, c) })
 	t.Run("budget", func(t *testing.T) { budget(t, c) })
 }
 

@@ -18,12 +18,14 @@ import (
 	"hyperkube/internal/controllers/disruption"
 	"hyperkube/internal/controllers/endpoints"
 	"hyperkube/internal/controllers/endpointslice"
+	"hyperkube/internal/controllers/ephemeralvolume"
 	"hyperkube/internal/controllers/gc"
 	"hyperkube/internal/controllers/job"
 	"hyperkube/internal/controllers/namespace"
 	"hyperkube/internal/controllers/nodeipam"
 	"hyperkube/internal/controllers/nodelifecycle"
 	"hyperkube/internal/controllers/podautoscaler"
+	"hyperkube/internal/controllers/podcertcleaner"
 	"hyperkube/internal/controllers/podgc"
 	"hyperkube/internal/controllers/protection"
 	"hyperkube/internal/controllers/replicaset"
@@ -37,6 +39,7 @@ import (
 	"hyperkube/internal/controllers/statefulset"
 	"hyperkube/internal/controllers/tainteviction"
 	"hyperkube/internal/controllers/tokencleaner"
+	"hyperkube/internal/controllers/trustbundle"
 	"hyperkube/internal/controllers/ttlafterfinished"
 )
 
@@ -72,6 +75,7 @@ func entries() []entry {
 		{name: serviceaccount.Name, alias: "serviceaccount", workers: 5, make: simple(serviceaccount.New)},
 		{name: satoken.Name, alias: "serviceaccount-token", workers: 5, make: makeTokens},
 		{name: rootca.Name, alias: "root-ca-cert-publisher", workers: 5, make: makeRootCA},
+		{name: trustbundle.Name, make: makeTrustBundle},
 		{name: nodeipam.Name, alias: "nodeipam", workers: 1, make: makeNodeIPAM},
 		{name: nodelifecycle.Name, alias: "nodelifecycle", workers: 8, make: func(d controllers.Deps, c *Config, _ *material, _ int) (controllers.Controller, error) {
 			return nodelifecycle.New(d, c.NodeLifecycle), nil
@@ -105,12 +109,14 @@ func entries() []entry {
 		{name: protection.ClaimName, alias: "pvc-protection", workers: 1, make: simple(protection.NewClaims)},
 		{name: protection.VolumeName, alias: "pv-protection", workers: 1, make: simple(protection.NewVolumes)},
 		{name: protection.ClassName, alias: "vac-protection", workers: 1, make: simple(protection.NewClasses)},
+		{name: ephemeralvolume.Name, alias: "ephemeral-volume", workers: 5, make: simple(ephemeralvolume.New)},
 		{name: disruption.Name, alias: "disruption", workers: 1, make: simple(disruption.New)},
 		{name: csrapproving.Name, alias: "csrapproving", workers: 1, make: func(d controllers.Deps, c *Config, _ *material, n int) (controllers.Controller, error) {
 			return csrapproving.New(d, n, csrapproving.Options{ServingByAddress: c.KubeletServingAutoApprove}), nil
 		}},
 		{name: csrsigning.Name, alias: "csrsigning", workers: 1, make: makeSigning},
 		{name: csrcleaner.Name, alias: "csrcleaner", make: single(csrcleaner.New)},
+		{name: podcertcleaner.Name, make: single(podcertcleaner.New)},
 		{name: clusterdns.Name, make: func(d controllers.Deps, c *Config, _ *material, _ int) (controllers.Controller, error) {
 			if !c.ClusterDNS.IsValid() {
 				return nil, nil
@@ -126,12 +132,10 @@ func entries() []entry {
 // elsewhere are upstream's controllers that are not part of this manager. To switch one off is no error.
 func elsewhere() []string {
 	return []string{
-		"device-taint-eviction-controller", "ephemeral-volume-controller",
-		"kube-apiserver-serving-clustertrustbundle-publisher-controller",
+		"device-taint-eviction-controller",
 		"legacy-serviceaccount-token-cleaner-controller", "node-route-controller", "persistentvolume-attach-detach-controller",
 		"persistentvolume-binder-controller", "persistentvolume-expander-controller",
-		"podcertificaterequest-cleaner-controller", "resourceclaim-controller",
-		"selinux-warning-controller", "service-lb-controller",
+		"resourceclaim-controller", "selinux-warning-controller", "service-lb-controller",
 		"cloud-node-lifecycle-controller", "storage-version-migrator-controller",
 		"storageversion-garbage-collector-controller", "ttl-controller",
 		"validatingadmissionpolicy-status-controller",
@@ -150,6 +154,13 @@ func makeRootCA(d controllers.Deps, _ *Config, m *material, n int) (controllers.
 		return nil, nil
 	}
 	return rootca.New(d, n, m.rootCA), nil
+}
+
+func makeTrustBundle(d controllers.Deps, _ *Config, m *material, _ int) (controllers.Controller, error) {
+	if len(m.rootCA) == 0 {
+		return nil, nil
+	}
+	return trustbundle.New(d, m.rootCA), nil
 }
 
 func makeNodeIPAM(d controllers.Deps, c *Config, _ *material, _ int) (controllers.Controller, error) {

@@ -25,8 +25,8 @@ import (
 )
 
 var (
-	bundles  = client.Resource[*certv1.ClusterTrustBundle]{GVR: certv1.SchemeGroupVersion.WithResource("clustertrustbundles")}
-	requests = client.Resource[*certv1.PodCertificateRequest]{GVR: certv1.SchemeGroupVersion.WithResource("podcertificaterequests")}
+	bundles  = client.ClusterTrustBundles
+	requests = client.PodCertificateRequests
 )
 
 // syncTimeout is how long a volume waits for the first list of bundles.
