@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -27,15 +28,43 @@ func validateCRD(c *crd) field.ErrorList {
 		errs = append(errs, field.Invalid(specPath.Child("group"), s.Group, "should be a domain with at least one dot"))
 	}
 	errs = append(errs, requiredOneOf(specPath.Child("scope"), s.Scope, apiextensionsv1.ClusterScoped, apiextensionsv1.NamespaceScoped)...)
+	common, err := CommonCRD(c)
+	if err != nil {
+		return append(errs, field.Invalid(specPath, "", err.Error()))
+	}
+	in := &common.Spec
+	errs = append(errs, validateCRDVersions(in.Versions, s.Versions, specPath.Child("versions"))...)
+	if bad := validation.IsDNS1035Label(in.Version); len(bad) > 0 && in.Version != "" {
+		errs = append(errs, field.Invalid(specPath.Child("version"), in.Version, strings.Join(bad, ",")))
+	}
 	errs = append(errs, validateCRDNames(&s.Names, specPath.Child("names"))...)
-	errs = append(errs, validateCRDVersions(s.Versions, specPath.Child("versions"))...)
-	errs = append(errs, validateConversion(s.Conversion, specPath.Child("conversion"))...)
+	errs = append(errs, validateCRDSubresources(in.Subresources, specPath.Child("subresources"))...)
+	errs = append(errs, validatePrinterColumns(in.AdditionalPrinterColumns, specPath.Child("additionalPrinterColumns"))...)
+	errs = append(errs, validateConversion(in.Conversion, specPath.Child("conversion"))...)
 	return errs
+}
+
+// validateStorageStored wants the version in which objects are stored among those that there may be objects of.
+func validateStorageStored(c *crd) field.ErrorList {
+	at := statusPath.Child("storedVersions")
+	if len(c.Status.StoredVersions) == 0 {
+		return field.ErrorList{field.Invalid(at, c.Status.StoredVersions, "must have at least one stored version")}
+	}
+	var storage string
+	for _, v := range c.Spec.Versions {
+		if v.Storage {
+			storage = v.Name
+		}
+	}
+	if storage != "" && !slices.Contains(c.Status.StoredVersions, storage) {
+		return field.ErrorList{field.Invalid(at, c.Status.StoredVersions, "must have the storage version "+storage)}
+	}
+	return nil
 }
 
 // validateNewCRD is what definitions that were taken before, by older servers, need not heed.
 func validateNewCRD(c *crd) field.ErrorList {
-	return append(validateApproval(c), validatePreserve(c)...)
+	return slices.Concat(validateApproval(c), validatePreserve(c), validateStorageStored(c), validateStoredVersions(c))
 }
 
 func validatePreserve(c *crd) field.ErrorList {
@@ -48,54 +77,45 @@ func validatePreserve(c *crd) field.ErrorList {
 
 func validateCRDNames(n *apiextensionsv1.CustomResourceDefinitionNames, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	label := func(name, value string, needed bool) {
+	label := func(name, value, label, text string) {
 		p := at.Child(name)
-		switch {
-		case value == "" && needed:
+		if value == "" {
 			errs = append(errs, field.Required(p, ""))
-		case value != "":
-			if bad := validation.IsDNS1035Label(strings.ToLower(value)); len(bad) > 0 {
-				errs = append(errs, field.Invalid(p, value, "may have mixed case, but should otherwise match: "+strings.Join(bad, ",")))
-			}
+		} else if bad := validation.IsDNS1035Label(label); len(bad) > 0 {
+			errs = append(errs, field.Invalid(p, value, text+strings.Join(bad, ",")))
 		}
 	}
-	for name, value := range map[string]string{"plural": n.Plural, "singular": n.Singular} {
-		if value != strings.ToLower(value) {
-			errs = append(errs, field.Invalid(at.Child(name), value, strings.Join(validation.IsDNS1035Label(value), ",")))
-		}
-	}
-	label("plural", n.Plural, true)
-	label("singular", n.Singular, false)
-	label("kind", n.Kind, true)
-	label("listKind", n.ListKind, true)
+	const mixed = "may have mixed case, but should otherwise match: "
+	label("plural", n.Plural, n.Plural, "")
+	label("singular", n.Singular, n.Singular, "")
+	label("kind", n.Kind, strings.ToLower(n.Kind), mixed)
+	label("listKind", n.ListKind, strings.ToLower(n.ListKind), mixed)
 	for i, s := range n.ShortNames {
 		if bad := validation.IsDNS1035Label(s); len(bad) > 0 {
 			errs = append(errs, field.Invalid(at.Child("shortNames").Index(i), s, strings.Join(bad, ",")))
 		}
+	}
+	if n.Kind != "" && n.Kind == n.ListKind {
+		errs = append(errs, field.Invalid(at.Child("listKind"), n.ListKind, "kind and listKind may not be the same"))
 	}
 	for i, s := range n.Categories {
 		if bad := validation.IsDNS1035Label(s); len(bad) > 0 {
 			errs = append(errs, field.Invalid(at.Child("categories").Index(i), s, strings.Join(bad, ",")))
 		}
 	}
-	if n.Kind != "" && n.Kind == n.ListKind {
-		errs = append(errs, field.Invalid(at.Child("listKind"), n.ListKind, "kind and listKind may not be the same"))
-	}
 	return errs
 }
 
-func validateCRDVersions(list []apiextensionsv1.CustomResourceDefinitionVersion, at *field.Path) field.ErrorList {
+// validateCRDVersions judges what each version has of its own, in list; full are the versions with what they have in common.
+func validateCRDVersions(list []apiextensions.CustomResourceDefinitionVersion, full []apiextensionsv1.CustomResourceDefinitionVersion, at *field.Path) field.ErrorList {
 	if len(list) == 0 {
-		return field.ErrorList{field.Invalid(at, list, "must have exactly one version marked as storage version")}
+		return field.ErrorList{field.Invalid(at, full, "must have exactly one version marked as storage version")}
 	}
 	var errs field.ErrorList
 	names := sets.Set[string]{}
 	stored := 0
 	for i := range list {
 		v, p := &list[i], at.Index(i)
-		if names.Has(v.Name) {
-			errs = append(errs, field.Invalid(at, v.Name, "must contain unique version names"))
-		}
 		names.Insert(v.Name)
 		if bad := validation.IsDNS1035Label(v.Name); len(bad) > 0 {
 			errs = append(errs, field.Invalid(p.Child("name"), v.Name, strings.Join(bad, ",")))
@@ -106,13 +126,17 @@ func validateCRDVersions(list []apiextensionsv1.CustomResourceDefinitionVersion,
 		if w := v.DeprecationWarning; w != nil {
 			errs = append(errs, validateDeprecationWarning(v.Deprecated, *w, p.Child("deprecationWarning"))...)
 		}
-		errs = append(errs, validateCRDSchema(v.Schema, p.Child("schema"))...)
+		if s := full[i].Schema; s == nil || s.OpenAPIV3Schema == nil {
+			errs = append(errs, field.Required(p.Child("schema", "openAPIV3Schema"), ""))
+		}
 		errs = append(errs, validateCRDSubresources(v.Subresources, p.Child("subresources"))...)
 		errs = append(errs, validatePrinterColumns(v.AdditionalPrinterColumns, p.Child("additionalPrinterColumns"))...)
-		errs = append(errs, validateCRDFields(v.SelectableFields, p.Child("selectableFields"))...)
+	}
+	if len(names) < len(list) {
+		errs = append(errs, field.Invalid(at, list, "must contain unique version names"))
 	}
 	if stored != 1 {
-		errs = append(errs, field.Invalid(at, names.UnsortedList(), "must have exactly one version marked as storage version"))
+		errs = append(errs, field.Invalid(at, list, "must have exactly one version marked as storage version"))
 	}
 	return errs
 }
@@ -150,7 +174,7 @@ func validateApproval(c *crd) field.ErrorList {
 	return nil
 }
 
-func validateCRDSubresources(s *apiextensionsv1.CustomResourceSubresources, at *field.Path) field.ErrorList {
+func validateCRDSubresources(s *apiextensions.CustomResourceSubresources, at *field.Path) field.ErrorList {
 	if s == nil || s.Scale == nil {
 		return nil
 	}
@@ -175,84 +199,68 @@ func validateCRDSubresources(s *apiextensionsv1.CustomResourceSubresources, at *
 	return errs
 }
 
-// simplePath: fields joined by dots, no arrays.
-func simplePath(path string) bool {
-	rest, ok := strings.CutPrefix(path, ".")
-	if !ok || strings.ContainsAny(path, "[]*?@ ") {
-		return false
-	}
-	return !slices.Contains(strings.Split(rest, "."), "")
-}
+var (
+	columnTypes   = []string{"boolean", "date", "integer", "number", "string"}
+	columnFormats = []string{"byte", "date", "date-time", "double", "float", "int32", "int64", "password"}
+)
 
-func validatePrinterColumns(list []apiextensionsv1.CustomResourceColumnDefinition, at *field.Path) field.ErrorList {
+func oneOfText(list []string) string { return "must be one of " + strings.Join(list, ",") }
+
+func validatePrinterColumns(list []apiextensions.CustomResourceColumnDefinition, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i, c := range list {
 		p := at.Index(i)
 		if c.Name == "" {
 			errs = append(errs, field.Required(p.Child("name"), ""))
 		}
-		errs = append(errs, requiredOneOf(p.Child("type"), c.Type, "boolean", "date", "integer", "number", "string")...)
-		if c.Format != "" {
-			errs = append(errs, oneOf(p.Child("format"), c.Format, "byte", "date", "date-time", "double", "float", "int32", "int64", "password")...)
+		if c.Type == "" {
+			errs = append(errs, field.Required(p.Child("type"), oneOfText(columnTypes)))
+		} else if !slices.Contains(columnTypes, c.Type) {
+			errs = append(errs, field.Invalid(p.Child("type"), c.Type, oneOfText(columnTypes)))
+		}
+		if c.Format != "" && !slices.Contains(columnFormats, c.Format) {
+			errs = append(errs, field.Invalid(p.Child("format"), c.Format, oneOfText(columnFormats)))
 		}
 		if c.JSONPath == "" {
-			errs = append(errs, field.Required(p.Child("jsonPath"), ""))
+			errs = append(errs, field.Required(p.Child("JSONPath"), ""))
 		} else if !strings.HasPrefix(c.JSONPath, ".") {
-			errs = append(errs, field.Invalid(p.Child("jsonPath"), c.JSONPath, "must be a simple json path starting with ."))
+			errs = append(errs, field.Invalid(p.Child("JSONPath"), c.JSONPath, "must be a simple json path starting with ."))
 		}
 	}
 	return errs
 }
 
-func validateCRDFields(list []apiextensionsv1.SelectableField, at *field.Path) field.ErrorList {
-	const most = 8
-	var errs field.ErrorList
-	if len(list) > most {
-		errs = append(errs, field.TooMany(at, len(list), most))
-	}
-	seen := sets.Set[string]{}
-	for i, f := range list {
-		p := at.Index(i).Child("jsonPath")
-		switch {
-		case f.JSONPath == "":
-			errs = append(errs, field.Required(p, ""))
-		case !simplePath(f.JSONPath):
-			errs = append(errs, field.Invalid(p, f.JSONPath, "is an invalid path: must be a simple json path"))
-		case strings.HasPrefix(f.JSONPath, ".metadata"):
-			errs = append(errs, field.Invalid(p, f.JSONPath, "must not point to fields in metadata"))
-		case seen.Has(f.JSONPath):
-			errs = append(errs, field.Duplicate(p, f.JSONPath))
-		}
-		seen.Insert(f.JSONPath)
-	}
-	return errs
-}
-
-func validateConversion(c *apiextensionsv1.CustomResourceConversion, at *field.Path) field.ErrorList {
+func validateConversion(c *apiextensions.CustomResourceConversion, at *field.Path) field.ErrorList {
 	if c == nil {
 		return nil
 	}
-	errs := requiredOneOf(at.Child("strategy"), c.Strategy, apiextensionsv1.NoneConverter, apiextensionsv1.WebhookConverter)
-	p := at.Child("webhook")
-	if c.Strategy != apiextensionsv1.WebhookConverter {
-		if c.Webhook != nil {
-			errs = append(errs, field.Forbidden(p, "should not be set when strategy is not set to Webhook"))
+	errs := requiredOneOf(at.Child("strategy"), c.Strategy, apiextensions.NoneConverter, apiextensions.WebhookConverter)
+	client, versions := at.Child("webhookClientConfig"), at.Child("conversionReviewVersions")
+	if c.Strategy != apiextensions.WebhookConverter {
+		const text = "should not be set when strategy is not set to Webhook"
+		if c.WebhookClientConfig != nil {
+			errs = append(errs, field.Forbidden(client, text))
+		}
+		if len(c.ConversionReviewVersions) > 0 {
+			errs = append(errs, field.Forbidden(versions, text))
 		}
 		return errs
 	}
-	if c.Webhook == nil || c.Webhook.ClientConfig == nil {
-		return append(errs, field.Required(p.Child("clientConfig"), "required when strategy is set to Webhook"))
-	}
-	w := c.Webhook.ClientConfig
+	w := c.WebhookClientConfig
 	switch {
+	case w == nil:
+		errs = append(errs, field.Required(client, "required when strategy is set to Webhook"))
 	case (w.URL == nil) == (w.Service == nil):
-		errs = append(errs, field.Required(p.Child("clientConfig"), "exactly one of url or service is required"))
+		errs = append(errs, field.Required(client, "exactly one of url or service is required"))
 	case w.URL != nil:
-		errs = append(errs, validateWebhookURL(*w.URL, p.Child("clientConfig", "url"))...)
+		errs = append(errs, validateWebhookURL(*w.URL, client.Child("url"))...)
 	default:
-		errs = append(errs, validateWebhookService(p.Child("clientConfig", "service"), w.Service.Name, w.Service.Namespace, w.Service.Path, deref(w.Service.Port, 443))...)
+		errs = append(errs, validateWebhookService(client.Child("service"), w.Service.Name, w.Service.Namespace, w.Service.Path, w.Service.Port)...)
 	}
-	return append(errs, validateReviewVersions(c.Webhook.ConversionReviewVersions, p.Child("conversionReviewVersions"))...)
+	if len(c.ConversionReviewVersions) == 0 {
+		return append(errs, field.Required(versions, ""))
+	}
+	return append(errs, validateReviewVersions(c.ConversionReviewVersions, versions)...)
 }
 
 func validateStoredVersions(c *crd) field.ErrorList {

@@ -117,8 +117,12 @@ func beginDeleteCRD(obj Object) {
 // leave the definition after its objects were stored anew.
 func noteStorageVersion(c *crd) {
 	for _, v := range c.Spec.Versions {
-		if v.Storage && !slices.Contains(c.Status.StoredVersions, v.Name) {
+		if !v.Storage {
+			continue
+		}
+		if !slices.Contains(c.Status.StoredVersions, v.Name) {
 			c.Status.StoredVersions = append(c.Status.StoredVersions, v.Name)
 		}
+		return // there is only one, or the definition is refused
 	}
 }

@@ -198,13 +198,14 @@ func validateWebhookURL(text string, at *field.Path) field.ErrorList {
 		bad(u.Host, "host must be specified")
 	}
 	if u.User != nil {
-		bad(u.User.Username(), "user information is not permitted in the URL")
+		// The password is not repeated.
+		errs = append(errs, field.Invalid(at, u.User.Username(), "user information is not permitted in the URL"))
 	}
 	if u.Fragment != "" {
-		bad(u.Fragment, "fragments are not permitted in the URL")
+		errs = append(errs, field.Invalid(at, u.Fragment, "fragments are not permitted in the URL"))
 	}
 	if u.RawQuery != "" {
-		bad(u.RawQuery, "query parameters are not permitted in the URL")
+		errs = append(errs, field.Invalid(at, u.RawQuery, "query parameters are not permitted in the URL"))
 	}
 	return errs
 }
@@ -213,10 +214,10 @@ func validateWebhookURL(text string, at *field.Path) field.ErrorList {
 func validateWebhookService(at *field.Path, name, namespace string, path *string, port int32) field.ErrorList {
 	var errs field.ErrorList
 	if name == "" {
-		errs = append(errs, field.Required(at.Child("name"), "service name is required"))
+		errs = append(errs, field.Required(at.Child("name"), ""))
 	}
 	if namespace == "" {
-		errs = append(errs, field.Required(at.Child("namespace"), "service namespace is required"))
+		errs = append(errs, field.Required(at.Child("namespace"), ""))
 	}
 	if bad := validation.IsValidPortNum(int(port)); len(bad) > 0 {
 		errs = append(errs, field.Invalid(at.Child("port"), port, "port is not valid: "+strings.Join(bad, ",")))
@@ -231,7 +232,7 @@ func validateWebhookService(at *field.Path, name, namespace string, path *string
 	if !strings.HasPrefix(*path, "/") {
 		errs = append(errs, field.Invalid(p, *path, "must start with a '/'"))
 	}
-	steps := strings.Split(strings.TrimSuffix(strings.TrimPrefix(*path, "/"), "/"), "/")
+	steps := strings.Split(strings.TrimSuffix((*path)[1:], "/"), "/")
 	for i, s := range steps {
 		if s == "" {
 			errs = append(errs, field.Invalid(p, *path, fmt.Sprintf("segment[%d] may not be empty", i)))

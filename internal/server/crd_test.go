@@ -232,7 +232,7 @@ func TestCustomResourceDefinitionsGo(t *testing.T) {
 func TestDefinitionsAreJudged(t *testing.T) {
 	w := newWeb(t, servertest.Start(t, nil).REST)
 	for name, c := range map[string]struct{ old, new, want string }{
-		"rule that does not compile": {`"self.replicas <= 10"`, `"self.nothing == 10"`, `spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: Invalid value: \"self.nothing == 10\": compilation failed`},
+		"rule that does not compile": {`"self.replicas <= 10"`, `"self.nothing == 10"`, `spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: Invalid value: {\"Rule\":\"self.nothing == 10\"`},
 		"rule of another type":       {`"self.replicas <= 10"`, `"self.replicas"`, `must evaluate to a bool`},
 		"default that does not fit":  {`"default":1}`, `"default":"one"}`, `spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[replicas].default: Invalid value`},
 		"costly rule":                {`"rule":"self.replicas <= 10"`, `"rule":"self.bars.all(x, self.bars.all(y, x.name == y.name))"`, `estimated rule cost exceeds budget`},

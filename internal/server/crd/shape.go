@@ -1,10 +1,11 @@
 package crd
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -12,24 +13,24 @@ var schemaTypes = []string{"array", "boolean", "integer", "number", "object", "s
 
 // judgeShape finds what the structural form of a schema cannot say is wrong: types that there are not, and lists and maps whose
 // merging is not defined.
-func judgeShape(s *apiextensionsv1.JSONSchemaProps, at *field.Path) (shape, lists field.ErrorList) {
+func judgeShape(s *apiextensions.JSONSchemaProps, at *field.Path) (shape, lists field.ErrorList) {
 	if s.Nullable {
 		shape = append(shape, field.Forbidden(at.Child("nullable"), "nullable cannot be true at the root"))
 	}
 	if meta, ok := s.Properties["metadata"]; ok && meta.Default != nil {
 		shape = append(shape, field.Forbidden(at.Child("properties").Key("metadata").Child("default"), "must not be set in top-level metadata"))
 	}
-	visit(s, at, func(s *apiextensionsv1.JSONSchemaProps, at *field.Path) {
+	visit(s, at, func(s *apiextensions.JSONSchemaProps, at *field.Path) {
 		shape = append(shape, judgeType(s, at)...)
 		lists = append(lists, judgeList(s, at)...)
 	})
 	return shape, lists
 }
 
-// visit calls f for a schema and those within that have fields of their own.
-func visit(s *apiextensionsv1.JSONSchemaProps, at *field.Path, f func(*apiextensionsv1.JSONSchemaProps, *field.Path)) {
+// visit calls f for a schema and those within.
+func visit(s *apiextensions.JSONSchemaProps, at *field.Path, f func(*apiextensions.JSONSchemaProps, *field.Path)) {
 	f(s, at)
-	for name := range s.Properties {
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
 		p := s.Properties[name]
 		visit(&p, at.Child("properties").Key(name), f)
 	}
@@ -39,16 +40,34 @@ func visit(s *apiextensionsv1.JSONSchemaProps, at *field.Path, f func(*apiextens
 	if s.AdditionalProperties != nil && s.AdditionalProperties.Schema != nil {
 		visit(s.AdditionalProperties.Schema, at.Child("additionalProperties"), f)
 	}
+	for _, x := range []struct {
+		name string
+		list []apiextensions.JSONSchemaProps
+	}{{"allOf", s.AllOf}, {"anyOf", s.AnyOf}, {"oneOf", s.OneOf}} {
+		for i := range x.list {
+			visit(&x.list[i], at.Child(x.name).Index(i), f)
+		}
+	}
+	if s.Not != nil {
+		visit(s.Not, at.Child("not"), f)
+	}
 }
 
-func judgeType(s *apiextensionsv1.JSONSchemaProps, at *field.Path) field.ErrorList {
+func judgeType(s *apiextensions.JSONSchemaProps, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	if s.Type == "null" {
-		errs = append(errs, field.Forbidden(at.Child("type"), "type cannot be set to null, use nullable as an alternative"))
-	}
 	if s.Type != "" && !slices.Contains(schemaTypes, s.Type) {
 		errs = append(errs, field.NotSupported(at.Child("type"), s.Type, schemaTypes))
 	}
+	if s.Type == "null" {
+		errs = append(errs, field.Forbidden(at.Child("type"), "type cannot be set to null, use nullable as an alternative"))
+	}
+	if x := s.XPreserveUnknownFields; x != nil && !*x {
+		errs = append(errs, field.Invalid(at.Child(preserveUnknown), false, "must be true or undefined"))
+	}
+	if s.Items != nil && len(s.Items.JSONSchemas) > 0 {
+		errs = append(errs, field.Forbidden(at.Child("items"), "items must be a schema object and not an array"))
+	}
+	errs = append(errs, judgeUnsupported(s, at)...)
 	if s.UniqueItems {
 		errs = append(errs, field.Forbidden(at.Child("uniqueItems"), "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"))
 	}
@@ -66,6 +85,23 @@ func judgeType(s *apiextensionsv1.JSONSchemaProps, at *field.Path) field.ErrorLi
 	return errs
 }
 
+// judgeUnsupported finds what JSON schema has and structural schemas do not.
+func judgeUnsupported(s *apiextensions.JSONSchemaProps, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for _, x := range []struct {
+		name string
+		used bool
+	}{
+		{"$ref", s.Ref != nil}, {"id", s.ID != ""}, {"additionalItems", s.AdditionalItems != nil}, {"patternProperties", len(s.PatternProperties) > 0},
+		{"definitions", len(s.Definitions) > 0}, {"dependencies", len(s.Dependencies) > 0},
+	} {
+		if x.used {
+			errs = append(errs, field.Forbidden(at.Child(x.name), x.name+" is not supported"))
+		}
+	}
+	return errs
+}
+
 func wrongType(at *field.Path, have, text string) *field.Error {
 	if have == "" {
 		return field.Required(at.Child("type"), text)
@@ -73,7 +109,7 @@ func wrongType(at *field.Path, have, text string) *field.Error {
 	return field.Invalid(at.Child("type"), have, text)
 }
 
-func judgeList(s *apiextensionsv1.JSONSchemaProps, at *field.Path) field.ErrorList {
+func judgeList(s *apiextensions.JSONSchemaProps, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	kind := ""
 	if t := s.XListType; t != nil {
@@ -85,6 +121,14 @@ func judgeList(s *apiextensionsv1.JSONSchemaProps, at *field.Path) field.ErrorLi
 			errs = append(errs, field.NotSupported(at.Child("x-kubernetes-list-type"), kind, []string{"atomic", "set", "map"}))
 		}
 	}
+	if s.Items != nil && s.Items.Schema != nil {
+		switch kind {
+		case "set":
+			errs = append(errs, judgeSet(s.Items.Schema, at.Child("items"))...)
+		case "map":
+			errs = append(errs, judgeMapList(s, at)...)
+		}
+	}
 	if len(s.XListMapKeys) > 0 && kind != "map" {
 		const text = "must be map if x-kubernetes-list-map-keys is non-empty"
 		if s.XListType == nil {
@@ -93,20 +137,11 @@ func judgeList(s *apiextensionsv1.JSONSchemaProps, at *field.Path) field.ErrorLi
 			errs = append(errs, field.Invalid(at.Child("x-kubernetes-list-type"), kind, text))
 		}
 	}
-	if s.Items == nil || s.Items.Schema == nil {
-		return errs
-	}
-	switch kind {
-	case "set":
-		return append(errs, judgeSet(s.Items.Schema, at.Child("items"))...)
-	case "map":
-		return append(errs, judgeMapList(s, at)...)
-	}
 	return errs
 }
 
 // judgeSet wants values that are compared as a whole.
-func judgeSet(item *apiextensionsv1.JSONSchemaProps, at *field.Path) field.ErrorList {
+func judgeSet(item *apiextensions.JSONSchemaProps, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if item.Nullable {
 		errs = append(errs, field.Forbidden(at.Child("nullable"), "cannot be nullable when x-kubernetes-list-type is set"))
@@ -122,7 +157,7 @@ func judgeSet(item *apiextensionsv1.JSONSchemaProps, at *field.Path) field.Error
 }
 
 // judgeMapList wants objects that can be told apart by their keys.
-func judgeMapList(s *apiextensionsv1.JSONSchemaProps, at *field.Path) field.ErrorList {
+func judgeMapList(s *apiextensions.JSONSchemaProps, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	item, in, keys := s.Items.Schema, at.Child("items"), s.XListMapKeys
 	if item.Nullable {
@@ -133,9 +168,6 @@ func judgeMapList(s *apiextensionsv1.JSONSchemaProps, at *field.Path) field.Erro
 	}
 	if len(keys) == 0 {
 		return append(errs, field.Required(at.Child("x-kubernetes-list-map-keys"), "must not be empty if x-kubernetes-list-type is map"))
-	}
-	if len(slices.Compact(slices.Sorted(slices.Values(keys)))) < len(keys) {
-		errs = append(errs, field.Invalid(at.Child("x-kubernetes-list-map-keys"), keys, "must not contain duplicate entries"))
 	}
 	for _, k := range keys {
 		p, ok := item.Properties[k]
@@ -149,20 +181,21 @@ func judgeMapList(s *apiextensionsv1.JSONSchemaProps, at *field.Path) field.Erro
 		if p.Type == "object" || p.Type == "array" {
 			errs = append(errs, field.Invalid(prop.Child("type"), p.Type, "must be a scalar type if parent array's x-kubernetes-list-type is map"))
 		}
-		if p.Nullable {
-			errs = append(errs, field.Forbidden(prop.Child("nullable"), "this property is in x-kubernetes-list-map-keys, so it cannot be nullable"))
-		}
 		if p.Default == nil && !slices.Contains(item.Required, k) {
 			errs = append(errs, field.Required(prop.Child("default"), "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"))
 		}
+		if p.Nullable {
+			errs = append(errs, field.Forbidden(prop.Child("nullable"), "this property is in x-kubernetes-list-map-keys, so it cannot be nullable"))
+		}
+	}
+	if len(slices.Compact(slices.Sorted(slices.Values(keys)))) < len(keys) {
+		errs = append(errs, field.Invalid(at.Child("x-kubernetes-list-map-keys"), keys, "must not contain duplicate entries"))
 	}
 	return errs
 }
 
-var reasons = []string{string(apiextensionsv1.FieldValueDuplicate), string(apiextensionsv1.FieldValueForbidden), string(apiextensionsv1.FieldValueInvalid), string(apiextensionsv1.FieldValueRequired)}
-
 // judgeTexts looks at what a rule says besides its expressions.
-func judgeTexts(r *apiextensionsv1.ValidationRule, at *field.Path) field.ErrorList {
+func judgeTexts(r *apiextensions.ValidationRule, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	blank := func(s string) bool { return s != "" && strings.TrimSpace(s) == "" }
 	broken := func(s string) bool { return strings.ContainsAny(s, "\n\r") }
@@ -170,6 +203,7 @@ func judgeTexts(r *apiextensionsv1.ValidationRule, at *field.Path) field.ErrorLi
 		errs = append(errs, field.Required(at.Child("rule"), "rule is not specified"))
 	}
 	switch {
+	case strings.TrimSpace(r.Rule) == "":
 	case blank(r.Message):
 		errs = append(errs, field.Invalid(at.Child("message"), r.Message, "must be non-empty if specified"))
 	case broken(strings.TrimSpace(r.Message)):
