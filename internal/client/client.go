@@ -58,7 +58,7 @@ type Interface interface {
 	Delete(ctx context.Context, r GVR, namespace, name string, o metav1.DeleteOptions) error
 	DeleteCollection(ctx context.Context, r GVR, namespace string, o metav1.DeleteOptions, l metav1.ListOptions) error
 
-	// Resources lists what the server serves, as /apis does: the preferred version of each group's resources,
-	// without subresources.
+	// Resources lists what the server serves, as /apis does: every resource in the version that the server prefers of those that have
+	// it, without subresources. Beside an error it gives those that could be found.
 	Resources(ctx context.Context) ([]metav1.APIResource, error)
 }

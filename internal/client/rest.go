@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"path"
-	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -169,35 +168,6 @@ func (c *restClient) Watch(ctx context.Context, r GVR, namespace string, o metav
 		res.Body.Close()
 	}
 	return w, err
-}
-
-// Resources reads the legacy discovery of every group's preferred version.
-func (c *restClient) Resources(ctx context.Context) ([]metav1.APIResource, error) {
-	var groups metav1.APIGroupList
-	if err := c.json(ctx, "/apis", &groups); err != nil {
-		return nil, err
-	}
-	paths := []string{"/api/v1"}
-	for _, g := range groups.Groups {
-		paths = append(paths, "/apis/"+g.PreferredVersion.GroupVersion)
-	}
-	var all []metav1.APIResource
-	for _, p := range paths {
-		var l metav1.APIResourceList
-		if err := c.json(ctx, p, &l); err != nil {
-			return all, fmt.Errorf("discovery of %s: %w", p, err)
-		}
-		gv := strings.Split("/"+l.GroupVersion, "/")
-		slices.Reverse(gv)
-		for _, r := range l.APIResources {
-			if strings.Contains(r.Name, "/") {
-				continue
-			}
-			r.Version, r.Group = gv[0], gv[1]
-			all = append(all, r)
-		}
-	}
-	return all, nil
 }
 
 func (c *restClient) object(ctx context.Context, method string, r GVR, namespace, name string, sub []string, o runtime.Object, b *body) (Object, error) {

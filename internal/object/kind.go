@@ -13,6 +13,8 @@
 package object
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"slices"
 	"strings"
 	"time"
@@ -109,6 +111,13 @@ func (v *Version) Served() bool { return v.Custom == nil || !v.Custom.Hidden }
 
 // Untyped says whether objects of the version have no Go type but unstructured.Unstructured.
 func (v *Version) Untyped() bool { return v.Custom != nil }
+
+// StorageVersionHash tells in discovery in which version objects are stored: eight bytes of SHA-256 over group/version/kind, as upstream's, so
+// that it changes with the version.
+func StorageVersionHash(stored schema.GroupVersionKind) string {
+	sum := sha256.Sum256([]byte(stored.Group + "/" + stored.Version + "/" + stored.Kind))
+	return base64.StdEncoding.EncodeToString(sum[:8])
+}
 
 // ListKind is the kind of lists of the version.
 func (v *Version) ListKind() string {

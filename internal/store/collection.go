@@ -200,7 +200,11 @@ func (c *Collection) decode(kv *mvccpb.KeyValue) *Entry {
 		}
 		return e
 	}
-	return c.newEntry(key, kv.ModRevision, obj, len(plain), by, kv.Lease)
+	e := c.newEntry(key, kv.ModRevision, obj, len(plain), by, kv.Lease)
+	if c.store.cfg.Codec.StoredEarlier(c.kind, plain) {
+		e.marks.Store(aged)
+	}
+	return e
 }
 
 // newEntry takes the object over and sets its resourceVersion. size is that of the encoded object, by names what it is encrypted with.

@@ -37,6 +37,8 @@ const (
 	unavailable = 1 << iota
 	// written says that this process wrote the version and nobody has asked for an encoding of it yet.
 	written
+	// aged says that the value is stored in another version of its kind than values are today.
+	aged
 )
 
 func (e *Entry) unavailable() bool { return e.marks.Load()&unavailable != 0 }

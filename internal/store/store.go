@@ -23,6 +23,8 @@ import (
 type Codec interface {
 	EncodeStorage(k *object.Kind, obj object.Object) ([]byte, error)
 	DecodeStorage(k *object.Kind, data []byte) (object.Object, error)
+	// StoredEarlier says whether a value that can be decoded is of another version than EncodeStorage gives.
+	StoredEarlier(k *object.Kind, data []byte) bool
 }
 
 // Config is what a store is made of. The zero value of every field but Client is usable.
@@ -82,6 +84,10 @@ type storageCodec struct{}
 
 func (storageCodec) EncodeStorage(k *object.Kind, obj object.Object) ([]byte, error) {
 	return codec.EncodeStorage(k, obj)
+}
+
+func (storageCodec) StoredEarlier(k *object.Kind, data []byte) bool {
+	return codec.StoredEarlier(k, data)
 }
 
 func (storageCodec) DecodeStorage(k *object.Kind, data []byte) (object.Object, error) {

@@ -52,7 +52,7 @@ func (c *Collection) open(key string, stored []byte) ([]byte, string, error) {
 // stale says whether a value should be written anew for the way in which it is stored.
 func (c *Collection) stale(e *Entry) bool {
 	t := c.store.cfg.Transformer
-	return t != nil && e.by != t.Current(c.kind.GroupResource())
+	return e.marks.Load()&aged != 0 || t != nil && e.by != t.Current(c.kind.GroupResource())
 }
 
 // Reread lists those collections anew that hold values which could not be read: the transformer knows more keys now.

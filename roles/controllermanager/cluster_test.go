@@ -47,11 +47,18 @@ type cluster struct {
 
 func start(t *testing.T, change func(*cluster, *controllermanager.Config)) *cluster {
 	t.Helper()
+	return startOn(t, func(*server.Config) {}, change)
+}
+
+// startOn is start with a look at, or a change of, the server's configuration.
+func startOn(t *testing.T, look func(*server.Config), change func(*cluster, *controllermanager.Config)) *cluster {
+	t.Helper()
 	files, err := pki.Ensure(t.TempDir(), pki.Options{NodeName: "n1", ServiceIP: net.IPv4(10, 96, 0, 1)})
 	require.NoError(t, err)
 	serving, err := pki.NewReloader(files.APIServer, files.CA.CertFile)
 	require.NoError(t, err)
 	api := servertest.Start(t, func(c *server.Config) {
+		look(c)
 		c.TLS = serving.ServerConfig(tls.RequestClientCert)
 		cidrs, ports := c.ServiceCIDRs, c.NodePortRange
 		wire := access.Wire(access.Config{

@@ -37,6 +37,7 @@ import (
 	"hyperkube/internal/controllers/servicecidr"
 	"hyperkube/internal/controllers/slicemirroring"
 	"hyperkube/internal/controllers/statefulset"
+	"hyperkube/internal/controllers/storagemigration"
 	"hyperkube/internal/controllers/tainteviction"
 	"hyperkube/internal/controllers/tokencleaner"
 	"hyperkube/internal/controllers/trustbundle"
@@ -123,6 +124,7 @@ func entries() []entry {
 			}
 			return clusterdns.New(d, c.ClusterDNS), nil
 		}},
+		{name: storagemigration.Name, alias: "storage-version-migrator", workers: 1, make: simple(storagemigration.New)},
 		{name: aggregation.Name, alias: "clusterrole-aggregation", workers: 5, make: simple(aggregation.New)},
 		{name: bootstrapsigner.Name, alias: "bootstrapsigner", off: true, make: single(bootstrapsigner.New)},
 		{name: tokencleaner.Name, alias: "tokencleaner", off: true, make: single(tokencleaner.New)},
@@ -136,7 +138,7 @@ func elsewhere() []string {
 		"legacy-serviceaccount-token-cleaner-controller", "node-route-controller", "persistentvolume-attach-detach-controller",
 		"persistentvolume-binder-controller", "persistentvolume-expander-controller",
 		"resourceclaim-controller", "selinux-warning-controller", "service-lb-controller",
-		"cloud-node-lifecycle-controller", "storage-version-migrator-controller",
+		"cloud-node-lifecycle-controller",
 		"storageversion-garbage-collector-controller", "ttl-controller",
 		"validatingadmissionpolicy-status-controller",
 	}

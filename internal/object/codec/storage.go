@@ -47,6 +47,30 @@ func DecodeStorage(k *object.Kind, data []byte) (object.Object, error) {
 	return obj, nil
 }
 
+// StoredEarlier says whether a value of etcd, one that DecodeStorage takes, is of another version than EncodeStorage gives. For kinds that have
+// only one it does not look.
+func StoredEarlier(k *object.Kind, data []byte) bool {
+	if len(k.Versions) < 2 && len(k.Older) == 0 {
+		return false
+	}
+	version, err := storedVersion(data)
+	return err == nil && version != k.GroupVersionKind().GroupVersion().String()
+}
+
+func storedVersion(data []byte) (string, error) {
+	if bytes.HasPrefix(data, protoPrefix) {
+		var env runtime.Unknown
+		err := env.Unmarshal(data[len(protoPrefix):])
+		return env.APIVersion, err
+	}
+	if version, _, ok := scanMeta(data); ok {
+		return version, nil
+	}
+	var t metav1.TypeMeta
+	err := json.Unmarshal(data, &t)
+	return t.APIVersion, err
+}
+
 func toHub(k *object.Kind, obj object.Object) (object.Object, error) {
 	gvk := obj.GetObjectKind().GroupVersionKind()
 	if gvk == k.GroupVersionKind() {

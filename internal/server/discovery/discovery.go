@@ -6,11 +6,8 @@
 package discovery
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"slices"
 	"sort"
-	"strings"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -215,7 +212,8 @@ func resources(k *object.Kind, v *object.Version) []metav1.APIResource {
 		Verbs: sorted(verbs), ShortNames: k.ShortNames, Categories: k.Categories,
 	}
 	if !k.Virtual {
-		main.StorageVersionHash = storageHash(k)
+		hub := k.Hub()
+		main.StorageVersionHash = object.StorageVersionHash(hub.GroupVersion.WithKind(hub.Kind))
 	}
 	out := []metav1.APIResource{main}
 	for i := range k.Subresources {
@@ -239,12 +237,4 @@ func sorted(verbs []string) metav1.Verbs {
 	out := append([]string{}, verbs...)
 	sort.Strings(out)
 	return out
-}
-
-// storageHash changes when objects are stored in another version: eight bytes of SHA-256 over
-// group/version/kind, as upstream's.
-func storageHash(k *object.Kind) string {
-	hub := k.Hub()
-	sum := sha256.Sum256([]byte(strings.Join([]string{hub.Group, hub.Version, hub.Kind}, "/")))
-	return base64.StdEncoding.EncodeToString(sum[:8])
 }
