@@ -52,6 +52,7 @@ func (l *Lab) ns(n int) string       { return l.Name + "-" + strconv.Itoa(n) }
 func (l *Lab) data(n int) string     { return filepath.Join("/var/tmp", l.Name, strconv.Itoa(n)) }
 func (l *Lab) registryDir() string   { return filepath.Join("/var/tmp", l.Name, "certs.d") }
 func (l *Lab) Kubeconfig() string    { return filepath.Join("/var/tmp", l.Name, "tests.kubeconfig") }
+func (l *Lab) scratch() string       { return filepath.Join("/var/tmp", l.Name, "tmp") }
 func (l *Lab) admin() string         { return filepath.Join(l.data(1), "admin.kubeconfig") }
 func netns(name string) string       { return "--net=/run/netns/" + name }
 func (l *Lab) exists(ns string) bool { _, err := os.Stat("/run/netns/" + ns); return err == nil }
@@ -86,7 +87,8 @@ func (l *Lab) Start(ctx context.Context, archive string, registry http.Handler) 
 	if err := l.up(ctx, 1, "up"); err != nil {
 		return err
 	}
-	if err := l.kubeconfig(); err != nil {
+	// The tests leave files where they may put temporary ones: that goes with the cluster.
+	if err := errors.Join(l.kubeconfig(), os.MkdirAll(l.scratch(), 0o700)); err != nil {
 		return err
 	}
 	// It prints the command that lets a machine join: all but the address of this one.
@@ -257,7 +259,7 @@ func (l *Lab) kubectl(ctx context.Context, args ...string) (string, error) {
 // Tester is a command that runs where the tests run, and dies with this process.
 func (l *Lab) Tester(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command("nsenter", append([]string{netns(l.Hub()), name}, args...)...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+l.Kubeconfig())
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+l.Kubeconfig(), "TMPDIR="+l.scratch())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	return cmd
 }
