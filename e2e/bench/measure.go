@@ -81,7 +81,7 @@ func measure(ctx context.Context, o options) error {
 	return errors.Join(append(failures, publish(o, scenarios, results))...)
 }
 
-// rounds measures one scenario.
+// rounds measures one scenario. Of one that is broken off, it gives the rounds that were whole.
 func rounds(ctx context.Context, o options, box *machine.Box, s scenario.Scenario) ([]report.Result, error) {
 	samples := map[string]map[string][]float64{} // figure, system
 	load := 0.0
@@ -91,6 +91,7 @@ func rounds(ctx context.Context, o options, box *machine.Box, s scenario.Scenari
 		count = 1
 	}
 	for n := range count {
+		took := map[string][]value{} // system
 		for i := range o.systems {
 			name := o.systems[(i+n)%len(o.systems)]
 			if s.Alone && name != "hyperkube" {
@@ -101,18 +102,29 @@ func rounds(ctx context.Context, o options, box *machine.Box, s scenario.Scenari
 			if err != nil {
 				failures = append(failures, fmt.Errorf("round %d, %s: %w", n+1, name, err))
 				if ctx.Err() != nil {
-					return nil, errors.Join(failures...)
+					break
 				}
 				continue
 			}
+			took[name] = values
 			for _, v := range values {
 				fmt.Fprintf(os.Stderr, "%s, round %d, %s: %s = %.4g\n", s.Name, n+1, name, v.Figure, v.Value)
+			}
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		for name, values := range took {
+			for _, v := range values {
 				if samples[v.Figure] == nil {
 					samples[v.Figure] = map[string][]float64{}
 				}
 				samples[v.Figure][name] = append(samples[v.Figure][name], v.Value)
 			}
 		}
+	}
+	if len(samples) == 0 && ctx.Err() != nil {
+		return nil, errors.Join(failures...)
 	}
 	var out []report.Result
 	for _, f := range s.Figures {
