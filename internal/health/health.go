@@ -9,12 +9,15 @@ package health
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -39,6 +42,26 @@ func NewMux(metrics prometheus.Gatherer, checks ...Check) *http.ServeMux {
 		m.Handle("/metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	}
 	return m
+}
+
+// Listen serves the health paths over the given checks at an address, without TLS, until stop is called.
+func Listen(address string, checks ...Check) (stop func(), err error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("health address: %w", err)
+	}
+	s := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: NewMux(nil, checks...)}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			slog.Default().Error("the health paths are not served any more", "address", address, "error", err)
+		}
+	}()
+	return func() {
+		_ = s.Close() // only of what whoever asked would see
+		<-ended
+	}, nil
 }
 
 // Configz tells a role's configuration, by the name under which upstream's has it, as JSON.

@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -36,5 +37,34 @@ func TestMux(t *testing.T) {
 		if strings.Contains(w.Body.String(), "secret") {
 			t.Errorf("%s tells the reason of a failure: %q", path, w.Body)
 		}
+	}
+}
+
+func TestListen(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := taken.Addr().String()
+	if _, err := Listen(address); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a taken address: %v", err)
+	}
+	taken.Close()
+	stop, err := Listen(address, Check{"bad", func(context.Context) error { return errors.New("no") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.Get("http://" + address + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	if r.StatusCode != http.StatusInternalServerError {
+		t.Error(r.Status)
+	}
+	stop()
+	if r, err := http.Get("http://" + address + "/healthz"); err == nil {
+		r.Body.Close()
+		t.Error("served after it was stopped")
 	}
 }

@@ -13,7 +13,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/utils/ptr"
 
-	"hyperkube/internal/config"
+	"hyperkube/internal/command"
 	"hyperkube/internal/flags"
 	"hyperkube/internal/logging"
 	"hyperkube/internal/pki"
@@ -140,6 +140,9 @@ func ownFlags() []cli.Flag {
 
 // fromFlags makes a Config of what the command line says.
 func fromFlags(c *cli.Context) (Config, error) {
+	if err := foreign.Check(c); err != nil {
+		return Config{}, err
+	}
 	cfg := Config{
 		EtcdServers:  c.StringSlice("etcd-servers"),
 		EtcdCertFile: c.String("etcd-certfile"), EtcdKeyFile: c.String("etcd-keyfile"), EtcdCA: c.String("etcd-cafile"),
@@ -282,18 +285,7 @@ func advertise(c *cli.Context, cfg *Config) error {
 
 // FromArgs reads the role's flags from a list, for whoever runs it together with others.
 func FromArgs(args []string) (Config, error) {
-	var cfg Config
-	err := config.ParseArgs("apiserver", ownFlags, args, func(c *cli.Context, others []string) (err error) {
-		if len(others) > 0 {
-			return fmt.Errorf("unexpected argument %q", others[0])
-		}
-		if err := foreign.Check(c); err != nil {
-			return err
-		}
-		cfg, err = fromFlags(c)
-		return err
-	})
-	return cfg, err
+	return command.FromArgs("apiserver", ownFlags, args, fromFlags)
 }
 
 // Command is `apiserver`.
@@ -302,25 +294,16 @@ func Command() *cli.Command {
 		Name: "apiserver", Aliases: []string{"kube-apiserver"}, Category: "Master",
 		Usage: "serve the Kubernetes API over etcd",
 		Flags: ownFlags(),
-		Action: func(c *cli.Context) error {
-			if c.NArg() > 0 {
-				return fmt.Errorf("apiserver: unexpected argument %q", c.Args().First())
-			}
-			if err := logging.FromFlags(c); err != nil {
-				return err
-			}
-			if err := foreign.Check(c); err != nil {
-				return fmt.Errorf("apiserver: %w", err)
-			}
+		Action: command.Logged(func(c *cli.Context) error {
 			cfg, err := fromFlags(c)
 			if err != nil {
-				return fmt.Errorf("apiserver: %w", err)
+				return err
 			}
 			a, err := New(c.Context, cfg)
 			if err != nil {
-				return fmt.Errorf("apiserver: %w", err)
+				return err
 			}
 			return a.Run(c.Context)
-		},
+		}),
 	}, version.Line, version.Raw)
 }

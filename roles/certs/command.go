@@ -5,11 +5,11 @@ package certs
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/urfave/cli/v2"
 
 	"hyperkube/internal/cluster"
+	"hyperkube/internal/command"
 )
 
 // Command is `certs`.
@@ -20,11 +20,11 @@ func Command() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "init", Usage: "make the authorities, keys and certificates of a cluster, as far as they are missing",
-				Flags: append(where(), initFlags()...), Action: noArgs(initialize),
+				Flags: append(where(), initFlags()...), Action: command.NoArguments(initialize),
 			},
 			{
 				Name: "list", Aliases: []string{"check-expiration"}, Usage: "show all certificates and when they end",
-				Flags: where(), Action: noArgs(list),
+				Flags: where(), Action: command.NoArguments(list),
 			},
 			{
 				Name: "renew", Usage: "issue certificates anew, with new keys", ArgsUsage: "NAME…|all",
@@ -32,7 +32,7 @@ func Command() *cli.Command {
 			},
 			{
 				Name: "kubeconfig", Usage: "print a kubeconfig with a client certificate",
-				Flags: append(where(), kubeconfigFlags()...), Action: noArgs(kubeconfig),
+				Flags: append(where(), kubeconfigFlags()...), Action: command.NoArguments(kubeconfig),
 			},
 		},
 	}
@@ -67,13 +67,4 @@ func server(c *cli.Context, l cluster.Layout) (string, error) {
 		return "", errors.New("--server is needed: the URL of the API server")
 	}
 	return n.Server, err
-}
-
-func noArgs(f cli.ActionFunc) cli.ActionFunc {
-	return func(c *cli.Context) error {
-		if c.NArg() > 0 {
-			return fmt.Errorf("%s: unexpected argument %q", c.Command.FullName(), c.Args().First())
-		}
-		return f(c)
-	}
 }

@@ -4,10 +4,10 @@ package cni
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/urfave/cli/v2"
 
+	"hyperkube/internal/command"
 	"hyperkube/internal/logging"
 	"hyperkube/internal/network/cni"
 	"hyperkube/internal/runtime"
@@ -51,13 +51,7 @@ func Command() *cli.Command {
 		Category: "Node",
 		Usage:    "give pods their network interfaces",
 		Flags:    append(flags, logging.Flags()...),
-		Action: func(c *cli.Context) error {
-			if c.NArg() > 0 {
-				return fmt.Errorf("unexpected argument %q", c.Args().First())
-			}
-			if err := logging.FromFlags(c); err != nil {
-				return err
-			}
+		Action: command.Logged(func(c *cli.Context) error {
 			cfg := Config{cni.Config{
 				Socket: c.String("socket"), StateDir: c.String("state-dir"), ConfDir: c.String("conf-dir"), ConfFile: c.String("conf-file"),
 				PluginName: c.String("plugin-name"), NetworkName: c.String("network-name"), BridgeName: c.String("bridge"),
@@ -80,6 +74,6 @@ func Command() *cli.Command {
 				return err
 			}
 			return r.Run(c.Context)
-		},
+		}),
 	}
 }

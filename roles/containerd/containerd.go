@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hyperkube/internal/command"
 	"hyperkube/internal/logging"
 	"hyperkube/internal/runtime"
 )
@@ -67,27 +68,16 @@ func Command() *cli.Command {
 			&cli.BoolFlag{Name: "cleanup", Category: node, Usage: "end all containers, undo their mounts and exit; no containerd may run on the same directories"},
 			&cli.StringFlag{Name: "log-level", Aliases: []string{"l"}, Category: "Logging", Usage: "`LEVEL`: debug, info, warn or error"},
 		}, logging.Flags()...),
-		Action: func(c *cli.Context) error {
-			if c.NArg() > 0 {
-				return fmt.Errorf("unexpected argument %q", c.Args().First())
-			}
-			if err := logging.FromFlags(c); err != nil {
-				return err
-			}
-			cfg, err := fromFlags(c)
-			if err != nil {
-				return err
-			}
-			if c.Bool("cleanup") {
-				return runtime.Cleanup(c.Context, runtime.CleanupConfig{Root: cfg.Root, State: cfg.State, CgroupParent: c.String("cgroup-parent")})
-			}
-			r, err := New(cfg)
-			if err != nil {
-				return err
-			}
-			return r.Run(c.Context)
-		},
+		Action: command.Unless("cleanup", command.Logged(cleanup), command.Run(fromFlags, New)),
 	}
+}
+
+func cleanup(c *cli.Context) error {
+	cfg, err := fromFlags(c)
+	if err != nil {
+		return err
+	}
+	return runtime.Cleanup(c.Context, runtime.CleanupConfig{Root: cfg.Root, State: cfg.State, CgroupParent: c.String("cgroup-parent")})
 }
 
 func fromFlags(c *cli.Context) (Config, error) {

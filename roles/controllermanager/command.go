@@ -18,7 +18,7 @@ import (
 	certv1 "k8s.io/api/certificates/v1"
 
 	"hyperkube/internal/client"
-	"hyperkube/internal/config"
+	"hyperkube/internal/command"
 	"hyperkube/internal/controllers/cronjob"
 	"hyperkube/internal/controllers/daemonset"
 	"hyperkube/internal/controllers/deployment"
@@ -50,38 +50,14 @@ func Command() *cli.Command {
 		Category: "Master",
 		Usage:    "run the controllers that bring the cluster to what its objects say",
 		Flags:    append(ownFlags(), logging.Flags()...),
-		Action: func(c *cli.Context) error {
-			if c.NArg() > 0 {
-				return fmt.Errorf("unexpected argument %q", c.Args().First())
-			}
-			if err := logging.FromFlags(c); err != nil {
-				return err
-			}
-			cfg, err := fromFlags(c)
-			if err != nil {
-				return err
-			}
-			r, err := New(cfg)
-			if err != nil {
-				return err
-			}
-			return r.Run(c.Context)
-		},
+		Action:   command.Run(fromFlags, New),
 	}, version.Line, version.Raw)
 }
 
 // FromArgs reads the role's flags from a list, for whoever runs the role in a process of its own. How to reach the API server
 // is left to the caller.
 func FromArgs(args []string) (Config, error) {
-	var cfg Config
-	err := config.ParseArgs("controller-manager", ownFlags, args, func(c *cli.Context, others []string) (err error) {
-		if len(others) > 0 {
-			return fmt.Errorf("unexpected argument %q", others[0])
-		}
-		cfg, err = fromFlags(c)
-		return err
-	})
-	return cfg, err
+	return command.FromArgs("controller-manager", ownFlags, args, fromFlags)
 }
 
 func ownFlags() []cli.Flag {

@@ -5,17 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 	"k8s.io/client-go/rest"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/command"
 	"hyperkube/internal/health"
 	"hyperkube/internal/logging"
 	"hyperkube/internal/network/dns"
@@ -40,7 +38,7 @@ type Role struct {
 // New makes the role.
 func New(cfg Config) (*Role, error) {
 	if cfg.REST == nil {
-		return nil, errors.New("dns: no API server: give --kubeconfig or --master")
+		return nil, errors.New("no API server: give --kubeconfig or --master")
 	}
 	c, err := client.NewREST(cfg.REST)
 	if err != nil {
@@ -53,13 +51,11 @@ func New(cfg Config) (*Role, error) {
 // Run answers until ctx ends.
 func (r *Role) Run(ctx context.Context) error {
 	if r.cfg.HealthzAddress != "" {
-		l, err := net.Listen("tcp", r.cfg.HealthzAddress)
+		stop, err := health.Listen(r.cfg.HealthzAddress, health.Check{Name: "dns", Func: r.check})
 		if err != nil {
-			return fmt.Errorf("healthz address: %w", err)
+			return err
 		}
-		s := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: health.NewMux(nil, health.Check{Name: "dns", Func: r.check})}
-		defer s.Close()
-		go func() { _ = s.Serve(l) }() // it ends with the role
+		defer stop()
 	}
 	return r.s.Run(ctx)
 }
@@ -80,23 +76,7 @@ func Command() *cli.Command {
 		Category: "Node",
 		Usage:    "answer for the names of Services and pods",
 		Flags:    append(flags(), logging.Flags()...),
-		Action: func(c *cli.Context) error {
-			if c.NArg() > 0 {
-				return fmt.Errorf("unexpected argument %q", c.Args().First())
-			}
-			if err := logging.FromFlags(c); err != nil {
-				return err
-			}
-			cfg, err := fromFlags(c)
-			if err != nil {
-				return err
-			}
-			r, err := New(cfg)
-			if err != nil {
-				return err
-			}
-			return r.Run(c.Context)
-		},
+		Action:   command.Run(fromFlags, New),
 	}
 }
 

@@ -6,12 +6,12 @@ package etcd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"hyperkube/internal/command"
 	"hyperkube/internal/etcd"
 	"hyperkube/internal/logging"
 )
@@ -54,19 +54,7 @@ func Command() *cli.Command {
 		Category: "Master",
 		Usage:    "keep the cluster's data",
 		Flags:    append(flags(), logging.Flags()...),
-		Action: func(c *cli.Context) error {
-			if c.NArg() > 0 {
-				return fmt.Errorf("unexpected argument %q", c.Args().First())
-			}
-			if err := logging.FromFlags(c); err != nil {
-				return err
-			}
-			r, err := New(Config{Values: fromFlags(c)})
-			if err != nil {
-				return err
-			}
-			return r.Run(c.Context)
-		},
+		Action:   command.Run(fromFlags, New),
 	}
 }
 
@@ -110,7 +98,7 @@ func category(name string) string {
 	return "Member"
 }
 
-func fromFlags(c *cli.Context) map[string]string {
+func fromFlags(c *cli.Context) (Config, error) {
 	values := map[string]string{}
 	for _, o := range etcd.Options() {
 		if !c.IsSet(o.Name) {
@@ -124,5 +112,5 @@ func fromFlags(c *cli.Context) map[string]string {
 			}
 		}
 	}
-	return values
+	return Config{values}, nil
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -20,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/command"
 	"hyperkube/internal/flags"
 	"hyperkube/internal/health"
 	"hyperkube/internal/logging"
@@ -47,7 +47,7 @@ type Role struct {
 // New makes the role. It changes nothing in the kernel.
 func New(cfg Config) (*Role, error) {
 	if cfg.REST == nil {
-		return nil, errors.New("flannel: no API server: give --kubeconfig-file or --kube-api-url")
+		return nil, errors.New("no API server: give --kubeconfig-file or --kube-api-url")
 	}
 	c, err := client.NewREST(cfg.REST)
 	if err != nil {
@@ -83,13 +83,11 @@ func nodeName(c client.Interface, pod [2]string) (string, error) {
 // Run takes part in the overlay until ctx ends.
 func (r *Role) Run(ctx context.Context) error {
 	if r.cfg.HealthzAddress != "" {
-		l, err := net.Listen("tcp", r.cfg.HealthzAddress)
+		stop, err := health.Listen(r.cfg.HealthzAddress, health.Check{Name: "overlay", Func: r.check})
 		if err != nil {
-			return fmt.Errorf("healthz address: %w", err)
+			return err
 		}
-		s := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: health.NewMux(nil, health.Check{Name: "overlay", Func: r.check})}
-		defer s.Close()
-		go func() { _ = s.Serve(l) }() // it ends with the role
+		defer stop()
 	}
 	return r.o.Run(ctx)
 }
@@ -111,26 +109,7 @@ func Command() *cli.Command {
 		Category: "Node",
 		Usage:    "join the pods of all nodes into one network",
 		Flags:    append(ownFlags(), logging.Flags()...),
-		Action: func(c *cli.Context) error {
-			if c.NArg() > 0 {
-				return fmt.Errorf("unexpected argument %q", c.Args().First())
-			}
-			if err := logging.FromFlags(c); err != nil {
-				return err
-			}
-			if c.Bool("cleanup") {
-				return cleanup(c)
-			}
-			cfg, err := fromFlags(c)
-			if err != nil {
-				return err
-			}
-			r, err := New(cfg)
-			if err != nil {
-				return err
-			}
-			return r.Run(c.Context)
-		},
+		Action:   command.Unless("cleanup", command.Logged(cleanup), command.Run(fromFlags, New)),
 	}
 }
 

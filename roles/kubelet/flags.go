@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
+	"hyperkube/internal/command"
 	"hyperkube/internal/config"
 	"hyperkube/internal/flags"
 	"hyperkube/internal/logging"
@@ -185,20 +186,12 @@ func api() []setting {
 
 // FromArgs reads the role's flags from a list, for whoever runs it together with others.
 func FromArgs(args []string) (Config, error) {
-	var cfg Config
 	var all []setting
 	read := func() []cli.Flag {
 		all = settings()
 		return flagsOf(all)
 	}
-	err := config.ParseArgs("kubelet", read, args, func(c *cli.Context, others []string) (err error) {
-		if len(others) > 0 {
-			return fmt.Errorf("unexpected argument %q", others[0])
-		}
-		cfg, err = fromFlags(c, all)
-		return err
-	})
-	return cfg, err
+	return command.FromArgs("kubelet", read, args, func(c *cli.Context) (Config, error) { return fromFlags(c, all) })
 }
 
 func flagsOf(all []setting) []cli.Flag {
@@ -218,24 +211,21 @@ func Command() *cli.Command {
 	return flags.Version(&cli.Command{
 		Name: "kubelet", Category: "Node", Usage: "run the pods of this node on a container runtime",
 		Flags: slices.Concat(flagsOf(all), logging.Flags()),
-		Action: func(c *cli.Context) error {
-			if c.NArg() > 0 {
-				return fmt.Errorf("kubelet: unexpected argument %q", c.Args().First())
-			}
+		Action: command.NoArguments(func(c *cli.Context) error {
 			cfg, err := fromFlags(c, all)
 			if err == nil {
 				err = logging.Configure(c, cfg.Settings.Logging.Format, int(cfg.Settings.Logging.Verbosity))
 			}
 			if err != nil {
-				return fmt.Errorf("kubelet: %w", err)
+				return err
 			}
 			cfg.warn()
 			k, err := New(c.Context, cfg)
 			if err != nil {
-				return fmt.Errorf("kubelet: %w", err)
+				return err
 			}
 			return k.Run(c.Context)
-		},
+		}),
 	}, version.Line, version.Raw)
 }
 

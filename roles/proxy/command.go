@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/command"
 	"hyperkube/internal/flags"
 	"hyperkube/internal/logging"
 	"hyperkube/internal/network/proxy"
@@ -31,7 +32,7 @@ type Role struct{ p *proxy.Proxy }
 // New makes the role. It changes nothing in the kernel.
 func New(cfg Config) (*Role, error) {
 	if cfg.REST == nil {
-		return nil, errors.New("kube-proxy: no API server: give --kubeconfig or --master")
+		return nil, errors.New("no API server: give --kubeconfig or --master")
 	}
 	c, err := client.NewREST(client.Named(cfg.REST, "kube-proxy"))
 	if err != nil {
@@ -52,28 +53,26 @@ func Command() *cli.Command {
 		Category: "Node",
 		Usage:    "make Services work on this node",
 		Flags:    append(ownFlags(), logging.Flags()...),
-		Action: func(c *cli.Context) error {
-			if c.NArg() > 0 {
-				return fmt.Errorf("unexpected argument %q", c.Args().First())
-			}
-			if c.Bool("cleanup") {
-				if err := logging.FromFlags(c); err != nil {
-					return err
-				}
-				if err := proxy.Cleanup(c.Context); err != nil {
-					return fmt.Errorf("cleanup: %w", err)
-				}
-				return nil
-			}
-			cfg, err := fromFlags(c)
-			if err != nil {
-				return err
-			}
-			r, err := New(cfg)
-			if err != nil {
-				return err
-			}
-			return r.Run(c.Context)
-		},
+		Action:   command.Unless("cleanup", command.Logged(cleanup), command.NoArguments(run)),
 	}, version.Line, version.Raw)
+}
+
+// run sets up the log as flags and file say, together with all else that they say.
+func run(c *cli.Context) error {
+	cfg, err := fromFlags(c)
+	if err != nil {
+		return err
+	}
+	r, err := New(cfg)
+	if err != nil {
+		return err
+	}
+	return r.Run(c.Context)
+}
+
+func cleanup(c *cli.Context) error {
+	if err := proxy.Cleanup(c.Context); err != nil {
+		return fmt.Errorf("cleanup: %w", err)
+	}
+	return nil
 }

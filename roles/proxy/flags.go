@@ -18,6 +18,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/command"
 	"hyperkube/internal/config"
 	"hyperkube/internal/logging"
 	"hyperkube/internal/network/proxy"
@@ -26,18 +27,13 @@ import (
 // FromArgs reads the work's flags from a list, for whoever runs it together with others: how to reach the API server is theirs
 // to know.
 func FromArgs(args []string) (proxy.Config, error) {
-	var cfg proxy.Config
-	err := config.ParseArgs("proxy", ownFlags, args, func(c *cli.Context, others []string) error {
-		if len(others) > 0 {
-			return fmt.Errorf("unexpected argument %q", others[0])
-		}
+	return command.FromArgs("proxy", ownFlags, args, func(c *cli.Context) (proxy.Config, error) {
 		file, err := configFile(c)
-		if err == nil {
-			cfg, err = work(c, file)
+		if err != nil {
+			return proxy.Config{}, err
 		}
-		return err
+		return work(c, file)
 	})
-	return cfg, err
 }
 
 func ownFlags() []cli.Flag {

@@ -11,6 +11,7 @@ import (
 	v1 "k8s.io/kube-scheduler/config/v1"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/command"
 	"hyperkube/internal/config"
 	"hyperkube/internal/flags"
 	"hyperkube/internal/logging"
@@ -26,37 +27,13 @@ func Command() *cli.Command {
 		Category: "Master",
 		Usage:    "give pods their nodes",
 		Flags:    append(ownFlags(), logging.Flags()...),
-		Action: func(c *cli.Context) error {
-			if c.NArg() > 0 {
-				return fmt.Errorf("unexpected argument %q", c.Args().First())
-			}
-			if err := logging.FromFlags(c); err != nil {
-				return err
-			}
-			cfg, err := fromFlags(c)
-			if err != nil {
-				return err
-			}
-			r, err := New(cfg)
-			if err != nil {
-				return err
-			}
-			return r.Run(c.Context)
-		},
+		Action:   command.Run(fromFlags, New),
 	}, version.Line, version.Raw)
 }
 
 // FromArgs reads the role's flags from a list, for whoever runs it together with others.
 func FromArgs(args []string) (Config, error) {
-	var cfg Config
-	err := config.ParseArgs("scheduler", ownFlags, args, func(c *cli.Context, others []string) (err error) {
-		if len(others) > 0 {
-			return fmt.Errorf("unexpected argument %q", others[0])
-		}
-		cfg, err = fromFlags(c)
-		return err
-	})
-	return cfg, err
+	return command.FromArgs("scheduler", ownFlags, args, fromFlags)
 }
 
 func ownFlags() []cli.Flag {
