@@ -61,4 +61,6 @@ type Interface interface {
 	// Resources lists what the server serves, as /apis does: every resource in the version that the server prefers of those that have
 	// it, without subresources. Beside an error it gives those that could be found.
 	Resources(ctx context.Context) ([]metav1.APIResource, error)
+	// OpenAPI reads the OpenAPI 3 document of one group and version, in JSON: what its objects look like, among others.
+	OpenAPI(ctx context.Context, gv schema.GroupVersion) ([]byte, error)
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -35,12 +36,8 @@ func (c *restClient) Resources(ctx context.Context) ([]metav1.APIResource, error
 func (c *restClient) resourcesOf(ctx context.Context, versions []schema.GroupVersion) (all []metav1.APIResource, err error) {
 	seen := map[string]bool{}
 	for _, v := range versions {
-		path := "/apis/" + v.String()
-		if v.Group == "" {
-			path = "/api/" + v.Version
-		}
 		var l metav1.APIResourceList
-		if failed := c.json(ctx, path, &l); failed != nil {
+		if failed := c.json(ctx, root(v), &l); failed != nil {
 			err = errors.Join(err, fmt.Errorf("discovery of %s: %w", v, failed))
 			continue
 		}
@@ -54,4 +51,21 @@ func (c *restClient) resourcesOf(ctx context.Context, versions []schema.GroupVer
 		}
 	}
 	return all, err
+}
+
+// root is the path of a group and version.
+func root(v schema.GroupVersion) string {
+	if v.Group == "" {
+		return "/api/" + v.Version
+	}
+	return "/apis/" + v.String()
+}
+
+// OpenAPI implements Interface.
+func (c *restClient) OpenAPI(ctx context.Context, gv schema.GroupVersion) ([]byte, error) {
+	var doc json.RawMessage
+	if err := c.json(ctx, "/openapi/v3"+root(gv), &doc); err != nil {
+		return nil, fmt.Errorf("OpenAPI of %s: %w", gv, err)
+	}
+	return doc, nil
 }

@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -303,6 +304,15 @@ func (d *direct) DeleteCollection(ctx context.Context, r client.GVR, namespace s
 
 func (d *direct) Resources(context.Context) ([]metav1.APIResource, error) {
 	return d.s.discovery.Preferred(), nil
+}
+
+// OpenAPI goes through the HTTP door of the process, which has the documents in the form that is asked for.
+func (d *direct) OpenAPI(ctx context.Context, gv schema.GroupVersion) ([]byte, error) {
+	c, err := d.overHTTP()
+	if err != nil {
+		return nil, err
+	}
+	return c.OpenAPI(ctx, gv)
 }
 
 func (d *direct) Watch(ctx context.Context, r client.GVR, namespace string, o metav1.ListOptions) (w watch.Interface, err error) {

@@ -30,10 +30,13 @@ func (d *routed) to(r client.GVR) (client.Interface, error) {
 	if !d.s.elsewhere(r) {
 		return d.direct, nil
 	}
-	d.once.Do(func() {
-		d.others, d.failed = client.NewREST(&rest.Config{Host: "http://inside", Transport: inside{d.s, d.user}, UserAgent: agentOf(d.user)})
-	})
+	d.once.Do(func() { d.others, d.failed = d.overHTTP() })
 	return d.others, d.failed
+}
+
+// overHTTP is a client of the HTTP door of this process, without a socket.
+func (d *direct) overHTTP() (client.Interface, error) {
+	return client.NewREST(&rest.Config{Host: "http://inside", Transport: inside{d.s, d.user}, UserAgent: agentOf(d.user)})
 }
 
 // elsewhere says whether another server serves the group and version.

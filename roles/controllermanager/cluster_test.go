@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/tls"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -28,8 +29,10 @@ import (
 	"hyperkube/internal/server/aggregate"
 	"hyperkube/internal/server/authn"
 	"hyperkube/internal/server/bootstrap"
+	"hyperkube/internal/server/openapi"
 	"hyperkube/internal/server/servertest"
 	"hyperkube/internal/server/services"
+	"hyperkube/internal/version"
 	"hyperkube/roles/controllermanager"
 )
 
@@ -82,6 +85,7 @@ func startOn(t *testing.T, look func(*server.Config), change func(*cluster, *con
 			others := aggregate.New(aggregate.Config{API: api, Table: p.Table})
 			p.Delegate, p.Groups = others.Delegate, others.Groups
 			p.Background = append(p.Background, a.Run, others.Run)
+			maps.Copy(p.Handlers, openapi.New(p.Table, others, version.Kubernetes).Handlers())
 			return nil
 		}
 	})

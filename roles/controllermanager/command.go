@@ -27,9 +27,11 @@ import (
 	"hyperkube/internal/controllers/ephemeralvolume"
 	"hyperkube/internal/controllers/gc"
 	"hyperkube/internal/controllers/job"
+	"hyperkube/internal/controllers/legacytokens"
 	"hyperkube/internal/controllers/namespace"
 	"hyperkube/internal/controllers/nodelifecycle"
 	"hyperkube/internal/controllers/podautoscaler"
+	"hyperkube/internal/controllers/policystatus"
 	"hyperkube/internal/controllers/replicaset"
 	"hyperkube/internal/controllers/replication"
 	"hyperkube/internal/controllers/satoken"
@@ -102,6 +104,7 @@ func ownFlags() []cli.Flag {
 		num("concurrent-gc-syncs", 20, "objects that the garbage collector works on at a time"),
 		num("concurrent-namespace-syncs", 10, "namespaces emptied at a time"),
 		num("concurrent-serviceaccount-token-syncs", 5, "token secrets filled at a time"),
+		num("concurrent-validating-admission-policy-status-syncs", 5, "ValidatingAdmissionPolicies checked at a time"),
 		num("max-endpoints-per-slice", 100, "endpoints in one EndpointSlice"),
 		num("terminated-pod-gc-threshold", 12500, "ended pods that may stay; 0 or less for all"),
 		on("enable-garbage-collector", true, "run the garbage collector"),
@@ -138,6 +141,7 @@ func ownFlags() []cli.Flag {
 		on("kubelet-serving-auto-approve", false, "approve serving certificates of kubelets that hold only their node's addresses"),
 		str("root-ca-file", "", "`FILE` of the authority that is published in every namespace"),
 		str("service-account-private-key-file", "", "`FILE` of the key that signs tokens in secrets"),
+		dur("legacy-service-account-token-clean-up-period", legacytokens.DefaultPeriod, "idle `TIME` after which a token that was made for an account unasked becomes invalid, and after which again it is deleted"),
 	)
 	for _, flag := range slices.Sorted(maps.Keys(signerFlags())) {
 		signer := signerFlags()[flag]
@@ -197,6 +201,7 @@ func fromFlags(c *cli.Context) (Config, error) {
 			endpoints.Name:        c.Int("concurrent-endpoint-syncs"), endpointslice.Name: c.Int("concurrent-service-endpoint-syncs"),
 			slicemirroring.Name: c.Int("mirroring-concurrent-service-endpoint-syncs"), gc.Name: c.Int("concurrent-gc-syncs"),
 			ephemeralvolume.Name: c.Int("concurrent-ephemeralvolume-syncs"),
+			policystatus.Name:    c.Int("concurrent-validating-admission-policy-status-syncs"),
 			namespace.Name:       c.Int("concurrent-namespace-syncs"), satoken.Name: c.Int("concurrent-serviceaccount-token-syncs"),
 		},
 		LeaderElection: LeaderElection{
@@ -223,6 +228,7 @@ func fromFlags(c *cli.Context) (Config, error) {
 		KubeletServingAutoApprove: c.Bool("kubelet-serving-auto-approve"),
 		RootCAFile:                c.String("root-ca-file"),
 		ServiceAccountKeyFile:     c.String("service-account-private-key-file"),
+		LegacyTokenPeriod:         c.Duration("legacy-service-account-token-clean-up-period"),
 	}
 	if cfg.TerminatedPods <= 0 {
 		cfg.TerminatedPods = -1

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/controllers/legacytokens"
 	"hyperkube/internal/controllers/nodelifecycle"
 	"hyperkube/internal/controllers/podautoscaler"
 	"hyperkube/internal/pki"
@@ -58,6 +59,8 @@ type Config struct {
 	RootCAFile string
 	// ServiceAccountKeyFile signs the tokens that live in secrets.
 	ServiceAccountKeyFile string
+	// LegacyTokenPeriod is how long a token of the old kind may be idle; a year.
+	LegacyTokenPeriod time.Duration
 }
 
 // Authority is where a certificate authority lies.
@@ -102,6 +105,9 @@ func (c *Config) setDefaults() error {
 	}
 	if c.TerminatedPods == 0 {
 		c.TerminatedPods = 12500
+	}
+	if c.LegacyTokenPeriod == 0 {
+		c.LegacyTokenPeriod = legacytokens.DefaultPeriod
 	}
 	if c.Serving.Port == 0 {
 		c.Serving.Port = 10257

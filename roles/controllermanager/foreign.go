@@ -44,14 +44,13 @@ func foreign() flags.Foreign {
 func elsewhereNumbers() []string {
 	return []string{
 		"concurrent-resource-quota-syncs",
-		"concurrent-validating-admission-policy-status-syncs", "concurrent-resourceclaim-syncs", "concurrent-disruption-syncs", "concurrent-device-taint-eviction-syncs",
+		"concurrent-resourceclaim-syncs", "concurrent-disruption-syncs", "concurrent-device-taint-eviction-syncs",
 		"pv-recycler-increment-timeout-nfs", "pv-recycler-minimum-timeout-hostpath", "pv-recycler-minimum-timeout-nfs", "pv-recycler-timeout-increment-hostpath",
 	}
 }
 
 func elsewhereSpans() []string {
 	return []string{
-		"attach-detach-reconcile-sync-period", "legacy-service-account-token-clean-up-period",
-		"pvclaimbinder-sync-period", "resource-quota-sync-period",
+		"attach-detach-reconcile-sync-period", "pvclaimbinder-sync-period", "resource-quota-sync-period",
 	}
 }

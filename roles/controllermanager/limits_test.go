@@ -36,6 +36,8 @@ func TestLimits(t *testing.T) {
 	t.Run("quota under concurrency", func(t *testing.T) { quotaRace(t, c) })
 	t.Run("protection", func(t *testing.T) { protection(t, c) })
 	t.Run("ephemeral volumes", func(t *testing.T) { ephemeralVolumes(t, c) })
+	t.Run("status of policies", func(t *testing.T) { policyStatus(t, c) })
+	t.Run("annotation of nodes", func(t *testing.T) { nodeTTL(t, c) })
 	t.Run("budget", func(t *testing.T) { budget(t, c) })
 }
 

@@ -21,12 +21,15 @@ import (
 	"hyperkube/internal/controllers/ephemeralvolume"
 	"hyperkube/internal/controllers/gc"
 	"hyperkube/internal/controllers/job"
+	"hyperkube/internal/controllers/legacytokens"
 	"hyperkube/internal/controllers/namespace"
 	"hyperkube/internal/controllers/nodeipam"
 	"hyperkube/internal/controllers/nodelifecycle"
+	"hyperkube/internal/controllers/nodettl"
 	"hyperkube/internal/controllers/podautoscaler"
 	"hyperkube/internal/controllers/podcertcleaner"
 	"hyperkube/internal/controllers/podgc"
+	"hyperkube/internal/controllers/policystatus"
 	"hyperkube/internal/controllers/protection"
 	"hyperkube/internal/controllers/replicaset"
 	"hyperkube/internal/controllers/replication"
@@ -75,12 +78,16 @@ func entries() []entry {
 	return []entry{
 		{name: serviceaccount.Name, alias: "serviceaccount", workers: 5, make: simple(serviceaccount.New)},
 		{name: satoken.Name, alias: "serviceaccount-token", workers: 5, make: makeTokens},
+		{name: legacytokens.Name, alias: "legacy-service-account-token-cleaner", make: func(d controllers.Deps, c *Config, _ *material, _ int) (controllers.Controller, error) {
+			return legacytokens.New(d, c.LegacyTokenPeriod), nil
+		}},
 		{name: rootca.Name, alias: "root-ca-cert-publisher", workers: 5, make: makeRootCA},
 		{name: trustbundle.Name, make: makeTrustBundle},
 		{name: nodeipam.Name, alias: "nodeipam", workers: 1, make: makeNodeIPAM},
 		{name: nodelifecycle.Name, alias: "nodelifecycle", workers: 8, make: func(d controllers.Deps, c *Config, _ *material, _ int) (controllers.Controller, error) {
 			return nodelifecycle.New(d, c.NodeLifecycle), nil
 		}},
+		{name: nodettl.Name, alias: "ttl", workers: 5, make: simple(nodettl.New)},
 		{name: tainteviction.Name, workers: 8, make: simple(tainteviction.New)},
 		{name: replicaset.Name, alias: "replicaset", workers: 5, make: simple(replicaset.New)},
 		{name: replication.Name, alias: "replicationcontroller", workers: 5, make: simple(replication.New)},
@@ -126,21 +133,24 @@ func entries() []entry {
 		}},
 		{name: storagemigration.Name, alias: "storage-version-migrator", workers: 1, make: simple(storagemigration.New)},
 		{name: aggregation.Name, alias: "clusterrole-aggregation", workers: 5, make: simple(aggregation.New)},
+		{name: policystatus.Name, alias: "validatingadmissionpolicy-status", workers: 5, make: simple(policystatus.New)},
 		{name: bootstrapsigner.Name, alias: "bootstrapsigner", off: true, make: single(bootstrapsigner.New)},
 		{name: tokencleaner.Name, alias: "tokencleaner", off: true, make: single(tokencleaner.New)},
 	}
 }
 
 // elsewhere are upstream's controllers that are not part of this manager. To switch one off is no error.
+//
+// storageversion-garbage-collector-controller has nothing to collect: the API that it tidies, internal.apiserver.k8s.io/v1alpha1, is off unless
+// asked for, and no server of this program has it.
 func elsewhere() []string {
 	return []string{
 		"device-taint-eviction-controller",
-		"legacy-serviceaccount-token-cleaner-controller", "node-route-controller", "persistentvolume-attach-detach-controller",
+		"node-route-controller", "persistentvolume-attach-detach-controller",
 		"persistentvolume-binder-controller", "persistentvolume-expander-controller",
 		"resourceclaim-controller", "selinux-warning-controller", "service-lb-controller",
 		"cloud-node-lifecycle-controller",
-		"storageversion-garbage-collector-controller", "ttl-controller",
-		"validatingadmissionpolicy-status-controller",
+		"storageversion-garbage-collector-controller",
 	}
 }
 

@@ -10,13 +10,13 @@ import (
 func TestChoose(t *testing.T) {
 	all := []entry{{name: "a-controller", alias: "a"}, {name: "b-controller"}, {name: "c-controller", off: true}}
 	for flag, want := range map[string]string{
-		"*":                   "a-controller b-controller",
-		"*,-a":                "b-controller",
-		"*,c-controller":      "a-controller b-controller c-controller",
-		"a":                   "a-controller",
-		"-a-controller":       "",
-		"*,-ttl-controller":   "a-controller b-controller",
-		"*,-a,-b-controller,": "",
+		"*":                        "a-controller b-controller",
+		"*,-a":                     "b-controller",
+		"*,c-controller":           "a-controller b-controller c-controller",
+		"a":                        "a-controller",
+		"-a-controller":            "",
+		"*,-service-lb-controller": "a-controller b-controller",
+		"*,-a,-b-controller,":      "",
 	} {
 		got, err := choose(all, splitAll([]string{flag}))
 		require.NoError(t, err, flag)
@@ -28,7 +28,7 @@ func TestChoose(t *testing.T) {
 	}
 	_, err := choose(all, []string{"*", "-nonsense"})
 	require.ErrorContains(t, err, `"nonsense" is not in the list of known controllers: a-controller, b-controller, c-controller`)
-	_, err = choose(all, []string{"ttl-controller"})
+	_, err = choose(all, []string{"service-lb-controller"})
 	require.ErrorContains(t, err, "not part of this manager")
 }
 

@@ -43,6 +43,7 @@ func Run(t *testing.T, c client.Interface) {
 		{"mistakes", mistakes},
 		{"versions of a kind", versionsOfAKind},
 		{"resources", resources},
+		{"documents", documents},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

@@ -89,6 +89,9 @@ func Wire(cfg Config) func(client.Interface, *server.Parts) error {
 		if p.Metrics != nil {
 			p.Metrics.MustRegister(append(who.Collectors(), may.Collectors()...)...)
 		}
+		if cfg.Authn.ServiceAccounts != nil {
+			p.Background = append(p.Background, authn.NewTracking(c, informers, first.Done()).Run)
+		}
 		p.Background = append(p.Background, first.Run, who.Run, may.Run, func(ctx context.Context) error {
 			informers.Start(ctx)
 			if informers.WaitForSync(ctx) == nil {

@@ -6,14 +6,18 @@ package apitest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"reflect"
 	"strconv"
 	"sync"
 
+	jsonpatch "github.com/evanphx/json-patch/v5"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
@@ -183,9 +187,39 @@ func (a *API) Delete(_ context.Context, r client.GVR, namespace, name string, _ 
 	return nil
 }
 
-// Patch is not offered.
-func (a *API) Patch(_ context.Context, r client.GVR, _, _ string, _ types.PatchType, _ []byte, _ metav1.PatchOptions, _ ...string) (client.Object, error) {
-	return nil, apierrors.NewMethodNotSupported(r.GroupResource(), "patch")
+// Patch implements client.Interface for JSON merge patches.
+func (a *API) Patch(_ context.Context, r client.GVR, namespace, name string, t types.PatchType, data []byte, _ metav1.PatchOptions, _ ...string) (client.Object, error) {
+	if t != types.MergePatchType {
+		return nil, apierrors.NewMethodNotSupported(r.GroupResource(), "patch")
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	have, ok := a.objects[r][object.Key{Namespace: namespace, Name: name}]
+	if !ok {
+		return nil, apierrors.NewNotFound(r.GroupResource(), name)
+	}
+	next, err := patched(have, data)
+	if err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	if next.GetUID() != have.GetUID() || next.GetResourceVersion() != have.GetResourceVersion() {
+		return nil, apierrors.NewConflict(r.GroupResource(), name, fmt.Errorf("it is another object"))
+	}
+	a.Writes++
+	return a.put(r, next), nil
+}
+
+func patched(o client.Object, patch []byte) (client.Object, error) {
+	before, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	after, err := jsonpatch.MergePatch(before, patch)
+	if err != nil {
+		return nil, err
+	}
+	next := reflect.New(reflect.TypeOf(o).Elem()).Interface().(client.Object)
+	return next, json.Unmarshal(after, next)
 }
 
 // DeleteCollection is not offered.
@@ -195,6 +229,11 @@ func (a *API) DeleteCollection(_ context.Context, r client.GVR, _ string, _ meta
 
 // Resources names none.
 func (a *API) Resources(context.Context) ([]metav1.APIResource, error) { return nil, nil }
+
+// OpenAPI has no documents.
+func (a *API) OpenAPI(_ context.Context, gv schema.GroupVersion) ([]byte, error) {
+	return nil, apierrors.NewNotFound(schema.GroupResource{}, gv.String())
+}
 
 type watcher struct {
 	r         client.GVR

@@ -3,12 +3,10 @@ package authn
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 
@@ -22,12 +20,11 @@ type accountTokens struct {
 	cache     *cache[*tokens.Claims]
 	audiences authenticator.Audiences
 	lookup    lookup
+	tracked   lastUses // of tokens of the old kind
+	metrics   *tokenMetrics
 }
 
 var errInvalidated = errors.New("service account token has been invalidated")
-
-// legacyInvalidSince is put on the secrets of tokens that nobody used for a long time (KEP-2799).
-const legacyInvalidSince = "kubernetes.io/legacy-token-invalid-since"
 
 // verifier judges signature, issuer and times.
 type verifier interface {
@@ -134,36 +131,21 @@ func (s *accountTokens) bound(ctx context.Context, c *tokens.Claims) (*serviceac
 			return nil, err
 		}
 	}
-	if k.WarnAfter != nil && s.lookup.now().After(k.WarnAfter.Time) {
-		if r := request.From(ctx); r != nil {
-			r.Annotate("authentication.k8s.io/stale-token", fmt.Sprintf("subject: %s, seconds after warning threshold: %.0f",
-				c.Subject, s.lookup.now().Sub(k.WarnAfter.Time).Seconds()))
-		}
+	if k.WarnAfter == nil || !s.lookup.now().After(k.WarnAfter.Time) {
+		s.metrics.valid.Inc()
+		return info, nil
 	}
+	s.metrics.stale.Inc()
+	annotate(ctx, "stale-token", fmt.Sprintf("subject: %s, seconds after warning threshold: %.0f",
+		c.Subject, s.lookup.now().Sub(k.WarnAfter.Time).Seconds()))
 	return info, nil
 }
 
-// legacy checks a token of the old kind: it must be the one that its secret holds now.
-func (s *accountTokens) legacy(ctx context.Context, c *tokens.Claims, token string) (*serviceaccount.ServiceAccountInfo, error) {
-	if c.LegacyNamespace == "" || c.LegacyAccount == "" || c.LegacyAccountUID == "" || c.LegacySecret == "" ||
-		c.Subject != serviceaccount.MakeUsername(c.LegacyNamespace, c.LegacyAccount) {
-		return nil, errors.New("the token lacks the claims of a service account token")
+// annotate adds to what the audit log tells of the request that is being authenticated.
+func annotate(ctx context.Context, key, value string) {
+	if r := request.From(ctx); r != nil {
+		r.Annotate("authentication.k8s.io/"+key, value)
 	}
-	sec, err := gone(s.lookup.secret(ctx, c.LegacyNamespace, c.LegacySecret, ""))
-	if err != nil {
-		return nil, err
-	}
-	if sec.DeletionTimestamp != nil || subtle.ConstantTimeCompare(sec.Data[corev1.ServiceAccountTokenKey], []byte(token)) != 1 {
-		return nil, errInvalidated
-	}
-	if since := sec.Labels[legacyInvalidSince]; since != "" {
-		return nil, fmt.Errorf("the token in secret %s/%s for service account %s/%s has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the '%s' label from the secret to temporarily allow use of this token",
-			c.LegacyNamespace, c.LegacySecret, c.LegacyNamespace, c.LegacyAccount, legacyInvalidSince)
-	}
-	if _, err := gone(s.lookup.serviceAccount(ctx, c.LegacyNamespace, c.LegacyAccount, c.LegacyAccountUID)); err != nil {
-		return nil, err
-	}
-	return &serviceaccount.ServiceAccountInfo{Namespace: c.LegacyNamespace, Name: c.LegacyAccount, UID: c.LegacyAccountUID}, nil
 }
 
 // gone turns "not there" into the error of a token that has lost what it was bound to.

@@ -140,7 +140,7 @@ func (a *Authenticator) addTokens(c *Config) error {
 			return err
 		}
 		look := lookup{c.API, c.Now}
-		accounts := &accountTokens{verifier: v, cache: newCache[*tokens.Claims](4096), audiences: s.Audiences, lookup: look}
+		accounts := &accountTokens{verifier: v, cache: newCache[*tokens.Claims](4096), audiences: s.Audiences, lookup: look, metrics: a.metrics.tokens}
 		a.bearers = append(a.bearers, accounts)
 		if s.External != nil {
 			s.External.OnChange(accounts.cache.clear) // what an old key signed is not good for that any more

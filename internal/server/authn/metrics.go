@@ -17,6 +17,7 @@ type metrics struct {
 	reloads  *reloads.Counter
 	who      *impersonationMetrics
 	jwt      *jwt.Metrics
+	tokens   *tokenMetrics
 }
 
 func newMetrics() *metrics {
@@ -28,13 +29,14 @@ func newMetrics() *metrics {
 		reloads: reloads.New("authentication"),
 		who:     newImpersonationMetrics(),
 		jwt:     jwt.NewMetrics(),
+		tokens:  newTokenMetrics(),
 	}
 }
 
 // Collectors are the authenticator's metrics.
 func (a *Authenticator) Collectors() []prometheus.Collector {
 	m := a.metrics
-	return slices.Concat(m.who.collectors(), m.reloads.Collectors(), m.jwt.Collectors(), []prometheus.Collector{m.attempts, m.duration})
+	return slices.Concat(m.who.collectors(), m.reloads.Collectors(), m.jwt.Collectors(), m.tokens.collectors(), []prometheus.Collector{m.attempts, m.duration})
 }
 
 func (m *metrics) attempt(start time.Time, known bool, err error) {
@@ -47,6 +49,30 @@ func (m *metrics) attempt(start time.Time, known bool, err error) {
 	}
 	m.attempts.WithLabelValues(result).Inc()
 	m.duration.WithLabelValues(result).Observe(time.Since(start).Seconds())
+}
+
+// tokenMetrics count what tokens of service accounts are used.
+type tokenMetrics struct {
+	valid, stale                     prometheus.Counter // bound ones
+	legacy, unasked, manual, invalid prometheus.Counter // those of the old kind
+}
+
+func newTokenMetrics() *tokenMetrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "serviceaccount_" + name, Help: help})
+	}
+	return &tokenMetrics{
+		valid:   counter("valid_tokens_total", "Cumulative valid projected service account tokens used"),
+		stale:   counter("stale_tokens_total", "Cumulative stale projected service account tokens used"),
+		legacy:  counter("legacy_tokens_total", "Cumulative legacy service account tokens used"),
+		unasked: counter("legacy_auto_token_uses_total", "Cumulative auto-generated legacy tokens used"),
+		manual:  counter("legacy_manual_token_uses_total", "Cumulative manually created legacy tokens used"),
+		invalid: counter("invalid_legacy_auto_token_uses_total", "Cumulative invalid auto-generated legacy tokens used"),
+	}
+}
+
+func (m *tokenMetrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.valid, m.stale, m.legacy, m.unasked, m.manual, m.invalid}
 }
 
 // impersonationMetrics count by mode: of a request, that of the right that allowed it; of one question to the authorizer, its own.
