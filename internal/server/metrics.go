@@ -22,6 +22,7 @@ type metrics struct {
 		next int64
 		open map[int64]openRequest
 	}
+	watchers                                   watchers
 	total, duration, inflight, longRunningDesc *prometheus.Desc
 }
 
@@ -148,13 +149,17 @@ func (m *metrics) longRunning(ctx context.Context, req *request.Request) (contex
 	m.long.next++
 	id := m.long.next
 	m.long.open[id] = openRequest{keyOf(req), cancel}
+	m.watchers.add(req, 1)
 	if m.s.draining.Load() {
 		cancel()
 	}
 	return ctx, func() {
 		cancel()
 		m.long.mu.Lock()
-		delete(m.long.open, id)
+		if _, open := m.long.open[id]; open {
+			delete(m.long.open, id)
+			m.watchers.add(req, -1)
+		}
 		m.long.mu.Unlock()
 		m.s.tellEnded()
 	}

@@ -86,7 +86,8 @@ func (w *wiring) fairness(c client.Interface, p *server.Parts) {
 	}
 	f := fairness.New(fairness.Config{
 		API: c, Seats: w.cfg.MaxInFlight + w.cfg.MaxMutatingInFlight, QueueWait: w.cfg.RequestTimeout / 4,
-		Objects: func(req *request.Request) int { return w.srv.Objects(req) },
+		Objects:  func(req *request.Request) int { return w.srv.Objects(req) },
+		Watchers: func(req *request.Request) int { return w.srv.Watchers(req) },
 	})
 	p.FlowControl = f.Admit
 	maps.Copy(p.Handlers, f.Handlers())

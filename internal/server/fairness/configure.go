@@ -13,6 +13,7 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap"
 
 	"hyperkube/internal/client"
@@ -49,6 +50,11 @@ func (f *Fairness) reconcile(ctx context.Context) error {
 			func(a, from *flowcontrolv1.FlowSchema) { a.Spec = from.Spec }))
 	}
 	f.configure(f.schemas.List(), f.levels.List())
+	told := map[types.UID]string{}
+	for _, s := range f.schemas.List() {
+		told[s.UID] = f.told[s.UID]
+	}
+	f.told = told // without those that are gone
 	for _, s := range f.schemas.List() {
 		_, ok := f.levels.Get("", s.Spec.PriorityLevelConfiguration.Name)
 		errs = append(errs, f.tell(ctx, s, !ok))
@@ -81,6 +87,14 @@ func ensure[T interface {
 	next := have.DeepCopy()
 	set(next, want)
 	_, err := r.Update(ctx, c, next)
+	return changed(err)
+}
+
+// changed forgives that an object is not as it was when it was read: the informer tells how it is now.
+func changed(err error) error {
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
 	return err
 }
 
@@ -103,11 +117,15 @@ func (f *Fairness) tell(ctx context.Context, s *flowcontrolv1.FlowSchema, dangli
 	default:
 		next.Status.Conditions[i] = cond
 	}
-	_, err := schemas.UpdateStatus(ctx, f.cfg.API, next)
-	if apierrors.IsNotFound(err) {
+	// What was written is only known from the informer in a moment; until then, the same would be written again.
+	if f.told[s.UID] == s.ResourceVersion {
 		return nil
 	}
-	return err
+	_, err := schemas.UpdateStatus(ctx, f.cfg.API, next)
+	if err == nil {
+		f.told[s.UID] = s.ResourceVersion
+	}
+	return changed(err)
 }
 
 // configure takes schemas and levels over. Requests that are served or wait stay where they are.
@@ -166,16 +184,16 @@ func (d *dispatcher) configure(all map[string]*flowcontrolv1.PriorityLevelConfig
 	for name, l := range d.levels {
 		if all[name] == nil {
 			// Nothing new comes in; who waits is served before it is forgotten.
-			l.nominal, l.reserved, l.leaving = 0, 0, true
+			l.nominal, l.reserved, l.leaving = 0, 0, true // it has its seats until then
 			if l.running+l.waiting == 0 {
 				delete(d.levels, name)
 			}
 		}
 	}
 	for name, p := range all {
-		l := d.levels[name]
+		l, isNew := d.levels[name], false
 		if l == nil {
-			l = newLevel(name, d.now())
+			l, isNew = newLevel(name, d.now()), true
 			d.levels[name] = l
 		}
 		l.leaving = false
@@ -184,9 +202,18 @@ func (d *dispatcher) configure(all map[string]*flowcontrolv1.PriorityLevelConfig
 			l.nominal = int((int64(d.total)*int64(shares(p)) + sum - 1) / sum)
 		}
 		l.limit(p, d.total)
+		l.setWidest()
+		if isNew {
+			l.current = l.nominal
+		}
+		l.current = min(max(l.current, l.reserved), l.most)
 	}
 	d.order = slices.SortedFunc(maps.Values(d.levels), func(a, b *level) int { return strings.Compare(a.name, b.name) })
-	d.serve()
+	for _, l := range d.order {
+		d.tick(l)
+		d.serve(l)
+		l.changed(d.now())
+	}
 	current := maps.Clone(d.levels)
 	maps.DeleteFunc(current, func(name string, _ *level) bool { return all[name] == nil })
 	return current
@@ -209,9 +236,6 @@ func (l *level) limit(p *flowcontrolv1.PriorityLevelConfiguration, total int) {
 		lendable = value(e.LendablePercent, 0)
 	}
 	l.reserved = l.nominal - (l.nominal*int(lendable)+50)/100
-	if l.exempt {
-		l.reserved = 0 // it takes what it needs anyway
-	}
 	if queuing == nil {
 		if l.waiting == 0 {
 			l.queues, l.busy = nil, 0

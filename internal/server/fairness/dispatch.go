@@ -4,6 +4,7 @@ import (
 	"hash/fnv"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hyperkube/internal/server/request"
@@ -18,9 +19,12 @@ type dispatcher struct {
 	now   func() time.Time
 	total int
 
-	mu     sync.Mutex
-	levels map[string]*level
-	order  []*level // for those that wait: by name
+	mu       sync.Mutex
+	levels   map[string]*level
+	order    []*level  // by name
+	since    time.Time // when seats were divided last
+	fraction float64   // by which targets were multiplied then
+	alarm    *time.Timer
 }
 
 // level is one priority level.
@@ -31,25 +35,32 @@ type level struct {
 	nominal  int  // seats of its own
 	reserved int  // of those, the seats that it does not lend
 	most     int  // seats with all that it may borrow
+	current  int  // seats that it may use now
 	queues   []queue
 	length   int // of a queue, at most; 0: nothing waits
 	hand     int
 
-	used, running, waiting int
-	busy                   int     // queues that have requests
-	virtual                float64 // the virtual time of the queues
-	at                     time.Time
+	used, running, waiting, waitingSeats int
+	busy                                 int     // queues that have requests
+	virtual                              float64 // the virtual time of the queues
+	at                                   time.Time
+	lastDispatch, lastStart              float64 // virtual times: of the last dispatch, and what its request was to start at
+
+	demand  demand
+	shares  shareStats
+	gauges  gauges
+	schemas map[string]*counts // by FlowSchema
+	wide    atomic.Int64       // seats that one request may take
 
 	executing                             map[*ticket]struct{}
-	dispatched, full, timedOut, cancelled int                // since the level is there
-	schemas                               map[string]*counts // by FlowSchema
+	dispatched, full, timedOut, cancelled int // since the level is there
 }
 
 // counts are the requests of one FlowSchema.
-type counts struct{ waiting, waitingSeats, running, seats, dispatched int }
+type counts struct{ waiting, waitingSeats, running, seats, dispatched, unaccommodated int }
 
 func newLevel(name string, now time.Time) *level {
-	return &level{name: name, at: now, executing: map[*ticket]struct{}{}, schemas: map[string]*counts{}}
+	return &level{name: name, at: now, executing: map[*ticket]struct{}{}, schemas: map[string]*counts{}, demand: demand{began: now, at: now}, gauges: newGauges(now)}
 }
 
 func (l *level) of(schema string) *counts {
@@ -92,7 +103,10 @@ type ticket struct {
 	req     *request.Request // for those who look at the queues
 	free    bool             // exempt: it takes no seats from anybody
 	queue   int              // -1: it never waited in one
-	width   int
+	width   int              // seats until it has ended, the most of what it takes
+	first   int              // seats while it is served
+	last    int              // seats of what it sets off, such as events for watchers; 0: nothing
+	linger  time.Duration    // for which it keeps its seats after it was served
 	arrived time.Time
 	began   time.Time
 	call    chan struct{} // closed when it has its seats; nil: it had them at once
@@ -101,14 +115,22 @@ type ticket struct {
 func (t *ticket) waits() bool { return t.call != nil }
 
 // exempt counts a request that never waits.
-func (d *dispatcher) exempt(l *level, f flow, req *request.Request) *ticket {
+func (d *dispatcher) exempt(l *level, f flow, w work, req *request.Request) *ticket {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.now()
-	t := &ticket{level: l, flow: f, req: req, free: true, queue: -1, width: 1, arrived: now, began: now}
+	d.adjust(now)
+	t := newTicket(l, f, w, req, now)
+	t.free, t.began = true, now
 	l.running++
+	l.used += t.width
 	l.begun(t)
+	l.changed(now)
 	return t
+}
+
+func newTicket(l *level, f flow, w work, req *request.Request, now time.Time) *ticket {
+	return &ticket{level: l, flow: f, req: req, queue: -1, width: max(w.first, w.last), first: w.first, last: w.last, linger: w.linger, arrived: now}
 }
 
 // begun counts a request that is executing from now on.
@@ -128,60 +150,66 @@ func (l *level) ended(t *ticket) {
 	c.seats -= t.width
 }
 
-// enter gives a request its seats, or a place in a queue, or the reason of its refusal.
-func (d *dispatcher) enter(l *level, f flow, width int, req *request.Request) (*ticket, string) {
+// enter gives a request its seats, or a place in a queue, or the reason of its refusal. queued is how many requests were in the queue before
+// it; -1: it was not put into one.
+func (d *dispatcher) enter(l *level, f flow, w work, req *request.Request) (t *ticket, queued int, refused string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	now := d.now()
+	d.adjust(now)
+	defer l.changed(now)
 	d.tick(l)
-	width = min(width, max(l.most, 1)) // else it could never be served
-	t := &ticket{level: l, flow: f, req: req, queue: -1, width: width, arrived: d.now()}
+	t = newTicket(l, f, w, req, now)
+	queued = -1
 	if len(l.queues) > 0 {
 		t.queue = l.deal(f)
+		queued = len(l.queues[t.queue].waiting)
 	}
-	if l.waiting == 0 && d.free(l, width) {
+	if l.waiting == 0 && l.free(t.width) {
 		if t.queue >= 0 {
 			l.come(&l.queues[t.queue])
 		}
 		d.start(t)
-		return t, ""
+		return t, queued, ""
 	}
 	if len(l.queues) == 0 {
 		l.full++
-		return nil, "concurrency-limit"
+		return nil, queued, "concurrency-limit"
 	}
 	q := &l.queues[t.queue]
 	if len(q.waiting) >= l.length {
 		l.full++
-		return nil, "queue-full"
+		return nil, queued, "queue-full"
 	}
 	l.come(q)
 	t.call = make(chan struct{})
 	q.waiting = append(q.waiting, t)
 	l.waits(t, 1)
-	d.serve()
-	return t, ""
+	d.serve(l)
+	return t, queued, ""
 }
 
 // leave gives seats back and calls those that wait for them.
 func (d *dispatcher) leave(t *ticket) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l := t.level
+	l, now := t.level, d.now()
+	d.adjust(now)
+	defer l.changed(now)
 	l.ended(t)
+	l.used -= t.width
+	l.running--
 	if t.free {
-		l.running--
 		return
 	}
 	d.tick(l)
-	l.used -= t.width
-	l.running--
 	if t.queue >= 0 && t.queue < len(l.queues) {
 		q := &l.queues[t.queue]
 		l.gone(q)
 		// It is charged for what it took, not for what was guessed.
-		q.start -= (guess - d.now().Sub(t.began).Seconds()) * float64(t.width)
+		q.start -= (guess - now.Sub(t.began).Seconds()) * float64(t.width)
 	}
-	d.serve()
+	d.serve(l)
 }
 
 // Why a request that waited is refused.
@@ -193,6 +221,7 @@ const (
 // waits counts a request that begins (1) or ends (-1) to wait.
 func (l *level) waits(t *ticket, by int) {
 	l.waiting += by
+	l.waitingSeats += by * t.width
 	c := l.of(t.flow.schema)
 	c.waiting += by
 	c.waitingSeats += by * t.width
@@ -213,6 +242,7 @@ func (d *dispatcher) giveUp(t *ticket, why string) bool {
 	q.waiting = slices.Delete(q.waiting, i, i+1)
 	t.level.gone(q)
 	t.level.waits(t, -1)
+	t.level.changed(d.now())
 	if why == timeOut {
 		t.level.timedOut++
 	} else {
@@ -221,24 +251,9 @@ func (d *dispatcher) giveUp(t *ticket, why string) bool {
 	return true
 }
 
-// free tells whether a level may take that many seats more. What others have not lent out stays theirs.
-func (d *dispatcher) free(l *level, width int) bool {
-	if l.running == 0 {
-		return true // even a level without a seat of its own goes on, one by one
-	}
-	if l.used+width <= l.reserved {
-		return true
-	}
-	if l.used+width > l.most {
-		return false
-	}
-	taken := 0
-	for _, other := range d.order {
-		if other != l {
-			taken += max(other.used, other.reserved)
-		}
-	}
-	return taken+l.used+width <= d.total
+// free tells whether a level may take that many seats more.
+func (l *level) free(width int) bool {
+	return l.running == 0 || l.used+width <= l.current // even a level without a seat of its own goes on, one by one
 }
 
 // start gives the ticket its seats.
@@ -249,28 +264,28 @@ func (d *dispatcher) start(t *ticket) {
 	t.began = d.now()
 	l.begun(t)
 	if t.queue >= 0 {
-		l.queues[t.queue].start += guess * float64(t.width)
+		q := &l.queues[t.queue]
+		l.lastDispatch, l.lastStart = l.virtual, q.start
+		q.start += guess * float64(t.width)
 	}
 	if t.call != nil {
 		close(t.call)
 	}
 }
 
-// serve calls whoever can be served: first levels that have not all that is theirs, then those that borrow.
-func (d *dispatcher) serve() {
-	for _, own := range []bool{true, false} {
-		for _, l := range d.order {
-			for l.waiting > 0 {
-				q := l.next()
-				t := l.queues[q].waiting[0]
-				if own && l.used+t.width > max(l.nominal, 1) || !d.free(l, t.width) {
-					break
-				}
-				l.queues[q].waiting = slices.Delete(l.queues[q].waiting, 0, 1)
-				l.waits(t, -1)
-				d.start(t)
-			}
+// serve calls those of a level that can be served. While somebody waits, seats are divided anew in time, though nothing comes or goes.
+func (d *dispatcher) serve(l *level) {
+	for l.waiting > 0 {
+		q := l.next()
+		t := l.queues[q].waiting[0]
+		if !l.free(t.width) {
+			l.of(t.flow.schema).unaccommodated++
+			d.wake()
+			return
 		}
+		l.queues[q].waiting = slices.Delete(l.queues[q].waiting, 0, 1)
+		l.waits(t, -1)
+		d.start(t)
 	}
 }
 
@@ -293,7 +308,7 @@ func (l *level) next() int {
 func (d *dispatcher) tick(l *level) {
 	now := d.now()
 	if l.busy > 0 {
-		l.virtual += now.Sub(l.at).Seconds() * float64(min(l.running+l.waiting, max(l.most, 1))) / float64(l.busy)
+		l.virtual += now.Sub(l.at).Seconds() * float64(min(l.used+l.waitingSeats, max(l.current, 1))) / float64(l.busy)
 	}
 	l.at = now
 }

@@ -79,11 +79,12 @@ func (d *dispatcher) dumpQueues() [][]any {
 		}
 		for i := range l.queues {
 			q := &l.queues[i]
-			sum := 0
+			first, sum := 0, 0
 			for _, t := range q.waiting {
+				first += t.first
 				sum += t.width
 			}
-			rows = append(rows, []any{l.name, i, len(q.waiting), running[i], seats[i], seatSeconds(q.start), sum, sum, seatSeconds(float64(sum) * guess)})
+			rows = append(rows, []any{l.name, i, len(q.waiting), running[i], seats[i], seatSeconds(q.start), first, sum, seatSeconds(float64(sum) * guess)})
 		}
 	}
 	return rows
@@ -102,7 +103,7 @@ func (d *dispatcher) dumpRequests(details bool) [][]any {
 	rows := [][]any{head}
 	add := func(t *ticket, at int) {
 		stamp := func(when time.Time) string { return when.UTC().Format(time.RFC3339Nano) }
-		row := []any{t.level.name, t.flow.schema, t.queue, at, t.flow.distinguisher, stamp(t.arrived), t.width, 0, time.Duration(0), stamp(t.began)}
+		row := []any{t.level.name, t.flow.schema, t.queue, at, t.flow.distinguisher, stamp(t.arrived), t.first, t.last, t.linger, stamp(t.began)}
 		if details && t.req != nil {
 			who := ""
 			if t.req.User != nil {

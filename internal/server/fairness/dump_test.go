@@ -28,7 +28,7 @@ func TestDump(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := f.dispatch.levels["small"]
-	waits, refused := f.dispatch.enter(l, flow{"people", "ann"}, 1, ask("ann"))
+	waits, _, refused := f.dispatch.enter(l, flow{"people", "ann"}, work{first: 1}, ask("ann"))
 	if refused != "" || !waits.waits() {
 		t.Fatalf("it does not wait: %q", refused)
 	}
@@ -91,7 +91,7 @@ func TestCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waits, _ := f.dispatch.enter(f.dispatch.levels["small"], flow{"people", "ann"}, 1, ask("ann"))
+	waits, _, _ := f.dispatch.enter(f.dispatch.levels["small"], flow{"people", "ann"}, work{first: 1}, ask("ann"))
 	value := func(name string) float64 {
 		t.Helper()
 		all, err := reg.Gather()
@@ -121,7 +121,8 @@ func TestCounts(t *testing.T) {
 		return 0
 	}
 	for name, want := range map[string]float64{"current_executing_requests": 1, "current_executing_seats": 1, "current_inqueue_requests": 1,
-		"current_inqueue_seats": 1, "dispatched_requests_total": 1, "upper_limit_seats": 1, "work_estimated_seats": 1} {
+		"current_inqueue_seats": 1, "dispatched_requests_total": 1, "upper_limit_seats": 1, "work_estimated_seats": 1,
+		"current_limit_seats": 1, "request_dispatch_no_accommodation_total": 1, "request_queue_length_after_enqueue": 1} {
 		if got := value(name); got != want {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
@@ -130,7 +131,7 @@ func TestCounts(t *testing.T) {
 	<-waits.call
 	f.dispatch.leave(waits)
 	for name, want := range map[string]float64{"current_executing_requests": 0, "current_executing_seats": 0, "current_inqueue_requests": 0,
-		"current_inqueue_seats": 0, "dispatched_requests_total": 2, "request_execution_seconds": 1} {
+		"current_inqueue_seats": 0, "dispatched_requests_total": 2, "request_execution_seconds": 1, "request_wait_duration_seconds": 1} {
 		if got := value(name); got != want {
 			t.Errorf("afterwards %s: %v, want %v", name, got, want)
 		}

@@ -5,8 +5,12 @@
 // may borrow, and gets its own back as requests end. Requests for which there is no seat wait in queues: a flow is dealt a few of a level's
 // queues, so that one that floods the server fills only those, and queues are served by how much of the level's time they have had.
 //
-// The exempt level never waits. Watches take their seats until they begin; other long requests take none. Everything is decided under
-// one lock when a request comes or goes: there is no clock that adjusts limits, and an idle server does nothing.
+// How many seats a level may use is set anew every ten seconds by what the levels needed lately: each gets the same fraction of that, but not
+// less than what it does not lend, and not more than it may borrow. That is done by whoever comes or goes then, so that an idle server does nothing.
+//
+// The exempt level never waits. Watches take their seats until they begin; other long requests take none. A list takes more seats the more
+// objects it reads, and a write of what many watch keeps seats for a moment after it was answered, since that is when it makes work.
+// Everything is decided under one lock when a request comes or goes.
 package fairness
 
 import (
@@ -17,6 +21,7 @@ import (
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 
 	"hyperkube/internal/client"
 	"hyperkube/internal/server/request"
@@ -35,8 +40,10 @@ type Config struct {
 	Seats int
 	// QueueWait bounds how long a request waits for its seats.
 	QueueWait time.Duration
-	// Objects tells how many objects of a resource there are, to judge the work of a list; nil: every request is worth one seat.
+	// Objects tells how many objects of a resource there are, to judge the work of a list; nil: a list is worth one seat.
 	Objects func(req *request.Request) int
+	// Watchers tells how many watchers are told of a write, to judge what it sets off; nil: nothing.
+	Watchers func(req *request.Request) int
 	// Now is the clock; nil: the system's.
 	Now func() time.Time
 }
@@ -51,6 +58,7 @@ type Fairness struct {
 	queue    *client.Queue[string]
 	metrics  *metrics
 	dispatch dispatcher
+	told     map[types.UID]string // schemas whose status was written, and their resourceVersion before that
 
 	mu    sync.RWMutex
 	rules []*rule // by precedence
@@ -61,12 +69,12 @@ func New(cfg Config) *Fairness {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	f := &Fairness{cfg: cfg, log: slog.Default().With("component", "fairness"), watched: client.NewInformers(cfg.API), queue: client.NewQueue[string]("fairness")}
+	f := &Fairness{cfg: cfg, log: slog.Default().With("component", "fairness"), watched: client.NewInformers(cfg.API), queue: client.NewQueue[string]("fairness"), told: map[types.UID]string{}}
 	f.schemas = client.InformerFor(f.watched, schemas)
 	f.levels = client.InformerFor(f.watched, levels)
 	f.schemas.OnChange(func(_, _ *flowcontrolv1.FlowSchema) { f.queue.Add("") })
 	f.levels.OnChange(func(_, _ *flowcontrolv1.PriorityLevelConfiguration) { f.queue.Add("") })
-	f.dispatch = dispatcher{now: cfg.Now, total: cfg.Seats, levels: map[string]*level{}}
+	f.dispatch = dispatcher{now: cfg.Now, total: cfg.Seats, levels: map[string]*level{}, since: cfg.Now()}
 	f.metrics = newMetrics(f)
 	s, l := defaults()
 	f.configure(s, l)
@@ -93,42 +101,53 @@ func (f *Fairness) Admit(ctx context.Context, req *request.Request) (func(), err
 	r := f.match(req)
 	req.FlowSchemaUID, req.PriorityLevelUID = string(r.uid), string(r.levelUID)
 	of := flow{r.name, r.distinguish(req)}
+	w := f.estimate(req, r)
+	f.metrics.width.WithLabelValues(r.level.name, r.name).Observe(float64(max(w.first, w.last)))
 	if r.level.exempt {
-		return f.ending(f.dispatch.exempt(r.level, of, req)), nil
+		return f.begun(f.dispatch.exempt(r.level, of, w, req)), nil
 	}
 	began := f.cfg.Now()
-	width := f.width(req)
-	f.metrics.width.WithLabelValues(r.level.name, r.name).Observe(float64(width))
-	ticket, refused := f.dispatch.enter(r.level, of, width, req)
+	ticket, queued, refused := f.dispatch.enter(r.level, of, w, req)
+	if queued >= 0 {
+		f.metrics.queued.WithLabelValues(r.level.name, r.name).Observe(float64(queued))
+	}
+	if refused == "" && ticket.waits() {
+		refused = f.wait(ctx, ticket)
+	}
+	served := "true"
+	if refused != "" {
+		served = "false"
+	}
+	f.metrics.waited.WithLabelValues(r.level.name, r.name, served).Observe(f.cfg.Now().Sub(began).Seconds())
 	if refused != "" {
 		f.metrics.refused.WithLabelValues(r.level.name, r.name, refused).Inc()
 		return nil, tooMany()
 	}
-	if ticket.waits() {
-		if why := f.wait(ctx, ticket); why != "" {
-			f.metrics.refused.WithLabelValues(r.level.name, r.name, why).Inc()
-			return nil, tooMany()
-		}
-		f.metrics.waited.WithLabelValues(r.level.name, r.name, "true").Observe(f.cfg.Now().Sub(began).Seconds())
-	}
-	done := f.ending(ticket)
-	if req.Verb == "watch" {
-		done() // what it costs to begin has been paid
-		return nil, nil
-	}
-	return done, nil
+	return f.begun(ticket), nil
 }
 
-// ending is what is to be called when a request has ended.
-func (f *Fairness) ending(t *ticket) func() {
-	return func() {
-		f.dispatch.leave(t)
-		kind := "regular"
-		if t.req.Verb == "watch" {
-			kind = "watch"
-		}
-		f.metrics.executed.WithLabelValues(t.level.name, t.flow.schema, kind).Observe(f.cfg.Now().Sub(t.began).Seconds())
+// begun is what is to be called when a request has ended that has its seats now. A watch gives them back at once: what it costs to begin has
+// been paid.
+func (f *Fairness) begun(t *ticket) func() {
+	if t.req.Verb == "watch" {
+		f.end(t)
+		return nil
 	}
+	return func() { f.end(t) }
+}
+
+// end gives the seats back, those of a write only when its watchers have been told.
+func (f *Fairness) end(t *ticket) {
+	if t.linger > 0 && !t.free {
+		time.AfterFunc(t.linger, func() { f.dispatch.leave(t) })
+	} else {
+		f.dispatch.leave(t)
+	}
+	kind := "regular"
+	if t.req.Verb == "watch" {
+		kind = "watch"
+	}
+	f.metrics.executed.WithLabelValues(t.level.name, t.flow.schema, kind).Observe(f.cfg.Now().Sub(t.began).Seconds())
 }
 
 // wait ends when the ticket has its seats; else it tells why it never will.
@@ -152,13 +171,4 @@ func (f *Fairness) wait(ctx context.Context, t *ticket) string {
 // tooMany has upstream's words and delay.
 func tooMany() error {
 	return apierrors.NewTooManyRequests("Too many requests, please try again later.", 1)
-}
-
-// width is how many seats a request is worth: a list of many objects up to ten.
-func (f *Fairness) width(req *request.Request) int {
-	const objectsPerSeat, most = 100, 10
-	if f.cfg.Objects == nil || req.Verb != "list" || !req.IsResourceRequest {
-		return 1
-	}
-	return min(max((f.cfg.Objects(req)+objectsPerSeat-1)/objectsPerSeat, 1), most)
 }

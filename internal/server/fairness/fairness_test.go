@@ -3,6 +3,7 @@ package fairness
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -134,56 +135,203 @@ func TestQueuing(t *testing.T) {
 	}
 }
 
-// TestBorrowing lets a level have others' idle seats and gives them back to their owner first.
+// TestBorrowing has a busy level get the seats that an idle one lends when they are divided anew, and the idle one its own back after that.
 func TestBorrowing(t *testing.T) {
-	f := New(Config{Seats: 20, QueueWait: time.Minute})
+	now := time.Unix(1000, 0)
+	f := New(Config{Seats: 20, QueueWait: time.Minute, Now: func() time.Time { return now }})
 	f.configure([]*flowcontrolv1.FlowSchema{forUsers("rich", "rich", 10, "rich"), forUsers("poor", "poor", 20, "poor")}, []*flowcontrolv1.PriorityLevelConfiguration{
 		limited("rich", 5000000, 50, nil, queues(8, 2, 50)), limited("poor", 5000000, 0, ptr.To[int32](40), queues(8, 2, 50))})
-	take := func(who string) (func(), bool) {
+	var held []*ticket
+	take := func(who string, n int) (got int) {
 		r := f.match(ask(who))
-		ticket, refused := f.dispatch.enter(r.level, flow{r.name, who}, 1, ask(who))
-		if refused != "" || ticket.waits() {
-			return nil, false
+		for range n {
+			ticket, _, refused := f.dispatch.enter(r.level, flow{r.name, who}, work{first: 1}, ask(who))
+			if refused != "" {
+				t.Fatal(refused)
+			}
+			held = append(held, ticket)
 		}
-		return func() { f.dispatch.leave(ticket) }, true
+		return f.dispatch.levels[who].running
 	}
-	got := 0
-	for range 20 {
-		if _, ok := take("poor"); ok {
-			got++
+	if got := take("poor", 20); got != 10 {
+		t.Errorf("at first the poor level has %d seats, want its own ten", got)
+	}
+	pass := func() {
+		now = now.Add(adjustPeriod)
+		f.dispatch.mu.Lock()
+		defer f.dispatch.mu.Unlock()
+		f.dispatch.adjust(now)
+	}
+	pass()
+	if got := f.dispatch.levels["poor"].running; got != 14 { // it may borrow four
+		t.Errorf("the poor level has %d seats, want 14", got)
+	}
+	if got := f.dispatch.levels["rich"].current; got != 5 && got != 6 { // the seat of the level for everybody else may be lent or not
+		t.Errorf("the rich level may have %d seats, want what it does not lend", got)
+	}
+	take("rich", 20)
+	pass()
+	if rich, poor := f.dispatch.levels["rich"], f.dispatch.levels["poor"]; rich.current != 10 || poor.current != 10 {
+		t.Errorf("with all busy the rich level may have %d seats and the poor one %d", rich.current, poor.current)
+	}
+	for _, ticket := range held {
+		if !f.dispatch.giveUp(ticket, cancelled) {
+			f.dispatch.leave(ticket)
 		}
 	}
-	// Ten of its own, and four more, of the five that the other lends.
-	if got != 14 {
-		t.Errorf("the poor level has %d seats", got)
-	}
-	got = 0
-	for range 20 {
-		if _, ok := take("rich"); ok {
-			got++
+}
+
+// TestAlarm serves those that wait when seats become free by a new division, though nobody comes or goes.
+func TestAlarm(t *testing.T) {
+	start := time.Now().Add(50*time.Millisecond - adjustPeriod) // the division is due in a moment
+	d := dispatcher{now: time.Now, total: 4, levels: map[string]*level{}, since: start}
+	all := map[string]*flowcontrolv1.PriorityLevelConfiguration{"a": limited("a", 1, 100, nil, queues(1, 1, 5)), "b": limited("b", 1, 100, nil, queues(1, 1, 5))}
+	a := d.configure(all)["a"]
+	var last *ticket
+	for range 4 {
+		var why string
+		if last, _, why = d.enter(a, flow{"s", "f"}, work{first: 1}, ask("f")); why != "" {
+			t.Fatal(why)
 		}
 	}
-	if got != 5 { // what was not lent out, but for the one seat of the level that is for everybody else
-		t.Errorf("the rich level has %d seats", got)
+	if !last.waits() {
+		t.Fatal("it has more seats than its own at once")
+	}
+	select {
+	case <-last.call:
+	case <-time.After(30 * time.Second):
+		t.Fatal("nobody divided the seats")
+	}
+}
+
+// TestShare divides within bounds.
+func TestShare(t *testing.T) {
+	for name, c := range map[string]struct {
+		total  float64
+		claims []claim
+		want   []float64
+	}{
+		"by targets":      {30, []claim{{0, 100, 10}, {0, 100, 20}}, []float64{10, 20}},
+		"more than asked": {60, []claim{{0, 100, 10}, {0, 100, 20}}, []float64{20, 40}},
+		"less than asked": {15, []claim{{0, 100, 10}, {0, 100, 20}}, []float64{5, 10}},
+		"least":           {30, []claim{{20, 100, 1}, {0, 100, 10}}, []float64{20, 10}},
+		"most":            {30, []claim{{0, 5, 10}, {0, 100, 10}}, []float64{5, 25}},
+		"too much":        {10, []claim{{10, 100, 10}, {30, 100, 30}}, []float64{2.5, 7.5}},
+		"something left":  {100, []claim{{0, 10, 5}, {0, 20, 5}}, []float64{10, 20}},
+		"nobody wants":    {10, []claim{{1, 10, 0}, {2, 10, 0}}, []float64{1, 2}},
+		"nobody":          {10, nil, []float64{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, got := share(c.total, c.claims)
+			if len(got) != len(c.want) {
+				t.Fatalf("%v, want %v", got, c.want)
+			}
+			for i := range got {
+				if math.Abs(got[i]-c.want[i]) > 1e-6 {
+					t.Errorf("%v, want %v", got, c.want)
+				}
+			}
+		})
+	}
+}
+
+// TestDemand measures what a level needed.
+func TestDemand(t *testing.T) {
+	now := time.Unix(0, 0)
+	d := demand{began: now, at: now}
+	d.set(now, 4)
+	d.set(now.Add(5*time.Second), 0)
+	average, deviation, most := d.end(now.Add(10 * time.Second))
+	if average != 2 || deviation != 2 || most != 4 {
+		t.Errorf("average %v, deviation %v, most %v", average, deviation, most)
+	}
+	var s shareStats
+	s.update(1, average, deviation, most)
+	if s.smoothed != 4 {
+		t.Errorf("smoothed: %v", s.smoothed)
+	}
+	s.update(30, 0, 0, 0) // five minutes with nothing
+	if s.smoothed < 1.9 || s.smoothed > 2.1 {
+		t.Errorf("smoothed after five minutes: %v", s.smoothed)
+	}
+}
+
+// TestEstimate judges lists by their objects and writes by their watchers.
+func TestEstimate(t *testing.T) {
+	objects, watching := 0, 0
+	f := New(Config{Seats: 600, Objects: func(*request.Request) int { return objects }, Watchers: func(*request.Request) int { return watching }})
+	r := f.match(ask("someone")) // 49 seats: one request may have 8
+	for _, c := range []struct {
+		verb              string
+		objects, watchers int
+		change            func(*request.Request)
+		want              work
+	}{
+		{"get", 5000, 0, nil, work{first: 1}},
+		{"list", 0, 0, nil, work{first: 1}},
+		{"list", 101, 0, nil, work{first: 2}},
+		{"list", 5000, 0, nil, work{first: 8}},
+		{"list", 5000, 0, func(r *request.Request) { r.Limit = 500 }, work{first: 5}},
+		{"list", 5000, 0, func(r *request.Request) { r.Limit, r.LabelSelector = 500, "a=b" }, work{first: 8}},
+		{"list", 5000, 0, func(r *request.Request) { r.Name = "x" }, work{first: 1}},
+		{"update", 0, 9, nil, work{first: 1}},
+		{"update", 0, 11, nil, work{first: 1, last: 2, linger: 5 * time.Millisecond}},
+		{"create", 0, 160, nil, work{first: 1, last: 8, linger: 10 * time.Millisecond}},
+		{"create", 0, 160, func(r *request.Request) { r.IsResourceRequest = false }, work{first: 1}},
+	} {
+		objects, watching = c.objects, c.watchers
+		req := ask("someone")
+		req.Verb = c.verb
+		if c.change != nil {
+			c.change(req)
+		}
+		if got := f.estimate(req, r); got != c.want {
+			t.Errorf("%s of %d objects, %d watchers: %+v, want %+v", c.verb, c.objects, c.watchers, got, c.want)
+		}
+	}
+}
+
+// TestLinger keeps the seats of a write that many watch for a while after its end.
+func TestLinger(t *testing.T) {
+	f := New(Config{Seats: 600, Watchers: func(*request.Request) int { return 100000 }})
+	req := ask("someone")
+	req.Verb = "create"
+	done, err := f.Admit(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := func() int {
+		f.dispatch.mu.Lock()
+		defer f.dispatch.mu.Unlock()
+		return f.dispatch.levels["global-default"].used
+	}
+	done()
+	if got := used(); got != 8 {
+		t.Errorf("after the answer %d seats are taken, want 8", got)
+	}
+	for end := time.Now().Add(time.Minute); used() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the seats do not come back")
+		}
 	}
 }
 
 // TestFlows has a user who floods the server hold nobody else up: a second user's requests are served among the first, not after them.
 func TestFlows(t *testing.T) {
 	now := time.Unix(0, 0)
-	d := dispatcher{now: func() time.Time { return now }, total: 2, levels: map[string]*level{}}
+	d := dispatcher{now: func() time.Time { return now }, total: 2, levels: map[string]*level{}, since: now}
 	p := limited("l", 1, 0, nil, queues(64, 4, 1000))
 	l := d.configure(map[string]*flowcontrolv1.PriorityLevelConfiguration{"l": p})["l"]
 	var flood, calm []*ticket
 	for range 200 {
-		ticket, why := d.enter(l, flow{"s", "flood"}, 1, ask("flood"))
+		ticket, _, why := d.enter(l, flow{"s", "flood"}, work{first: 1}, ask("flood"))
 		if why != "" {
 			t.Fatal(why)
 		}
 		flood = append(flood, ticket)
 	}
 	for range 5 {
-		ticket, why := d.enter(l, flow{"s", "calm"}, 1, ask("calm"))
+		ticket, _, why := d.enter(l, flow{"s", "calm"}, work{first: 1}, ask("calm"))
 		if why != "" {
 			t.Fatal(why)
 		}

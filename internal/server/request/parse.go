@@ -3,6 +3,7 @@ package request
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/validation/path"
@@ -81,6 +82,12 @@ func (info *Info) collectionVerb(rawQuery string, watching bool) {
 	}
 	if info.Verb == "list" && truthy(q, "watch") {
 		info.Verb = "watch"
+	}
+	if info.Verb == "list" {
+		// What is no number is refused later.
+		if n, err := strconv.ParseInt(q.Get("limit"), 10, 64); err == nil && n > 0 {
+			info.Limit = n
+		}
 	}
 	info.Select(q.Get("fieldSelector"), q.Get("labelSelector"))
 }

@@ -36,6 +36,8 @@ type Info struct {
 
 	// FieldSelector and LabelSelector are the raw selectors of a list, watch or deletecollection, for authorizers.
 	FieldSelector, LabelSelector string
+	// Limit is how many objects a list gives at most; 0: all.
+	Limit int64
 }
 
 // GVR is the resource in the version asked for.
