@@ -41,7 +41,7 @@ func (s *Server) apply(ctx context.Context, req *request.Request, t registry.Tar
 		want := body.DeepCopy()
 		var live object.Object
 		if cur != nil {
-			live = cur.Object
+			live = cur.Object()
 		} else {
 			if uid := want.GetUID(); uid != "" {
 				return nil, apierrors.NewConflict(t.Kind.GroupResource(), req.Name,

@@ -38,9 +38,9 @@ func (s *Server) bindPod(ctx context.Context, req *request.Request, body object.
 	}
 	// The pod is written by the server itself: admission has judged the binding.
 	change := func(cur *store.Entry) (object.Object, error) {
-		old, ok := cur.Object.(*corev1.Pod)
+		old, ok := cur.Object().(*corev1.Pod)
 		if !ok {
-			return nil, fmt.Errorf("unexpected object: %T", cur.Object)
+			return nil, fmt.Errorf("unexpected object: %T", cur.Object())
 		}
 		return boundPod(old, b)
 	}

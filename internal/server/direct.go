@@ -128,7 +128,7 @@ func (c *call) result(out outcome, err error) (client.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	obj := out.Object
+	obj := out.Object()
 	if !out.foreign {
 		if obj, err = fromHub(c.t.Version, obj); err != nil {
 			return nil, err

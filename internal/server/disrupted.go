@@ -16,9 +16,9 @@ import (
 // is the pod that o allows to evict. The deletion that follows is of the version written, which o then names.
 func (s *Server) tellDisrupted(ctx context.Context, t registry.Target, key object.Key, o *metav1.DeleteOptions) error {
 	res, err := s.registry.Write(ctx, t, key, func(cur *store.Entry) (object.Object, error) {
-		pod, ok := cur.Object.(*corev1.Pod)
+		pod, ok := cur.Object().(*corev1.Pod)
 		if !ok {
-			return nil, fmt.Errorf("unexpected object: %T", cur.Object)
+			return nil, fmt.Errorf("unexpected object: %T", cur.Object())
 		}
 		if err := preconditionsHold(t, pod, o.Preconditions); err != nil {
 			return nil, err
@@ -31,7 +31,7 @@ func (s *Server) tellDisrupted(ctx context.Context, t registry.Target, key objec
 		return err
 	}
 	if p := o.Preconditions; p != nil && p.ResourceVersion != nil {
-		rv := res.Object.GetResourceVersion()
+		rv := res.Object().GetResourceVersion()
 		o.Preconditions = &metav1.Preconditions{UID: p.UID, ResourceVersion: &rv}
 	}
 	return nil

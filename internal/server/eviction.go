@@ -43,9 +43,9 @@ func (s *Server) evictPod(ctx context.Context, req *request.Request, body object
 	if err != nil {
 		return nil, err
 	}
-	pod, ok := e.Object.(*corev1.Pod)
+	pod, ok := e.Object().(*corev1.Pod)
 	if !ok {
-		return nil, fmt.Errorf("unexpected object: %T", e.Object)
+		return nil, fmt.Errorf("unexpected object: %T", e.Object())
 	}
 	if err := preconditionsHold(pods, pod, opts.Preconditions); err != nil {
 		return nil, err
@@ -125,7 +125,7 @@ func (s *Server) spendBudget(ctx context.Context, pod *corev1.Pod, dryRun bool) 
 	}
 	var covering []*policyv1.PodDisruptionBudget
 	for _, e := range page.Entries {
-		b, ok := e.Object.(*policyv1.PodDisruptionBudget)
+		b, ok := e.Object().(*policyv1.PodDisruptionBudget)
 		if ok && covers(b, pod) {
 			covering = append(covering, b)
 		}
@@ -169,9 +169,9 @@ func podReady(p *corev1.Pod) bool {
 // disrupt writes the disruption into the budget's status, in one transaction with the check that there is one left.
 func (s *Server) disrupt(ctx context.Context, t registry.Target, b *policyv1.PodDisruptionBudget, pod *corev1.Pod, dryRun bool) error {
 	change := func(cur *store.Entry) (object.Object, error) {
-		old, ok := cur.Object.(*policyv1.PodDisruptionBudget)
+		old, ok := cur.Object().(*policyv1.PodDisruptionBudget)
 		if !ok {
-			return nil, fmt.Errorf("unexpected object: %T", cur.Object)
+			return nil, fmt.Errorf("unexpected object: %T", cur.Object())
 		}
 		if err := mayDisrupt(old); err != nil {
 			return nil, err

@@ -253,7 +253,7 @@ func (x *exchange) delete() {
 // deleted answers a removal with a Status.
 func (x *exchange) deleted(f negotiate.Form, out outcome) {
 	s := &metav1.Status{Status: metav1.StatusSuccess, Details: &metav1.StatusDetails{
-		Name: out.Object.GetName(), Group: x.t.Version.Group, Kind: x.t.Kind.Resource, UID: out.Object.GetUID(),
+		Name: out.Object().GetName(), Group: x.t.Version.Group, Kind: x.t.Kind.Resource, UID: out.Object().GetUID(),
 	}}
 	f.As = ""
 	x.send(http.StatusOK, f, s)
@@ -325,13 +325,13 @@ func (x *exchange) encode(f negotiate.Form, out outcome) ([]byte, error) {
 	case out.foreign && f.As != "":
 		return nil, errNotAcceptable(x.offer(false))
 	case out.foreign:
-		return encode.Any(f, out.Object, encode.KindOf(out.Object))
+		return encode.Any(f, out.Object(), encode.KindOf(out.Object()))
 	case f.As != "":
 		include, err := encode.CheckInclude(x.q.Get("includeObject"))
 		if err != nil {
 			return nil, err
 		}
-		return encode.Transformed(f, x.t.Kind, x.t.Version, out.Object, encode.TableOptions{Include: include, Now: time.Now()})
+		return encode.Transformed(f, x.t.Kind, x.t.Version, out.Object(), encode.TableOptions{Include: include, Now: time.Now()})
 	}
 	return encode.Result(f, x.t.Version, out.Result)
 }

@@ -132,7 +132,7 @@ func TestFixturesKeepTheirBytes(t *testing.T) {
 func (f *fixture) encoded(t *testing.T, media string, obj object.Object) []byte {
 	t.Helper()
 	form := negotiate.Form{Media: media, Pretty: media == negotiate.JSON}
-	data, err := encode.Result(form, f.version, registry.Result{Object: obj})
+	data, err := encode.Result(form, f.version, registry.Result{Fresh: obj})
 	if err == nil && f.version.FromHub != nil && f.of.Kind == "HorizontalPodAutoscaler" {
 		// Version 1 shows what it has no fields for in annotations, and the processor's use there, too. The fixture has none.
 		var shown object.Object

@@ -52,7 +52,7 @@ func (s *Server) get(ctx context.Context, req *request.Request, t registry.Targe
 	if err != nil {
 		return outcome{}, err
 	}
-	return outcome{Result: registry.Result{Entry: e, Object: e.Object}}, nil
+	return outcome{Result: registry.Result{Entry: e}}, nil
 }
 
 // handled makes an outcome of a handler's object.
@@ -64,7 +64,7 @@ func (s *Server) handled(t registry.Target, obj object.Object, err error) (outco
 		return outcome{status: true}, nil
 	}
 	own := encode.KindOf(obj) == t.Kind.GroupVersionKind()
-	return outcome{Result: registry.Result{Object: obj}, foreign: !own}, nil
+	return outcome{Result: registry.Result{Fresh: obj}, foreign: !own}, nil
 }
 
 // expect says what a create or update of the target takes.

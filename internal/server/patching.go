@@ -49,7 +49,7 @@ func (s *Server) patch(ctx context.Context, req *request.Request, t registry.Tar
 	want := decode.ExpectVersion(t.Version)
 	change := func(cur *store.Entry) (object.Object, error) {
 		if t.Version.FromHub == nil && !custom {
-			if obj, ok := p.ApplyTo(cur.Object); ok {
+			if obj, ok := p.ApplyTo(cur.Object()); ok {
 				return obj, nil
 			}
 		}

@@ -37,7 +37,7 @@ func (s *Server) charge(ctx context.Context, t registry.Target, obj, old object.
 	d := demand{s: s, quotas: quotas, gr: t.Kind.GroupResource(), obj: obj, old: old, now: time.Now()}
 	var inScope []*corev1.ResourceQuota
 	for _, e := range page.Entries {
-		if q, ok := e.Object.(*corev1.ResourceQuota); ok && quota.InScope(q, obj) {
+		if q, ok := e.Object().(*corev1.ResourceQuota); ok && quota.InScope(q, obj) {
 			inScope = append(inScope, q)
 		}
 	}
@@ -144,9 +144,9 @@ func (d *demand) fitsNow(ctx context.Context, key object.Key, wanted corev1.Reso
 	if err != nil {
 		return err
 	}
-	q, ok := e.Object.(*corev1.ResourceQuota)
+	q, ok := e.Object().(*corev1.ResourceQuota)
 	if !ok {
-		return fmt.Errorf("a %T is no ResourceQuota", e.Object)
+		return fmt.Errorf("a %T is no ResourceQuota", e.Object())
 	}
 	return fits(q, wanted)
 }
@@ -182,7 +182,7 @@ func fits(q *corev1.ResourceQuota, wanted corev1.ResourceList) error {
 // add changes what a quota says is used, judging the newest state of it.
 func (d *demand) add(ctx context.Context, key object.Key, wanted corev1.ResourceList, judge bool) error {
 	_, err := d.s.registry.Write(ctx, d.quotas, key, func(cur *store.Entry) (object.Object, error) {
-		q, ok := cur.Object.DeepCopyObject().(*corev1.ResourceQuota)
+		q, ok := cur.Object().DeepCopyObject().(*corev1.ResourceQuota)
 		if !ok {
 			return nil, errors.New("no ResourceQuota")
 		}

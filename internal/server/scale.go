@@ -30,7 +30,7 @@ func (s *Server) rescale(ctx context.Context, req *request.Request, t registry.T
 		return nil, err
 	}
 	change := func(cur *store.Entry) (object.Object, error) {
-		obj := cur.Object.DeepCopyObject().(object.Object)
+		obj := cur.Object().DeepCopyObject().(object.Object)
 		obj.SetResourceVersion(in.ResourceVersion)
 		return obj, setReplicas(t.Kind, obj, in.Spec.Replicas)
 	}
@@ -39,7 +39,7 @@ func (s *Server) rescale(ctx context.Context, req *request.Request, t registry.T
 	if err != nil {
 		return nil, err
 	}
-	return scaleOf(t.Kind, res.Object)
+	return scaleOf(t.Kind, res.Object())
 }
 
 func checkScale(req *request.Request, in *autoscalingv1.Scale) error {

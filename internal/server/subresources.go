@@ -68,7 +68,7 @@ func (s *Server) finalizeNamespace(ctx context.Context, req *request.Request, bo
 		return nil, registry.ErrName(in.Name, req.Name)
 	}
 	change := func(cur *store.Entry) (object.Object, error) {
-		ns := cur.Object.DeepCopyObject().(*corev1.Namespace)
+		ns := cur.Object().DeepCopyObject().(*corev1.Namespace)
 		ns.Spec.Finalizers = in.Spec.Finalizers
 		ns.Finalizers = in.Finalizers
 		ns.ResourceVersion = in.ResourceVersion
@@ -76,7 +76,7 @@ func (s *Server) finalizeNamespace(ctx context.Context, req *request.Request, bo
 	}
 	res, err := s.registry.Update(ctx, req, t, object.Key{Name: req.Name}, change,
 		registry.UpdateOptions{DryRun: registry.IsDryRun(o.DryRun), Options: &o, UID: string(in.UID), Manager: o.FieldManager})
-	return res.Object, err
+	return res.Object(), err
 }
 
 // scaleHandler shows and changes the size of a workload.
@@ -92,7 +92,7 @@ func (s *Server) scaleHandler(group, resource string) SubresourceHandler {
 			if err != nil {
 				return nil, err
 			}
-			return scaleOf(t.Kind, e.Object)
+			return scaleOf(t.Kind, e.Object())
 		},
 		Update: func(ctx context.Context, req *request.Request, body object.Object, o metav1.UpdateOptions) (object.Object, error) {
 			t, err := s.row(group, req.APIVersion, resource)

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -18,7 +20,8 @@ import (
 type Collection struct {
 	store   *Store
 	kind    *object.Kind
-	prefix  string // of keys in etcd, with a slash at its end
+	prefix  string       // of keys in etcd, with a slash at its end
+	goType  reflect.Type // of the kind's objects
 	pending pending
 
 	mu      sync.RWMutex
@@ -55,6 +58,7 @@ func newCollection(s *Store, k *object.Kind) *Collection {
 		ready:   make(chan struct{}),
 		loading: true,
 	}
+	c.goType = reflect.TypeOf(k.Hub().New())
 	c.pending.byKey = map[string][]*pendingWrite{}
 	c.topics.init()
 	c.newTrees()
@@ -156,9 +160,9 @@ func (c *Collection) listAll(ctx context.Context) ([]*Entry, int64, error) {
 			all = make([]*Entry, 0, resp.Count)
 		}
 		for _, kv := range resp.Kvs {
-			e := c.known(kv)
+			e := c.known(kv, false)
 			if e.unavailable() {
-				return nil, 0, e.err
+				return nil, 0, e.Err()
 			}
 			all = append(all, e)
 		}
@@ -169,12 +173,12 @@ func (c *Collection) listAll(ctx context.Context) ([]*Entry, int64, error) {
 	}
 }
 
-// known is the entry of a stored value: the cached one when it is of the same revision.
-func (c *Collection) known(kv *mvccpb.KeyValue) *Entry {
-	if e := c.peek(string(kv.Key)); e != nil && e.Revision == kv.ModRevision && e.err == nil {
+// known is the entry of a stored value: the cached one when it is of the same revision. hold says that somebody is about to use the object.
+func (c *Collection) known(kv *mvccpb.KeyValue, hold bool) *Entry {
+	if e := c.peek(string(kv.Key)); e != nil && e.Revision == kv.ModRevision && e.Err() == nil {
 		return e
 	}
-	return c.decode(kv)
+	return c.decode(kv, hold)
 }
 
 func (c *Collection) peek(key string) *Entry {
@@ -184,7 +188,7 @@ func (c *Collection) peek(key string) *Entry {
 	return e
 }
 
-func (c *Collection) decode(kv *mvccpb.KeyValue) *Entry {
+func (c *Collection) decode(kv *mvccpb.KeyValue, hold bool) *Entry {
 	key := string(kv.Key)
 	plain, by, err := c.open(key, kv.Value)
 	var obj object.Object
@@ -192,25 +196,45 @@ func (c *Collection) decode(kv *mvccpb.KeyValue) *Entry {
 		obj, err = c.store.cfg.Codec.DecodeStorage(c.kind, plain)
 	}
 	if err != nil {
-		c.store.metrics.undecodable.Inc()
-		c.store.log.Error("stored value cannot be decoded", "key", key, "err", err)
-		e := &Entry{coll: c, key: key, Revision: kv.ModRevision, size: int32(len(kv.Value)), lease: kv.Lease, err: errUndecodable(key, err)}
+		c.undecodable(key, err)
+		e := &Entry{coll: c, key: key, Revision: kv.ModRevision, size: int32(len(kv.Value)), odd: newOdd("", kv.Lease, errUndecodable(key, err))}
 		if errors.Is(err, ErrUnavailable) {
 			e.marks.Store(unavailable)
 		}
 		return e
 	}
-	e := c.newEntry(key, kv.ModRevision, obj, len(plain), by, kv.Lease)
+	e := c.newEntry(key, kv.ModRevision, obj, plain, by, kv.Lease)
 	if c.store.cfg.Codec.StoredEarlier(c.kind, plain) {
 		e.marks.Store(aged)
+	}
+	if hold || e.stored == nil {
+		e.hold(obj)
 	}
 	return e
 }
 
-// newEntry takes the object over and sets its resourceVersion. size is that of the encoded object, by names what it is encrypted with.
-func (c *Collection) newEntry(key string, rev int64, obj object.Object, size int, by string, lease int64) *Entry {
+func (c *Collection) undecodable(key string, err error) {
+	c.store.metrics.undecodable.Inc()
+	c.store.log.Error("stored value cannot be decoded", "key", key, "err", err)
+}
+
+// newEntry takes the object over and sets its resourceVersion; [Entry.hold] is the caller's to call. plain is the encoded object, by names
+// what it is encrypted with.
+func (c *Collection) newEntry(key string, rev int64, obj object.Object, plain []byte, by string, lease int64) *Entry {
 	obj.SetResourceVersion(formatRevision(rev))
-	return &Entry{Object: obj, Revision: rev, coll: c, key: key, index: indexValue(obj), size: int32(size), by: by, lease: lease}
+	e := &Entry{Revision: rev, coll: c, key: key, index: indexValue(obj), size: int32(len(plain)), odd: newOdd(by, lease, nil)}
+	if isEnvelope(plain) {
+		e.stored = fitting(plain)
+	}
+	return e
+}
+
+// fitting is data in memory that it fills, nearly.
+func fitting(data []byte) []byte {
+	if cap(data)-len(data) > len(data)/4 {
+		return bytes.Clone(data)
+	}
+	return data
 }
 
 // filled makes a list the content of the cache, unless events were lost since it was begun.

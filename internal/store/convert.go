@@ -25,14 +25,15 @@ func JSONAll(v *object.Version, entries []*Entry) ([][]byte, error) {
 	var missing []int
 	var hubs []object.Object
 	for i, e := range entries {
-		if e.err != nil {
-			return nil, e.err
-		}
 		if data, ok := e.enc.get(f); ok {
 			out[i] = data
 			continue
 		}
-		missing, hubs = append(missing, i), append(hubs, e.Object)
+		hub, err := e.passing()
+		if err != nil {
+			return nil, err
+		}
+		missing, hubs = append(missing, i), append(hubs, hub)
 	}
 	if len(missing) == 0 {
 		return out, nil

@@ -37,5 +37,6 @@
 // # Sharing
 //
 // An [Entry] is one version of one object, never changed, shared by the tree, the events and every reader. Its encodings are
-// made once per format and kept as long as the store's byte budget allows.
+// made once per format and kept as long as the store's byte budget allows. What an entry has for ever is the stored value, in one
+// piece; its object is decoded when somebody asks, and given up again.
 package store

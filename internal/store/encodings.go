@@ -14,10 +14,15 @@ type encodings struct {
 type encoding struct {
 	format Format
 	data   []byte
-	size   int64
 	owner  *encodings
 	used   atomic.Bool
 }
+
+func (e *encoding) weight() int64 { return int64(len(e.data)) }
+
+func (e *encoding) spared() bool { return e.used.Swap(false) }
+
+func (e *encoding) release() { e.owner.drop(e) }
 
 func (e *encodings) get(f Format) ([]byte, bool) {
 	list := e.list.Load()
@@ -55,21 +60,16 @@ func (e *encodings) drop(gone *encoding) {
 	e.list.Store(&rest)
 }
 
-// encodingCache bounds the bytes of all kept encodings. What is used again between two passes stays (the
-// clock algorithm); the rest goes, oldest first.
-type encodingCache struct {
-	budget int64
-	mu     sync.Mutex
-	bytes  int64
-	queue  []*encoding // oldest first, from head on
-	head   int
-}
+// encodingCache bounds the bytes of all kept encodings.
+type encodingCache struct{ *clock[*encoding] }
 
-func newEncodingCache(budget int64) *encodingCache { return &encodingCache{budget: budget} }
+func newEncodingCache(budget int64) *encodingCache {
+	return &encodingCache{newClock[*encoding](budget)}
+}
 
 // put keeps data for the owner, unless another was faster; it gives what is kept.
 func (c *encodingCache) put(owner *encodings, f Format, data []byte) []byte {
-	e := &encoding{format: f, data: data, size: int64(len(data)), owner: owner}
+	e := &encoding{format: f, data: data, owner: owner}
 	owner.mu.Lock()
 	old := owner.list.Load()
 	var list []*encoding
@@ -87,55 +87,4 @@ func (c *encodingCache) put(owner *encodings, f Format, data []byte) []byte {
 	owner.mu.Unlock()
 	c.add(e)
 	return data
-}
-
-func (c *encodingCache) add(e *encoding) {
-	var evicted []*encoding
-	c.mu.Lock()
-	c.bytes += e.size
-	c.queue = append(c.queue, e)
-	for c.bytes > c.budget && c.head < len(c.queue) {
-		oldest := c.queue[c.head]
-		c.queue[c.head] = nil
-		c.head++
-		if oldest != e && oldest.used.Swap(false) {
-			c.queue = append(c.queue, oldest)
-			continue
-		}
-		c.bytes -= oldest.size
-		evicted = append(evicted, oldest)
-	}
-	c.compact()
-	c.mu.Unlock()
-	for _, e := range evicted {
-		e.owner.drop(e)
-	}
-}
-
-// sweep drops everything that was not used since the last sweep.
-func (c *encodingCache) sweep() {
-	var evicted []*encoding
-	c.mu.Lock()
-	var kept []*encoding
-	for _, e := range c.queue[c.head:] {
-		if e.used.Swap(false) {
-			kept = append(kept, e)
-			continue
-		}
-		c.bytes -= e.size
-		evicted = append(evicted, e)
-	}
-	c.queue, c.head = kept, 0
-	c.mu.Unlock()
-	for _, e := range evicted {
-		e.owner.drop(e)
-	}
-}
-
-func (c *encodingCache) compact() {
-	if c.head < 1024 || c.head*2 < len(c.queue) {
-		return
-	}
-	c.queue = append([]*encoding(nil), c.queue[c.head:]...)
-	c.head = 0
 }

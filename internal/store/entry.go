@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"reflect"
 	"strconv"
 	"sync/atomic"
@@ -14,21 +15,46 @@ import (
 
 // Entry is one version of one object. It is never changed and shared by every reader.
 type Entry struct {
-	// Object is of the hub version, says its kind and has its resourceVersion set. It must not be changed. It is nil
-	// when the stored value could not be decoded; reads of such an entry fail, see [Entry.Err].
-	Object object.Object
 	// Revision of etcd that wrote this version; of a deletion, the revision that removed the object.
 	Revision int64
 
-	coll  *Collection
-	key   string // in etcd
-	index string // value of the kind's indexed field
-	size  int32  // bytes of the stored value, before encryption
-	marks atomic.Uint32
+	coll    *Collection
+	key     string // in etcd
+	index   string // value of the kind's indexed field
+	stored  []byte // the value, before encryption, in protobuf; nil: there is no other way to the object than decoded
+	decoded atomic.Pointer[decoded]
+	odd     *odd  // nil for most
+	size    int32 // bytes of the stored value, before encryption
+	marks   atomic.Uint32
+	enc     encodings
+}
+
+// odd is what few entries have.
+type odd struct {
 	by    string // what the value is encrypted with
 	lease int64
 	err   error
-	enc   encodings
+}
+
+func newOdd(by string, lease int64, err error) *odd {
+	if by == "" && lease == 0 && err == nil {
+		return nil
+	}
+	return &odd{by, lease, err}
+}
+
+func (e *Entry) by() string {
+	if e.odd == nil {
+		return ""
+	}
+	return e.odd.by
+}
+
+func (e *Entry) lease() int64 {
+	if e.odd == nil {
+		return 0
+	}
+	return e.odd.lease
 }
 
 // The marks of entries.
@@ -39,6 +65,8 @@ const (
 	written
 	// aged says that the value is stored in another version of its kind than values are today.
 	aged
+	// exact says that the stored value is just what the object is encoded as today.
+	exact
 )
 
 func (e *Entry) unavailable() bool { return e.marks.Load()&unavailable != 0 }
@@ -47,13 +75,18 @@ func (e *Entry) unavailable() bool { return e.marks.Load()&unavailable != 0 }
 func (e *Entry) Key() object.Key { return e.coll.keyOf(e.key) }
 
 // Err says why the stored value could not be decoded.
-func (e *Entry) Err() error { return e.err }
+func (e *Entry) Err() error {
+	if e.odd == nil {
+		return nil
+	}
+	return e.odd.err
+}
 
 // JSON is the object in version v as JSON: apiVersion and kind first, no newline at the end. Encoded at most once
 // while it is kept. The bytes are shared.
 func (e *Entry) JSON(v *object.Version) ([]byte, error) {
 	return e.Encoded(Format{v.GroupVersion, "json"}, func() ([]byte, error) {
-		obj, err := e.convert(v)
+		obj, err := e.convert(v, e.passing)
 		if err != nil {
 			return nil, err
 		}
@@ -80,19 +113,42 @@ func typeMetaLen(v *object.Version) int {
 // Proto is the object in version v in the protobuf envelope ("k8s\x00"…). The error of a kind that has no
 // protobuf form is protobuf.IsNotMarshalable.
 func (e *Entry) Proto(v *object.Version) ([]byte, error) {
-	return e.Encoded(Format{v.GroupVersion, "protobuf"}, func() ([]byte, error) {
-		obj, err := e.In(v)
-		if err != nil {
-			return nil, err
+	if e.marks.Load()&(written|exact) == written|exact && v == e.coll.kind.Hub() {
+		// Its writer's answer costs less to make than to keep.
+		if data, ok := withVersion(e.stored, formatRevision(e.Revision)); ok {
+			e.marks.And(^uint32(written))
+			return data, nil
 		}
-		return codec.EncodeProto(obj, v.GroupVersion.WithKind(v.Kind))
-	})
+	}
+	return e.Encoded(Format{v.GroupVersion, "protobuf"}, func() ([]byte, error) { return e.proto(v) })
+}
+
+// proto takes the stored value where that is what the object would be encoded as.
+func (e *Entry) proto(v *object.Version) ([]byte, error) {
+	var spliced []byte
+	if e.stored != nil && v == e.coll.kind.Hub() {
+		spliced, _ = withVersion(e.stored, formatRevision(e.Revision))
+		if spliced != nil && e.marks.Load()&exact != 0 {
+			return spliced, nil
+		}
+	}
+	obj, err := e.in(v, e.passing)
+	if err != nil {
+		return nil, err
+	}
+	data, err := codec.EncodeProto(obj, v.GroupVersion.WithKind(v.Kind))
+	if err == nil && spliced != nil && bytes.Equal(data, spliced) {
+		e.marks.Or(exact)
+	}
+	return data, err
 }
 
 // In gives the object in version v. It is shared when v is the hub.
-func (e *Entry) In(v *object.Version) (object.Object, error) {
+func (e *Entry) In(v *object.Version) (object.Object, error) { return e.in(v, e.object) }
+
+func (e *Entry) in(v *object.Version, hub func() (object.Object, error)) (object.Object, error) {
 	if v.FromHubAll == nil {
-		return e.convert(v)
+		return e.convert(v, hub)
 	}
 	// Reading what is kept costs less than asking again.
 	data, err := e.JSON(v)
@@ -102,14 +158,12 @@ func (e *Entry) In(v *object.Version) (object.Object, error) {
 	return decodeKept(v, data)
 }
 
-func (e *Entry) convert(v *object.Version) (object.Object, error) {
-	if e.err != nil {
-		return nil, e.err
+func (e *Entry) convert(v *object.Version, hub func() (object.Object, error)) (object.Object, error) {
+	obj, err := hub()
+	if err != nil || v.FromHub == nil {
+		return obj, err
 	}
-	if v.FromHub == nil {
-		return e.Object, nil
-	}
-	return v.FromHub(e.Object)
+	return v.FromHub(obj)
 }
 
 // Format names an encoding of an object: a version and a word that says the rest.
@@ -147,9 +201,10 @@ func trimNewline(b []byte) []byte {
 // at is the same object at another revision: a deletion carries the last state with the
 // revision that removed it. What the object points to is shared.
 func (e *Entry) at(rev int64) *Entry {
-	d := &Entry{Revision: rev, coll: e.coll, key: e.key, index: e.index, size: e.size, by: e.by, err: e.err}
-	if e.Object != nil {
-		d.Object = withResourceVersion(e.Object, formatRevision(rev))
+	d := &Entry{Revision: rev, coll: e.coll, key: e.key, index: e.index, stored: e.stored, odd: e.odd, size: e.size}
+	d.marks.Store(e.marks.Load() & exact)
+	if obj := e.decoded.Load().still(e.coll); obj != nil {
+		d.hold(withResourceVersion(obj, formatRevision(rev)))
 	}
 	return d
 }

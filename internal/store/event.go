@@ -93,7 +93,7 @@ func (e *Event) encode(v *object.Version) ([]byte, error) {
 	if v.FromHubAll != nil {
 		return e.Entry.JSON(v)
 	}
-	obj, err := e.Entry.In(v)
+	obj, err := e.Entry.in(v, e.Entry.passing)
 	if err != nil {
 		return nil, err
 	}
@@ -120,5 +120,7 @@ func newBookmark(c *Collection, rev int64, initialEnd bool) *Event {
 		annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
 	}
 	obj := emptyObject(c.kind, rev, annotations)
-	return &Event{Type: watch.Bookmark, Entry: &Entry{Object: obj, Revision: rev, coll: c}, Revision: rev}
+	e := &Entry{Revision: rev, coll: c}
+	e.hold(obj)
+	return &Event{Type: watch.Bookmark, Entry: e, Revision: rev}
 }

@@ -111,7 +111,7 @@ func set(t testing.TB, c *Collection, ns, name, value string) *Entry {
 	e, err := c.Update(testContext(t), object.Key{Namespace: ns, Name: name}, func(cur *Entry) (object.Object, error) {
 		cm := configMap(ns, name, value)
 		if cur != nil {
-			cm.UID = cur.Object.GetUID()
+			cm.UID = cur.Object().GetUID()
 		}
 		return cm, nil
 	})
@@ -159,7 +159,7 @@ func take(t testing.TB, w *Watcher, n int) []*Event {
 
 func describe(evs []*Event) (out []string) {
 	for _, e := range evs {
-		out = append(out, fmt.Sprintf("%s %s", e.Type, e.Entry.Object.GetName()))
+		out = append(out, fmt.Sprintf("%s %s", e.Type, e.Entry.Object().GetName()))
 	}
 	return out
 }

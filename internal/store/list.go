@@ -55,7 +55,7 @@ func (c *Collection) Get(ctx context.Context, key object.Key, rv string) (*Entry
 	if e == nil {
 		return nil, c.errNotFound(key.Name)
 	}
-	return e, e.err
+	return e, e.Err()
 }
 
 // readable waits until the cache may answer a read at rv or newer.
@@ -294,8 +294,8 @@ func (s *snapshot) page(c *Collection, start string, limit int64, sel *selector)
 			}
 			return all || more == 0
 		}
-		if e.err != nil {
-			failed = e.err
+		if e.Err() != nil {
+			failed = e.Err()
 			return false
 		}
 		if all || sel.matches(e) {
@@ -339,8 +339,8 @@ func (c *Collection) listEtcd(ctx context.Context, rev int64, start string, limi
 		}
 		entries := make([]*Entry, len(resp.Kvs))
 		for i, kv := range resp.Kvs {
-			if entries[i] = c.known(kv); entries[i].err != nil {
-				return nil, entries[i].err
+			if entries[i] = c.known(kv, false); entries[i].Err() != nil {
+				return nil, entries[i].Err()
 			}
 		}
 		if err := sel.convert(func(visit func(*Entry) bool) {

@@ -26,8 +26,9 @@ type pendingWrite struct {
 }
 
 func (w *pendingWrite) newEntry(c *Collection, key string, rev, lease int64) *Entry {
-	e := c.newEntry(key, rev, w.obj, w.size, w.by, lease)
-	e.marks.Store(written)
+	e := c.newEntry(key, rev, w.obj, w.plain, w.by, lease)
+	e.marks.Store(written | exact)
+	e.hold(w.obj)
 	return e
 }
 
@@ -59,7 +60,10 @@ func (p *pending) done(c *Collection, key string, w *pendingWrite, rev, lease in
 		return w.entry
 	}
 	// The feed took our object for an equal value that another writer stored.
-	return c.newEntry(key, rev, w.obj.DeepCopyObject().(object.Object), w.size, w.by, lease)
+	obj := w.obj.DeepCopyObject().(object.Object)
+	e := c.newEntry(key, rev, obj, w.plain, w.by, lease)
+	e.hold(obj)
+	return e
 }
 
 // received gives the entry of a value that the feed brought, decoding it only when it is not one of ours.
@@ -67,7 +71,7 @@ func (c *Collection) received(kv *mvccpb.KeyValue) *Entry {
 	if e := c.pending.take(c, kv); e != nil {
 		return e
 	}
-	return c.decode(kv)
+	return c.decode(kv, true)
 }
 
 func (p *pending) take(c *Collection, kv *mvccpb.KeyValue) *Entry {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"google.golang.org/protobuf/encoding/protowire"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -114,7 +115,7 @@ func (s *selector) convert(each func(visit func(*Entry) bool)) error {
 
 // nearly says whether an entry is selected but for the field selector.
 func (s *selector) nearly(e *Entry) bool {
-	if e == nil || e.Object == nil {
+	if e == nil || e.Err() != nil {
 		return false
 	}
 	if s.indexed && e.index != s.index {
@@ -126,7 +127,7 @@ func (s *selector) nearly(e *Entry) bool {
 			return false
 		}
 	}
-	return s.label == nil || s.label.Matches(labels.Set(e.Object.GetLabels()))
+	return s.label == nil || s.label.Matches(e.labels())
 }
 
 // selected is an entry as field selectors see it.
@@ -158,15 +159,47 @@ func (s selected) value(name string) (string, bool) {
 	k := s.coll.kind
 	switch name {
 	case "metadata.name":
-		return s.Entry.Object.GetName(), true
+		return s.Entry.Key().Name, true
 	case "metadata.namespace":
-		return s.Entry.Object.GetNamespace(), true
+		return s.Entry.Key().Namespace, true
 	case indexField(k):
 		return s.index, true
 	}
 	if k.Fields == nil {
 		return "", false
 	}
-	v, ok := k.Fields(s.Entry.Object)[name]
-	return v, ok
+	return s.Entry.field(name)
 }
+
+// field is the value of a selectable field. All of an entry's are kept once one was asked for, as building them needs the object.
+func (e *Entry) field(name string) (string, bool) {
+	data, ok := e.enc.get(fieldsFormat)
+	if !ok {
+		obj, err := e.passing()
+		if err != nil || obj == nil {
+			return "", false
+		}
+		all := e.coll.kind.Fields(obj)
+		size := 0
+		for k, v := range all {
+			size += protowire.SizeBytes(len(k)) + protowire.SizeBytes(len(v))
+		}
+		made := make([]byte, 0, size)
+		for k, v := range all {
+			made = protowire.AppendString(protowire.AppendString(made, k), v)
+		}
+		data = e.coll.store.enc.put(&e.enc, fieldsFormat, made)
+	}
+	for len(data) > 0 {
+		k, n := protowire.ConsumeBytes(data)
+		v, m := protowire.ConsumeBytes(data[n:])
+		if string(k) == name {
+			return bytesAsString(v), true
+		}
+		data = data[n+m:]
+	}
+	return "", false
+}
+
+// fieldsFormat is that of the selectable fields: name and value in turn, each with its length in front.
+var fieldsFormat = Format{As: "fields"}

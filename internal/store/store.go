@@ -39,6 +39,9 @@ type Config struct {
 	Transformer Transformer
 	// EncodingBudget bounds the bytes of kept encodings: 64 MiB. Encodings that nobody used for a minute go earlier.
 	EncodingBudget int64
+	// ObjectBudget bounds the stored bytes of objects that are held decoded though nobody else holds them: 4 MiB. Those that nobody used for a
+	// minute go earlier.
+	ObjectBudget int64
 	// WindowEvents and WindowAge bound the recent events of a kind from which a watch can resume, and
 	// how far a watcher may fall behind: 16,384 events, and 3 minutes for all but the newest 128.
 	WindowEvents int
@@ -64,6 +67,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.EncodingBudget == 0 {
 		c.EncodingBudget = 64 << 20
+	}
+	if c.ObjectBudget == 0 {
+		c.ObjectBudget = 4 << 20
 	}
 	if c.WindowEvents <= 0 {
 		c.WindowEvents = 16384
@@ -106,6 +112,7 @@ type Store struct {
 	feed    *feed
 	enc     *encodingCache
 	answers *encodingCache // of encodings made to answer writers
+	objects *clock[*decoded]
 	leases  *leases
 	metrics *metrics
 	compact *compactor
@@ -129,6 +136,7 @@ func New(cfg Config) *Store {
 		client:  cfg.Client,
 		enc:     newEncodingCache(cfg.EncodingBudget),
 		answers: newEncodingCache(min(cfg.EncodingBudget, answersBudget)),
+		objects: newClock[*decoded](cfg.ObjectBudget),
 		leases:  newLeases(cfg.Client),
 		metrics: newMetrics(cfg.Metrics),
 		log:     slog.Default().With("component", "store"),
@@ -273,7 +281,7 @@ func (s *Store) Writable(ctx context.Context) error {
 	return nil
 }
 
-// tidy once a minute drops encodings that nobody used and events that are too old to resume from.
+// tidy once a minute drops encodings and objects that nobody used and events that are too old to resume from.
 func (s *Store) tidy(ctx context.Context) {
 	t := time.NewTicker(time.Minute)
 	defer t.Stop()
@@ -284,6 +292,7 @@ func (s *Store) tidy(ctx context.Context) {
 		case now := <-t.C:
 			s.enc.sweep()
 			s.answers.sweep()
+			s.objects.sweep()
 			s.mu.Lock()
 			colls := make([]*Collection, 0, len(s.colls))
 			for _, c := range s.colls {

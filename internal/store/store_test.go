@@ -32,8 +32,8 @@ func TestWrites(t *testing.T) {
 	ctx := testContext(t)
 	key := object.Key{Namespace: "a", Name: "x"}
 	e := create(t, c, configMap("a", "x", "1"))
-	if e.Object.GetResourceVersion() != formatRevision(e.Revision) {
-		t.Errorf("resourceVersion %s, revision %d", e.Object.GetResourceVersion(), e.Revision)
+	if e.Object().GetResourceVersion() != formatRevision(e.Revision) {
+		t.Errorf("resourceVersion %s, revision %d", e.Object().GetResourceVersion(), e.Revision)
 	}
 	if _, err := c.Create(ctx, key, configMap("a", "x", "1"), 0); !apierrors.IsAlreadyExists(err) {
 		t.Errorf("create again: %v", err)
@@ -81,7 +81,7 @@ func TestUpdateLosesNoIncrement(t *testing.T) {
 			defer wg.Done()
 			for range each {
 				_, err := configMaps(t, st).Update(context.Background(), object.Key{Namespace: "a", Name: "n"}, func(cur *Entry) (object.Object, error) {
-					cm := cur.Object.DeepCopyObject().(*corev1.ConfigMap)
+					cm := cur.Object().DeepCopyObject().(*corev1.ConfigMap)
 					n, err := strconv.Atoi(cm.Data["value"])
 					cm.Data["value"] = strconv.Itoa(n + 1)
 					return cm, err
@@ -94,7 +94,7 @@ func TestUpdateLosesNoIncrement(t *testing.T) {
 	}
 	wg.Wait()
 	e, err := configMaps(t, other).Get(testContext(t), object.Key{Namespace: "a", Name: "n"}, "")
-	if err != nil || e.Object.(*corev1.ConfigMap).Data["value"] != strconv.Itoa(4*each) {
+	if err != nil || e.Object().(*corev1.ConfigMap).Data["value"] != strconv.Itoa(4*each) {
 		t.Errorf("got %v, %v", e, err)
 	}
 }
@@ -137,8 +137,8 @@ func TestListPages(t *testing.T) {
 		t.Fatalf("second page: %+v, %v", next, err)
 	}
 	for i, e := range next.Entries {
-		if e.Object.GetName() != fmt.Sprintf("m%02d", 10+i) || e.Object.GetLabels()["app"] != "x" {
-			t.Errorf("entry %d of the second page is %s", i, e.Object.GetName())
+		if e.Object().GetName() != fmt.Sprintf("m%02d", 10+i) || e.Object().GetLabels()["app"] != "x" {
+			t.Errorf("entry %d of the second page is %s", i, e.Object().GetName())
 		}
 	}
 	// The same from etcd, when the cache's window is gone.
@@ -151,7 +151,7 @@ func TestListPages(t *testing.T) {
 		t.Fatalf("last page: %+v, %v", last, err)
 	}
 	middle, err := c.List(ctx, ListOptions{Namespace: "a", Limit: 10, Continue: first.Continue})
-	if err != nil || len(middle.Entries) != 10 || middle.Entries[2] == nil || middle.Entries[2].Object.GetName() != "m12" || *middle.Remaining != 5 || middle.Continue != next.Continue {
+	if err != nil || len(middle.Entries) != 10 || middle.Entries[2] == nil || middle.Entries[2].Object().GetName() != "m12" || *middle.Remaining != 5 || middle.Continue != next.Continue {
 		t.Fatalf("second page from etcd: %+v, %v", middle, err)
 	}
 	checkExpiredToken(t, c, first)
@@ -168,7 +168,7 @@ func checkExpiredToken(t *testing.T, c *Collection, first *Page) {
 		t.Fatalf("page of compacted history: %v", err)
 	}
 	p, err := c.List(ctx, ListOptions{Namespace: "a", Limit: 10, Continue: status.Status().ListMeta.Continue})
-	if err != nil || len(p.Entries) != 10 || p.Revision <= first.Revision || p.Entries[0].Object.GetName() != "m10" || p.Continue == "" {
+	if err != nil || len(p.Entries) != 10 || p.Revision <= first.Revision || p.Entries[0].Object().GetName() != "m10" || p.Continue == "" {
 		t.Fatalf("inconsistent page: %+v, %v", p, err)
 	}
 	_, err = c.List(ctx, ListOptions{ResourceVersion: formatRevision(first.Revision), Match: metav1.ResourceVersionMatchExact})
@@ -188,7 +188,7 @@ func TestListAtRevisions(t *testing.T) {
 		if err != nil || len(p.Entries) != 1 || p.Revision != rev {
 			t.Fatalf("exact list at %d: %+v, %v", rev, p, err)
 		}
-		return p.Entries[0].Object.GetLabels()["app"]
+		return p.Entries[0].Object().GetLabels()["app"]
 	}
 	if got := exact(one.Revision) + exact(two.Revision); got != "12" {
 		t.Errorf("got %s", got)
@@ -232,7 +232,7 @@ func TestRestartKeepsRevisions(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := configMaps(t, again).Get(testContext(t), object.Key{Namespace: "a", Name: "x"}, "0")
-	if err != nil || got.Revision != e.Revision || got.Object.GetObjectKind().GroupVersionKind().Kind != "ConfigMap" {
+	if err != nil || got.Revision != e.Revision || got.Object().GetObjectKind().GroupVersionKind().Kind != "ConfigMap" {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if d, err := again.Collection(kindOf(t, "apps", "deployments")).Get(testContext(t), object.Key{Namespace: "a", Name: "d"}, ""); err != nil || d.Revision != crd.Revision {
@@ -319,18 +319,18 @@ func TestLeases(t *testing.T) {
 	if err != nil || len(p.Entries) != 5 {
 		t.Fatalf("%+v, %v", p, err)
 	}
-	lease := p.Entries[0].lease
+	lease := p.Entries[0].lease()
 	for _, e := range p.Entries {
-		if e.lease == 0 || e.lease != lease {
-			t.Errorf("lease %d, want the shared %d", e.lease, lease)
+		if e.lease() == 0 || e.lease() != lease {
+			t.Errorf("lease %d, want the shared %d", e.lease(), lease)
 		}
 	}
 	e, err := events.Update(testContext(t), p.Entries[0].Key(), func(cur *Entry) (object.Object, error) {
-		ev := cur.Object.DeepCopyObject().(*corev1.Event)
+		ev := cur.Object().DeepCopyObject().(*corev1.Event)
 		ev.Count++
 		return ev, nil
 	})
-	if err != nil || e.lease != lease {
+	if err != nil || e.lease() != lease {
 		t.Errorf("an update took the lease away: %+v, %v", e, err)
 	}
 	w := startWatch(t, events, WatchOptions{ResourceVersion: formatRevision(e.Revision)})

@@ -20,7 +20,7 @@ func TestRequestsOutliveTheirRow(t *testing.T) {
 	if old.successor() == nil {
 		t.Fatal("the collection was not replaced")
 	}
-	if e, err := old.Get(testContext(t), object.Key{Namespace: "a", Name: "x"}, ""); err != nil || e.Object.GetName() != "x" {
+	if e, err := old.Get(testContext(t), object.Key{Namespace: "a", Name: "x"}, ""); err != nil || e.Object().GetName() != "x" {
 		t.Errorf("get: %v", err)
 	}
 	if p, err := old.List(testContext(t), ListOptions{}); err != nil || len(p.Entries) != 1 {
@@ -32,7 +32,7 @@ func TestRequestsOutliveTheirRow(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Stop()
-	if ev, err := w.Next(testContext(t)); err != nil || len(ev) != 1 || ev[0].Entry.Object.GetLabels()["app"] != "2" {
+	if ev, err := w.Next(testContext(t)); err != nil || len(ev) != 1 || ev[0].Entry.Object().GetLabels()["app"] != "2" {
 		t.Errorf("watch: %v", err)
 	}
 	remove(t, old, "a", "x")

@@ -179,8 +179,8 @@ func (ts *topics) offer(c *Collection, ch *change) bool {
 
 func (ts *topics) offerTo(list []*topic, ch *change) {
 	for _, t := range list {
-		if ch.new != nil && ch.new.err != nil {
-			t.end(ch.new.err)
+		if ch.new != nil && ch.new.Err() != nil {
+			t.end(ch.new.Err())
 			continue
 		}
 		ev := ch.event(t.sel.matches(ch.old), t.sel.matches(ch.new))

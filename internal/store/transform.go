@@ -24,21 +24,21 @@ var ErrUnavailable = errors.New("the key is not available now")
 
 // sealed is a value as it is stored.
 type sealed struct {
-	data []byte
-	size int // before encryption
-	by   string
+	data  []byte
+	plain []byte // before encryption
+	by    string
 }
 
 func (c *Collection) seal(ctx context.Context, key string, plain []byte) (sealed, error) {
 	t := c.store.cfg.Transformer
 	if t == nil {
-		return sealed{data: plain, size: len(plain)}, nil
+		return sealed{data: plain, plain: plain}, nil
 	}
 	data, by, err := t.Seal(ctx, c.kind.GroupResource(), key, plain)
 	if err != nil {
 		return sealed{}, apierrors.NewInternalError(fmt.Errorf("%s cannot be stored: %w", c.kind.GroupResource(), err))
 	}
-	return sealed{data: data, size: len(plain), by: by}, nil
+	return sealed{data: data, plain: plain, by: by}, nil
 }
 
 func (c *Collection) open(key string, stored []byte) ([]byte, string, error) {
@@ -52,7 +52,7 @@ func (c *Collection) open(key string, stored []byte) ([]byte, string, error) {
 // stale says whether a value should be written anew for the way in which it is stored.
 func (c *Collection) stale(e *Entry) bool {
 	t := c.store.cfg.Transformer
-	return e.marks.Load()&aged != 0 || t != nil && e.by != t.Current(c.kind.GroupResource())
+	return e.marks.Load()&aged != 0 || t != nil && e.by() != t.Current(c.kind.GroupResource())
 }
 
 // Reread lists those collections anew that hold values which could not be read: the transformer knows more keys now.
@@ -69,7 +69,7 @@ func (c *Collection) broken() bool {
 	defer c.mu.RUnlock()
 	found := false
 	c.tree.Ascend(func(e *Entry) bool {
-		found = e.err != nil
+		found = e.Err() != nil
 		return !found
 	})
 	return found

@@ -114,8 +114,8 @@ func (w *Watcher) startWithState(sel selector, endMark bool) error {
 	}
 	var failed error
 	s.ascend(&sel, "", func(e *Entry) bool {
-		if e.err != nil {
-			failed = e.err
+		if e.Err() != nil {
+			failed = e.Err()
 			return false
 		}
 		if sel.matches(e) {
@@ -158,9 +158,9 @@ func (w *Watcher) startAfter(sel selector, rev int64) error {
 
 	w.sent = rev
 	for _, ch := range missed {
-		if ch.new != nil && ch.new.err != nil {
+		if ch.new != nil && ch.new.Err() != nil {
 			w.Stop()
-			return ch.new.err
+			return ch.new.Err()
 		}
 		if ev := ch.event(sel.matches(ch.old), sel.matches(ch.new)); ev != nil {
 			w.initial = append(w.initial, ev)

@@ -27,7 +27,7 @@ func TestWatchSeesAChangeOnce(t *testing.T) {
 	c := configMaps(t, s)
 	create(t, c, configMap("a", "before", "x"))
 	w := startWatch(t, c, WatchOptions{})
-	if got := take(t, w, 1); got[0].Type != watch.Added || got[0].Entry.Object.GetName() != "before" {
+	if got := take(t, w, 1); got[0].Type != watch.Added || got[0].Entry.Object().GetName() != "before" {
 		t.Fatalf("got %v", describe(got))
 	}
 	e := create(t, c, configMap("a", "one", "x"))
@@ -39,14 +39,14 @@ func TestWatchSeesAChangeOnce(t *testing.T) {
 			t.Fatalf("event %d is %s, want %s", i, got[i].Type, want)
 		}
 	}
-	if got[0].Entry.Object != e.Object {
+	if got[0].Entry.Object() != e.Object() {
 		t.Error("the object that was created and the one that is watched are two")
 	}
-	last := got[2].Entry.Object.(*corev1.ConfigMap)
+	last := got[2].Entry.Object().(*corev1.ConfigMap)
 	if last.Data["value"] != "y" || last.ResourceVersion != formatRevision(d.Revision) || got[2].Revision != d.Revision {
 		t.Errorf("deletion shows %v at %s, want y at %d", last.Data, last.ResourceVersion, d.Revision)
 	}
-	if set := got[1].Entry.Object.(*corev1.ConfigMap); set.ResourceVersion == last.ResourceVersion {
+	if set := got[1].Entry.Object().(*corev1.ConfigMap); set.ResourceVersion == last.ResourceVersion {
 		t.Error("a deletion changed a shared object")
 	}
 }
@@ -68,7 +68,7 @@ func TestWatchSelectorsEnterAndLeave(t *testing.T) {
 	if got[0].Type != watch.Added || got[1].Type != watch.Deleted {
 		t.Fatalf("got %v", describe(got))
 	}
-	obj := got[1].Entry.Object.(*corev1.ConfigMap)
+	obj := got[1].Entry.Object().(*corev1.ConfigMap)
 	if obj.Data["value"] != "in" || obj.ResourceVersion != formatRevision(left.Revision) {
 		t.Errorf("leaving shows %q at %s, want the state that was selected at %d", obj.Data["value"], obj.ResourceVersion, left.Revision)
 	}
@@ -90,7 +90,7 @@ func TestWatchByNode(t *testing.T) {
 	create(t, c, pod("p", ""))
 	move := func(node string) {
 		_, err := c.Update(testContext(t), object.Key{Namespace: "default", Name: "p"}, func(cur *Entry) (object.Object, error) {
-			p := cur.Object.DeepCopyObject().(*corev1.Pod)
+			p := cur.Object().DeepCopyObject().(*corev1.Pod)
 			p.Spec.NodeName = node
 			return p, nil
 		})
@@ -211,8 +211,8 @@ func TestWatchInitialEventsAndBookmarks(t *testing.T) {
 	w := startWatch(t, c, WatchOptions{SendInitialEvents: &yes, Bookmarks: true})
 	got := take(t, w, 3)
 	end := got[2]
-	if end.Type != watch.Bookmark || end.Entry.Object.GetAnnotations()[metav1.InitialEventsAnnotationKey] != "true" {
-		t.Fatalf("the state ends with %s %v", end.Type, end.Entry.Object.GetAnnotations())
+	if end.Type != watch.Bookmark || end.Entry.Object().GetAnnotations()[metav1.InitialEventsAnnotationKey] != "true" {
+		t.Fatalf("the state ends with %s %v", end.Type, end.Entry.Object().GetAnnotations())
 	}
 	// Writes to other kinds move an idle watch on.
 	other := create(t, pods(t, s), pod("p", ""))

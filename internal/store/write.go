@@ -31,7 +31,7 @@ func (c *Collection) Create(ctx context.Context, key object.Key, obj object.Obje
 
 // Update reads the object, gives it to change, and stores what that returns; when another write came
 // between, again. cur is nil when etcd has no object: change then makes one or gives an error. cur is shared: change returns a
-// new object, or cur.Object itself for no change. An object with a resourceVersion other than cur's is a
+// new object, or cur's own for no change. An object with a resourceVersion other than cur's is a
 // conflict; one without is stored whatever there is. An object equal to the stored one is not written.
 // change may be called several times and must not keep what it made. The lease of the object stays.
 func (c *Collection) Update(ctx context.Context, key object.Key, change func(cur *Entry) (object.Object, error)) (*Entry, error) {
@@ -62,17 +62,24 @@ func (c *Collection) UpdateTTL(ctx context.Context, key object.Key, ttl time.Dur
 var errAgain = apierrors.NewInternalError(context.Canceled)
 
 func (c *Collection) tryUpdate(ctx context.Context, key object.Key, st *state, ttl time.Duration, change func(*Entry) (object.Object, error)) (*Entry, error) {
-	if st.entry != nil && st.entry.err != nil {
-		return nil, st.recheck(ctx, st.entry.err)
+	if st.entry != nil && st.entry.Err() != nil {
+		return nil, st.recheck(ctx, st.entry.Err())
+	}
+	var cur object.Object // held, so that it is the one that change gets
+	var err error
+	if st.entry != nil {
+		if cur, err = st.entry.object(); err != nil {
+			return nil, st.recheck(ctx, err)
+		}
 	}
 	obj, err := change(st.entry)
 	if err != nil {
 		return nil, st.recheck(ctx, err)
 	}
-	if rv := obj.GetResourceVersion(); rv != "" && (st.entry == nil || rv != st.entry.Object.GetResourceVersion()) {
+	if rv := obj.GetResourceVersion(); rv != "" && (cur == nil || rv != cur.GetResourceVersion()) {
 		return nil, st.recheck(ctx, c.errConflict(key.Name))
 	}
-	if st.entry != nil && obj == st.entry.Object {
+	if cur != nil && obj == cur {
 		if !c.stale(st.entry) {
 			return st.entry, st.recheck(ctx, nil)
 		}
@@ -117,8 +124,8 @@ func (c *Collection) tryDelete(ctx context.Context, key object.Key, st *state, c
 	if st.entry == nil {
 		return nil, st.recheck(ctx, c.errNotFound(key.Name))
 	}
-	if st.entry.err != nil {
-		return nil, st.recheck(ctx, st.entry.err)
+	if st.entry.Err() != nil {
+		return nil, st.recheck(ctx, st.entry.Err())
 	}
 	if check != nil {
 		if err := check(st.entry); err != nil {
@@ -172,7 +179,7 @@ func (s *state) recheck(ctx context.Context, outcome error) error {
 	s.live = true
 	var now *Entry
 	if len(resp.Kvs) > 0 {
-		now = s.c.known(resp.Kvs[0])
+		now = s.c.known(resp.Kvs[0], true)
 	}
 	if now == s.entry || now != nil && s.entry != nil && now.Revision == s.entry.Revision {
 		return outcome
@@ -224,7 +231,7 @@ func (c *Collection) leaseFor(ctx context.Context, old *Entry, ttl time.Duration
 		return id, nil
 	}
 	if old != nil {
-		return clientv3.LeaseID(old.lease), nil
+		return clientv3.LeaseID(old.lease()), nil
 	}
 	return 0, nil
 }
@@ -234,7 +241,14 @@ func (c *Collection) same(old *Entry, data []byte) bool {
 	if int(old.size) != len(data) {
 		return false
 	}
-	stored, err := c.store.cfg.Codec.EncodeStorage(c.kind, withResourceVersion(old.Object, ""))
+	if old.marks.Load()&exact != 0 && old.stored != nil {
+		return bytes.Equal(old.stored, data)
+	}
+	obj, err := old.passing()
+	if err != nil {
+		return false
+	}
+	stored, err := c.store.cfg.Codec.EncodeStorage(c.kind, withResourceVersion(obj, ""))
 	return err == nil && bytes.Equal(stored, data)
 }
 
@@ -257,7 +271,7 @@ func (c *Collection) txn(ctx context.Context, verb, key string, rev int64, op cl
 func (c *Collection) answered(resp *clientv3.TxnResponse) *Entry {
 	for _, r := range resp.Responses {
 		if g, ok := r.Response.(*etcdserverpb.ResponseOp_ResponseRange); ok && len(g.ResponseRange.Kvs) > 0 {
-			return c.known(g.ResponseRange.Kvs[0])
+			return c.known(g.ResponseRange.Kvs[0], true)
 		}
 	}
 	return nil

@@ -152,8 +152,5 @@ func (a *Authorizer) Ready(context.Context) error {
 	if a.RBAC != nil && !a.RBAC.gate.passed() {
 		return errors.New("roles and bindings are not read yet")
 	}
-	if a.Node != nil && !a.Node.gate.passed() {
-		return errors.New("pods are not read yet")
-	}
 	return nil
 }

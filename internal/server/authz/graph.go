@@ -30,15 +30,10 @@ const (
 	podCertificateRef refKind = "podcertificaterequest"
 )
 
-// graph answers whether an object belongs to a pod of a node. Only the pods are indexed; from there
-// the few references of at most some hundred pods are followed on demand, which costs less than to keep edges for
-// every object of a cluster.
-type graph struct {
-	api  client.Interface
-	pods *client.Informer[*corev1.Pod]
-}
-
-const podsByNode = "node"
+// graph answers whether an object belongs to a pod of a node. It keeps nothing: the server's cache finds the pods of a node by an index, and
+// from there the few references of at most some hundred pods are followed on demand, which costs less than to keep edges for
+// every object of a cluster, or pods.
+type graph struct{ api client.Interface }
 
 var (
 	claims         = client.Resource[*corev1.PersistentVolumeClaim]{GVR: corev1.SchemeGroupVersion.WithResource("persistentvolumeclaims")}
@@ -48,18 +43,7 @@ var (
 	podCerts       = client.Resource[*certv1.PodCertificateRequest]{GVR: certv1.SchemeGroupVersion.WithResource("podcertificaterequests")}
 )
 
-func newGraph(c *Config) *graph {
-	g := &graph{api: c.API, pods: client.InformerFor(c.Informers, client.Pods)}
-	g.pods.AddIndex(podsByNode, func(p *corev1.Pod) []string {
-		if p.Spec.NodeName == "" {
-			return nil
-		}
-		return []string{p.Spec.NodeName}
-	})
-	return g
-}
-
-// check gives the reason why a node may not use an object; empty when it may. When the local copy knows no relation, the newest
+// check gives the reason why a node may not use an object; empty when it may. When the cache knows no relation, the newest
 // state is asked: the kubelet may have heard of a pod a moment earlier.
 func (g *graph) check(ctx context.Context, node string, kind refKind, namespace, name string) (string, error) {
 	no := fmt.Sprintf("no relationship found between node '%s' and this object", node)
@@ -74,16 +58,14 @@ func (g *graph) check(ctx context.Context, node string, kind refKind, namespace,
 	case podCertificateRef:
 		return ownedBy(ctx, g.api, podCerts, namespace, name, no, func(o *certv1.PodCertificateRequest) bool { return string(o.Spec.NodeName) == node })
 	}
-	ok, err := g.related(ctx, g.pods.ByIndex(podsByNode, node), kind, namespace, name)
-	if ok || err != nil {
-		return "", err
-	}
-	pods, _, err := client.Pods.List(ctx, g.api, "", metav1.ListOptions{FieldSelector: "spec.nodeName=" + node})
-	if err != nil {
-		return "", err
-	}
-	if ok, err = g.related(ctx, pods, kind, namespace, name); ok || err != nil {
-		return "", err
+	for _, version := range []string{"0", ""} {
+		pods, _, err := client.Pods.List(ctx, g.api, "", metav1.ListOptions{FieldSelector: "spec.nodeName=" + node, ResourceVersion: version})
+		if err != nil {
+			return "", err
+		}
+		if ok, err := g.related(ctx, pods, kind, namespace, name); ok || err != nil {
+			return "", err
+		}
 	}
 	return no, nil
 }

@@ -19,7 +19,6 @@ import (
 // (https://kubernetes.io/docs/reference/access-authn-authz/node/). A kubelet is user system:node:<name> in the group
 // system:nodes.
 type Node struct {
-	gate  gate
 	graph *graph
 	rules []rbacv1.PolicyRule
 }
@@ -36,10 +35,7 @@ func NodeName(u user.Info) (string, bool) {
 }
 
 func newNode(c *Config) *Node {
-	g := newGraph(c)
-	n := &Node{graph: g, gate: gate{timeout: c.StartTimeout}, rules: nodeRules()}
-	n.gate.waits = append(n.gate.waits, synced(g.pods))
-	return n
+	return &Node{graph: &graph{c.API}, rules: nodeRules()}
 }
 
 // Authorize implements the authorizer.
@@ -47,9 +43,6 @@ func (n *Node) Authorize(ctx context.Context, a authorizer.Attributes) (authoriz
 	node, ok := NodeName(a.GetUser())
 	if !ok {
 		return authorizer.DecisionNoOpinion, "", nil
-	}
-	if err := n.gate.wait(ctx); err != nil {
-		return authorizer.DecisionNoOpinion, "", err
 	}
 	if a.IsResourceRequest() {
 		if f := special(a.GetAPIGroup(), a.GetResource()); f != nil {

@@ -34,8 +34,8 @@ func Any(f negotiate.Form, obj runtime.Object, gvk schema.GroupVersionKind) ([]b
 
 // Result writes an object of a row in version v.
 func Result(f negotiate.Form, v *object.Version, r registry.Result) ([]byte, error) {
-	if r.Entry == nil || r.Entry.Object != r.Object {
-		return fresh(f, v, r.Object)
+	if r.Entry == nil || r.Fresh != nil {
+		return fresh(f, v, r.Fresh)
 	}
 	switch f.Media {
 	case negotiate.Protobuf:

@@ -143,13 +143,13 @@ func TransformedList(f negotiate.Form, k *object.Kind, v *object.Version, p *sto
 	if f.As == "PartialObjectMetadataList" {
 		l := &metav1.PartialObjectMetadataList{ListMeta: ListMeta(p), Items: make([]metav1.PartialObjectMetadata, 0, len(p.Entries))}
 		for _, e := range p.Entries {
-			l.Items = append(l.Items, metav1.PartialObjectMetadata{ObjectMeta: *objectMeta(e.Object)})
+			l.Items = append(l.Items, metav1.PartialObjectMetadata{ObjectMeta: *objectMeta(e.Object())})
 		}
 		return Any(f, l, f.Target())
 	}
 	objs := make([]object.Object, len(p.Entries))
 	for i, e := range p.Entries {
-		objs[i] = e.Object
+		objs[i] = e.Object()
 	}
 	if v.FromHubAll != nil {
 		var err error

@@ -74,7 +74,7 @@ func (f *Frames) Error(s *metav1.Status) ([]byte, error) {
 }
 
 func (f *Frames) transformed(e *store.Event) ([]byte, error) {
-	obj := e.Entry.Object
+	obj := e.Entry.Object()
 	if obj == nil {
 		return nil, e.Entry.Err()
 	}

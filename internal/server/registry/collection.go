@@ -8,7 +8,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"hyperkube/internal/object"
 	"hyperkube/internal/server/request"
 	"hyperkube/internal/store"
 )
@@ -29,7 +28,7 @@ func (r *Registry) DeleteCollection(ctx context.Context, req *request.Request, t
 	gone := map[*store.Entry]bool{}
 	for _, e := range page.Entries {
 		g.Go(func() error {
-			key := object.KeyOf(e.Object)
+			key := e.Key()
 			_, err := r.Delete(ctx, req, t, key, o.DeepCopy())
 			if apierrors.IsNotFound(err) {
 				mu.Lock()

@@ -99,7 +99,7 @@ func (r *Registry) createNamed(ctx context.Context, req *request.Request, t Targ
 			return Result{}, err
 		}
 		obj.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind())
-		return Result{Object: obj, Created: true}, nil
+		return Result{Fresh: obj, Created: true}, nil
 	}
 	e, err := r.Collection(k).Create(ctx, key, obj, r.ttl(k))
 	if err != nil {

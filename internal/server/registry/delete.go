@@ -49,7 +49,7 @@ func (*errRemove) Error() string { return "nothing keeps the object" }
 
 func (d *deleting) run() (Result, error) {
 	k := d.t.Kind
-	if likely, err := d.r.Collection(k).Get(d.ctx, d.key, "0"); err == nil && k.GracePeriod == nil && k.BeginDelete == nil && !kept(likely.Object) {
+	if likely, err := d.r.Collection(k).Get(d.ctx, d.key, "0"); err == nil && k.GracePeriod == nil && k.BeginDelete == nil && !kept(likely.Object()) {
 		// Most likely nothing keeps it: one transaction does.
 		res, err := d.remove(likely.Revision, true)
 		if err != errKept {
@@ -65,7 +65,7 @@ func (d *deleting) run() (Result, error) {
 		return Result{}, err
 	case d.marked != nil:
 		d.marked.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind())
-		return Result{Object: d.marked}, nil
+		return Result{Fresh: d.marked}, nil
 	}
 	return stored(e), nil
 }
@@ -97,18 +97,18 @@ func (d *deleting) remove(revision int64, judge bool) (Result, error) {
 			return errDry
 		}
 		var err error
-		commit, rollback, err = d.r.hook(d.ctx, d.t.Kind, nil, cur.Object, false)
+		commit, rollback, err = d.r.hook(d.ctx, d.t.Kind, nil, cur.Object(), false)
 		return err
 	})
 	if err == errDry {
-		return Result{Entry: last, Object: last.Object, Removed: true}, nil
+		return Result{Entry: last, Removed: true}, nil
 	}
 	if err != nil {
 		rollback()
 		return Result{}, err
 	}
 	commit()
-	return Result{Entry: e, Object: e.Object, Removed: true}, nil
+	return Result{Entry: e, Removed: true}, nil
 }
 
 // errDry ends a deletion that is only tried out.
@@ -121,7 +121,7 @@ func (d *deleting) mark(cur *store.Entry) (object.Object, error) {
 	if cur == nil {
 		return nil, apierrors.NewNotFound(k.GroupResource(), d.key.Name)
 	}
-	old := cur.Object
+	old := cur.Object()
 	if err := deletePreconditions(k, old, d.o.Preconditions); err != nil {
 		return nil, err
 	}

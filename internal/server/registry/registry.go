@@ -89,17 +89,25 @@ func (t Target) subName() string {
 	return t.Sub.Name
 }
 
-// Result is the outcome of a read or write: an entry of the store with its kept encodings, or, of a dry run, an
-// object alone.
+// Result is the outcome of a read or write: an entry of the store with its kept encodings, or an object alone.
 type Result struct {
-	Entry   *store.Entry
-	Object  object.Object
+	Entry *store.Entry
+	// Fresh is an object that is not stored: of a dry run, or made for the answer. Entry does not count then.
+	Fresh   object.Object
 	Created bool
 	// Removed says that a deletion took the object away at once.
 	Removed bool
 }
 
-func stored(e *store.Entry) Result { return Result{Entry: e, Object: e.Object} }
+// Object is what was read, written or made.
+func (r Result) Object() object.Object {
+	if r.Fresh != nil || r.Entry == nil {
+		return r.Fresh
+	}
+	return r.Entry.Object()
+}
+
+func stored(e *store.Entry) Result { return Result{Entry: e} }
 
 // Collection of a kind.
 func (r *Registry) Collection(k *object.Kind) *store.Collection { return r.cfg.Store.Collection(k) }

@@ -79,10 +79,10 @@ func (*lastFinalizer) Error() string { return "nothing keeps the object any more
 func (r *Registry) finish(ctx context.Context, k *object.Kind, key object.Key, g *lastFinalizer, dryRun bool) (Result, error) {
 	g.obj.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind())
 	if dryRun {
-		return Result{Object: g.obj, Removed: true}, nil
+		return Result{Fresh: g.obj, Removed: true}, nil
 	}
 	_, err := r.remove(ctx, k, key, g.revision)
-	return Result{Object: g.obj, Removed: true}, err
+	return Result{Fresh: g.obj, Removed: true}, err
 }
 
 // remove deletes an object if it is still at that revision, and fails with errMoved otherwise.
@@ -95,7 +95,7 @@ func (r *Registry) remove(ctx context.Context, k *object.Kind, key object.Key, r
 			return errMoved
 		}
 		var err error
-		commit, rollback, err = r.hook(ctx, k, nil, cur.Object, false)
+		commit, rollback, err = r.hook(ctx, k, nil, cur.Object(), false)
 		return err
 	})
 	if err != nil {
@@ -128,7 +128,7 @@ func (u *updating) run() (Result, error) {
 	if u.dry != nil {
 		u.rollback()
 		u.dry.GetObjectKind().SetGroupVersionKind(u.t.Kind.GroupVersionKind())
-		return Result{Object: u.dry}, nil
+		return Result{Fresh: u.dry}, nil
 	}
 	u.commit()
 	return stored(e), nil
@@ -144,26 +144,26 @@ func (u *updating) attempt(cur *store.Entry) (object.Object, error) {
 		return nil, apierrors.NewNotFound(u.t.Kind.GroupResource(), u.key.Name)
 	}
 	obj, err := u.prepare(cur)
-	if err != nil || obj == cur.Object {
+	if err != nil || obj == cur.Object() {
 		return obj, err
 	}
-	if releasable(u.t.Kind, obj, cur.Object) {
+	if releasable(u.t.Kind, obj, cur.Object()) {
 		return nil, &lastFinalizer{obj, cur.Revision}
 	}
-	if u.commit, u.rollback, err = u.r.prepareWrite(u.ctx, u.t, obj, cur.Object, u.o.DryRun); err != nil {
+	if u.commit, u.rollback, err = u.r.prepareWrite(u.ctx, u.t, obj, cur.Object(), u.o.DryRun); err != nil {
 		u.commit, u.rollback = nothing, nothing
 		return nil, err
 	}
 	if u.o.DryRun {
 		u.dry = obj
-		return cur.Object, nil
+		return cur.Object(), nil
 	}
 	return obj, nil
 }
 
 // prepare makes, admits and judges the new object.
 func (u *updating) prepare(cur *store.Entry) (object.Object, error) {
-	k, s, old := u.t.Kind, u.t.strategy(), cur.Object
+	k, s, old := u.t.Kind, u.t.strategy(), cur.Object()
 	if err := u.o.matches(k, u.key, old); err != nil {
 		return nil, err
 	}

@@ -20,19 +20,19 @@ func (r *Registry) Write(ctx context.Context, t Target, key object.Key, change C
 			if cur == nil {
 				return nil, apierrors.NewNotFound(t.Kind.GroupResource(), key.Name)
 			}
-			if err := o.matches(t.Kind, key, cur.Object); err != nil {
+			if err := o.matches(t.Kind, key, cur.Object()); err != nil {
 				return nil, err
 			}
 			obj, err := change(cur)
-			if err != nil || obj == cur.Object {
+			if err != nil || obj == cur.Object() {
 				return obj, err
 			}
-			if releasable(t.Kind, obj, cur.Object) {
+			if releasable(t.Kind, obj, cur.Object()) {
 				return nil, &lastFinalizer{obj, cur.Revision}
 			}
 			if o.DryRun {
 				dry = obj
-				return cur.Object, nil
+				return cur.Object(), nil
 			}
 			return obj, nil
 		})
@@ -48,7 +48,7 @@ func (r *Registry) Write(ctx context.Context, t Target, key object.Key, change C
 			return Result{}, err
 		}
 		if dry != nil {
-			return Result{Object: dry}, nil
+			return Result{Fresh: dry}, nil
 		}
 		return stored(e), nil
 	}

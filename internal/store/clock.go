@@ -1,0 +1,78 @@
+package store
+
+import "sync"
+
+// clock bounds the bytes of what can be made again. What is used again between two passes stays (the clock algorithm); the
+// rest goes, oldest first.
+type clock[T keepable] struct {
+	budget int64
+	mu     sync.Mutex
+	bytes  int64
+	queue  []T // oldest first, from head on
+	head   int
+}
+
+// keepable is something that a clock keeps.
+type keepable interface {
+	comparable
+	// weight in bytes, always the same.
+	weight() int64
+	// spared says whether it was used since the last time that it was asked so.
+	spared() bool
+	// release gives it up.
+	release()
+}
+
+func newClock[T keepable](budget int64) *clock[T] { return &clock[T]{budget: budget} }
+
+func (c *clock[T]) add(e T) {
+	var none T
+	var evicted []T
+	c.mu.Lock()
+	c.bytes += e.weight()
+	c.queue = append(c.queue, e)
+	for c.bytes > c.budget && c.head < len(c.queue) {
+		oldest := c.queue[c.head]
+		c.queue[c.head] = none
+		c.head++
+		if oldest != e && oldest.spared() {
+			c.queue = append(c.queue, oldest)
+			continue
+		}
+		c.bytes -= oldest.weight()
+		evicted = append(evicted, oldest)
+	}
+	c.compact()
+	c.mu.Unlock()
+	for _, e := range evicted {
+		e.release()
+	}
+}
+
+// sweep gives up everything that was not used since the last sweep.
+func (c *clock[T]) sweep() {
+	var evicted []T
+	c.mu.Lock()
+	var kept []T
+	for _, e := range c.queue[c.head:] {
+		if e.spared() {
+			kept = append(kept, e)
+			continue
+		}
+		c.bytes -= e.weight()
+		evicted = append(evicted, e)
+	}
+	c.queue, c.head = kept, 0
+	c.mu.Unlock()
+	for _, e := range evicted {
+		e.release()
+	}
+}
+
+func (c *clock[T]) compact() {
+	if c.head < 1024 || c.head*2 < len(c.queue) {
+		return
+	}
+	c.queue = append([]T(nil), c.queue[c.head:]...)
+	c.head = 0
+}
