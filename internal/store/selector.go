@@ -46,6 +46,7 @@ func newSelector(k *object.Kind, namespace, name string, label labels.Selector, 
 	simple := true
 	for _, r := range field.Requirements() {
 		v, exact := field.RequiresExactMatch(r.Field)
+		exact = exact && (v != "" || r.Field == indexField(k)) // nothing has an empty name, and here that stands for all
 		switch {
 		case exact && r.Field == "metadata.name" && (s.name == "" || s.name == v):
 			s.name = v

@@ -131,7 +131,10 @@ func (s *accountTokens) bound(ctx context.Context, c *tokens.Claims) (*serviceac
 			return nil, err
 		}
 	}
-	if k.WarnAfter == nil || !s.lookup.now().After(k.WarnAfter.Time) {
+	if k.WarnAfter == nil {
+		return info, nil // only tokens whose life was extended can be stale, and only they are counted
+	}
+	if !s.lookup.now().After(k.WarnAfter.Time) {
 		s.metrics.valid.Inc()
 		return info, nil
 	}

@@ -228,11 +228,16 @@ func TestExtendedToken(t *testing.T) {
 	w := newWorld(t)
 	tr := w.token(t, authnv1.TokenRequestSpec{BoundObjectRef: podRef(), ExpirationSeconds: ptr.To[int64](boundPodTokenLife)})
 	require.Equal(t, w.now.Add(boundPodTokenLife*time.Second), tr.Status.ExpirationTimestamp.Time, "the kubelet must renew it in time")
-	w.now = w.now.Add(24 * time.Hour)
-	req := &request.Request{}
-	_, ok, err := w.AuthenticateToken(request.With(t.Context(), req), tr.Status.Token)
+	_, ok, err := w.AuthenticateToken(t.Context(), tr.Status.Token)
 	require.NoError(t, err)
 	require.True(t, ok)
+	w.now = w.now.Add(24 * time.Hour)
+	req := &request.Request{}
+	_, ok, err = w.AuthenticateToken(request.With(t.Context(), req), tr.Status.Token)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, 1.0, count(t, w.metrics.tokens.valid))
+	require.Equal(t, 1.0, count(t, w.metrics.tokens.stale))
 	require.Contains(t, req.Annotations(), "authentication.k8s.io/stale-token")
 }
 

@@ -89,10 +89,16 @@ func TestLegacyTokenIsTracked(t *testing.T) {
 	}
 }
 
-// TestInvalidLegacyToken refuses a token that was marked, and yet notes that somebody missed it.
+// TestInvalidLegacyToken refuses a token that was marked, whoever made it, and yet notes that somebody missed it.
 func TestInvalidLegacyToken(t *testing.T) {
+	for name, unasked := range map[string]bool{"manual": false, "unasked": true} {
+		t.Run(name, func(t *testing.T) { invalidLegacyToken(t, unasked) })
+	}
+}
+
+func invalidLegacyToken(t *testing.T, unasked bool) {
 	w := newWorld(t)
-	token := w.legacySecret(t, true)
+	token := w.legacySecret(t, unasked)
 	s := w.secret(t).DeepCopy()
 	s.Labels = map[string]string{"kubernetes.io/legacy-token-invalid-since": "2020-02-02"}
 	w.api.Put(client.Secrets.GVR, s)
@@ -102,6 +108,7 @@ func TestInvalidLegacyToken(t *testing.T) {
 	require.ErrorContains(t, err, "the token in secret ns/secret for service account ns/sa has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the 'kubernetes.io/legacy-token-invalid-since' label from the secret to temporarily allow use of this token")
 	require.Equal(t, "secret", req.Annotations()["authentication.k8s.io/legacy-token-invalidated"])
 	require.Equal(t, 1.0, count(t, w.metrics.tokens.invalid))
+	require.Equal(t, 1.0, count(t, w.metrics.tokens.legacy))
 	require.NotEmpty(t, w.secret(t).Labels["kubernetes.io/legacy-token-last-used"])
 }
 
