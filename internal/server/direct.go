@@ -103,7 +103,7 @@ func (d *direct) beginSelected(ctx context.Context, verb string, r client.GVR, n
 		} else {
 			c.trail.End(code)
 		}
-		d.s.metrics.observe(req, code, verb == "watch", time.Since(start))
+		d.s.metrics.observe(req, code, verb == "watch", time.Since(start), -1)
 	}
 	if leave, err = d.s.admit(c.ctx, req); err == nil {
 		if err = d.s.authorize(c.ctx, req); err == nil {

@@ -69,7 +69,7 @@ func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
 		} else {
 			w.trail.Panicked(fmt.Sprint(p))
 		}
-		s.metrics.observe(req, w.code, long, time.Since(start))
+		s.metrics.observe(req, w.code, long, time.Since(start), w.sent)
 		if p == http.ErrAbortHandler {
 			panic(p) // net/http ends the connection quietly
 		}

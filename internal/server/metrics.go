@@ -4,7 +4,6 @@ import (
 	"context"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,8 +21,10 @@ type metrics struct {
 		next int64
 		open map[int64]openRequest
 	}
-	watchers                                   watchers
-	total, duration, inflight, longRunningDesc *prometheus.Desc
+	watchers   watchers
+	authorized *authorizations
+
+	total, duration, own, sizes, inflight, longRunningDesc *prometheus.Desc
 }
 
 type requestKey struct {
@@ -33,19 +34,15 @@ type requestKey struct {
 }
 
 type requestCount struct {
-	count   atomic.Uint64
-	nanos   atomic.Int64
-	buckets [len(durationBuckets)]atomic.Uint64
-	long    bool
+	duration, own counts // own: without the time that others took
+	sizes         counts
+	long          bool
 }
 
 type openRequest struct {
 	key    requestKey
 	cancel context.CancelFunc
 }
-
-// durationBuckets in seconds are upstream's, thinned out.
-var durationBuckets = [...]float64{0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60}
 
 func newMetrics(s *Server) *metrics {
 	labels := []string{"component", "group", "resource", "scope", "subresource", "verb", "version"}
@@ -57,6 +54,11 @@ func newMetrics(s *Server) *metrics {
 		duration: prometheus.NewDesc("apiserver_request_duration_seconds",
 			"Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, scope and component.",
 			append([]string{"dry_run"}, labels...), nil),
+		own: prometheus.NewDesc("apiserver_request_sli_duration_seconds",
+			"Response latency distribution (not counting webhook duration and priority & fairness queue wait times) in seconds for each verb, group, version, resource, subresource, scope and component.", labels, nil),
+		sizes: prometheus.NewDesc("apiserver_response_sizes",
+			"Response size distribution in bytes for each group, version, verb, resource, subresource, scope and component.", labels, nil),
+		authorized: newAuthorizations(),
 		inflight: prometheus.NewDesc("apiserver_current_inflight_requests",
 			"Maximal number of currently used inflight request limit of this apiserver per request kind in last second.", []string{"request_kind"}, nil),
 		longRunningDesc: prometheus.NewDesc("apiserver_longrunning_requests",
@@ -75,7 +77,7 @@ func keyOf(req *request.Request) requestKey {
 		if len(k.subresource) > 24 {
 			k.subresource = "other"
 		}
-	case req.Name != "":
+	case req.Name != "", req.Verb == "create": // a new object is one, though the path does not name it
 		k.scope = "resource"
 	case req.Namespace != "":
 		k.scope = "namespace"
@@ -107,7 +109,8 @@ func metricVerb(req *request.Request) string {
 	return "OTHER"
 }
 
-func (m *metrics) observe(req *request.Request, code int, long bool, d time.Duration) {
+// observe counts a request that has ended; sent are the bytes of its answer, less than 0: it had none.
+func (m *metrics) observe(req *request.Request, code int, long bool, d time.Duration, sent int64) {
 	k := keyOf(req)
 	if code == 0 {
 		code = 200
@@ -119,18 +122,21 @@ func (m *metrics) observe(req *request.Request, code int, long bool, d time.Dura
 	}
 	v, ok := m.requests.Load(k)
 	if !ok {
-		v, _ = m.requests.LoadOrStore(k, &requestCount{long: long})
+		v, _ = m.requests.LoadOrStore(k, newRequestCount(long))
 	}
 	c := v.(*requestCount)
-	c.count.Add(1)
-	c.nanos.Add(int64(d))
-	s := d.Seconds()
-	for i, le := range durationBuckets {
-		if s <= le {
-			c.buckets[i].Add(1)
-			break
-		}
+	c.duration.add(d.Seconds())
+	if long {
+		return
 	}
+	c.own.add(max(d-req.Waited(), 0).Seconds())
+	if sent >= 0 && (k.verb == "GET" || k.verb == "LIST") {
+		c.sizes.add(float64(sent))
+	}
+}
+
+func newRequestCount(long bool) *requestCount {
+	return &requestCount{duration: newCounts(durationBounds), own: newCounts(ownBounds), sizes: newCounts(sizeBounds), long: long}
 }
 
 func (m *metrics) unknown(req *request.Request) bool {
@@ -185,7 +191,7 @@ func (m *metrics) noneLong() bool {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.total, m.duration, m.inflight, m.longRunningDesc, storedDesc, buildDesc} {
+	for _, d := range []*prometheus.Desc{m.total, m.duration, m.own, m.sizes, m.inflight, m.longRunningDesc, storedDesc, objectsDesc, buildDesc} {
 		ch <- d
 	}
 }
@@ -193,7 +199,9 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 // What is known without counting requests. Names are upstream's.
 var (
 	storedDesc = prometheus.NewDesc("apiserver_storage_objects", "Number of stored objects at the time of last check split by kind.", []string{"resource"}, nil)
-	buildDesc  = prometheus.NewDesc("kubernetes_build_info", "A metric with a constant '1' value labeled by major, minor, git version, git commit, git tree state, build date, Go version, and compiler from which Kubernetes was built, and platform on which it is running.",
+	// objectsDesc is the newer name of the same.
+	objectsDesc = prometheus.NewDesc("apiserver_resource_objects", "Number of stored objects at the time of last check split by kind. In case of a fetching error, the value will be -1.", []string{"group", "resource"}, nil)
+	buildDesc   = prometheus.NewDesc("kubernetes_build_info", "A metric with a constant '1' value labeled by major, minor, git version, git commit, git tree state, build date, Go version, and compiler from which Kubernetes was built, and platform on which it is running.",
 		[]string{"major", "minor", "git_version", "git_commit", "git_tree_state", "build_date", "go_version", "compiler", "platform"}, nil)
 )
 
@@ -201,6 +209,7 @@ var (
 func (m *metrics) collectFacts(ch chan<- prometheus.Metric) {
 	for resource, n := range m.s.store.Objects() {
 		ch <- prometheus.MustNewConstMetric(storedDesc, prometheus.GaugeValue, float64(n), resource.String())
+		ch <- prometheus.MustNewConstMetric(objectsDesc, prometheus.GaugeValue, float64(n), resource.Group, resource.Resource)
 	}
 	v := version.Info()
 	ch <- prometheus.MustNewConstMetric(buildDesc, prometheus.GaugeValue, 1,
@@ -209,37 +218,32 @@ func (m *metrics) collectFacts(ch chan<- prometheus.Metric) {
 
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
-	type sum struct {
-		count   uint64
-		seconds float64
-		buckets map[float64]uint64
-	}
 	m.collectFacts(ch)
-	durations := map[requestKey]*sum{}
+	durations := map[requestKey]*sums{}
 	m.requests.Range(func(key, value any) bool {
 		k, c := key.(requestKey), value.(*requestCount)
-		n := c.count.Load()
-		ch <- prometheus.MustNewConstMetric(m.total, prometheus.CounterValue, float64(n), append([]string{strconv.Itoa(k.code), k.dryRun}, k.labels()...)...)
+		ch <- prometheus.MustNewConstMetric(m.total, prometheus.CounterValue, float64(c.duration.count.Load()), append([]string{strconv.Itoa(k.code), k.dryRun}, k.labels()...)...)
 		if c.long {
 			return true
 		}
 		k.code = 0
 		d := durations[k]
 		if d == nil {
-			d = &sum{buckets: map[float64]uint64{}}
+			d = &sums{}
 			durations[k] = d
 		}
-		d.count += n
-		d.seconds += time.Duration(c.nanos.Load()).Seconds()
-		var upTo uint64
-		for i, le := range durationBuckets {
-			upTo += c.buckets[i].Load()
-			d.buckets[le] += upTo
-		}
+		d.add(c)
 		return true
 	})
 	for k, d := range durations {
-		ch <- prometheus.MustNewConstHistogram(m.duration, d.count, d.seconds, d.buckets, append([]string{k.dryRun}, k.labels()...)...)
+		ch <- d.duration.metric(m.duration, append([]string{k.dryRun}, k.labels()...)...)
+		if k.dryRun != "" {
+			continue // of which neither objectives nor sizes tell apart
+		}
+		ch <- d.own.metric(m.own, k.labels()...)
+		if d.sizes.count > 0 {
+			ch <- d.sizes.metric(m.sizes, k.labels()...)
+		}
 	}
 	ch <- prometheus.MustNewConstMetric(m.inflight, prometheus.GaugeValue, float64(m.s.inflight.reading.now.Load()), "readOnly")
 	ch <- prometheus.MustNewConstMetric(m.inflight, prometheus.GaugeValue, float64(m.s.inflight.mutating.now.Load()), "mutating")

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation/path"
@@ -98,7 +99,9 @@ func (s *Server) authorizeAs(ctx context.Context, a authorizer.Attributes, req *
 	if s.parts.Authorizer == nil {
 		return nil
 	}
+	start := time.Now()
 	decision, reason, err := s.parts.Authorizer.Authorize(ctx, a)
+	s.metrics.authorized.observe(start, decision, err)
 	if decision == authorizer.DecisionAllow {
 		req.Annotate("authorization.k8s.io/decision", "allow")
 		req.Annotate("authorization.k8s.io/reason", reason)

@@ -27,6 +27,7 @@ type response struct {
 	req      *request.Request
 	trail    *audit.Trail // nil when nothing is logged
 	code     int
+	sent     int64 // bytes of the body
 	hijacked bool
 }
 
@@ -60,7 +61,9 @@ func (w *response) Write(p []byte) (int, error) {
 	if w.code == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	return w.ResponseWriter.Write(p)
+	n, err := w.ResponseWriter.Write(p)
+	w.sent += int64(n)
+	return n, err
 }
 
 // Flush sends what is buffered.

@@ -83,7 +83,7 @@ func New(cfg Config) (*Server, error) {
 	s.gatherer = prometheus.NewRegistry()
 	s.metrics = newMetrics(s)
 	s.parts.Metrics = s.gatherer
-	s.gatherer.MustRegister(s.metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.gatherer.MustRegister(s.metrics, s.metrics.authorized, collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.openStore()
 	s.inflight.reading.limit = int64(cfg.MaxInFlight)
 	s.inflight.mutating.limit = int64(cfg.MaxMutatingInFlight)

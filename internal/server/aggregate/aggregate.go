@@ -154,6 +154,7 @@ func (a *Aggregator) reconcile(ctx context.Context, name string) error {
 	if !ok || s.Spec.Service == nil {
 		a.forget(name)
 		if ok {
+			a.metrics.count(name, localCondition())
 			return a.tell(ctx, s, localCondition())
 		}
 		return nil

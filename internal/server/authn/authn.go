@@ -108,7 +108,7 @@ func New(c Config) (*Authenticator, error) {
 		a.requests = append(a.requests, c.FrontProxy.authenticator(c.Now))
 	}
 	if c.ClientCA != nil {
-		a.requests = append(a.requests, newCertificates(c.ClientCA, c.Now))
+		a.requests = append(a.requests, newCertificates(c.ClientCA, c.Now, a.metrics.certificates))
 	}
 	if err := a.addTokens(&c); err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 )
@@ -19,6 +20,7 @@ type certificates struct {
 	roots func() *x509.CertPool
 	now   func() time.Time
 	cache *cache[*certificateUser]
+	left  prometheus.Observer // seconds until a certificate that is used expires
 }
 
 type certificateUser struct {
@@ -30,8 +32,8 @@ type certificateUser struct {
 // verifiedFor bounds how long the verification of a certificate is remembered.
 const verifiedFor = 5 * time.Minute
 
-func newCertificates(roots func() *x509.CertPool, now func() time.Time) *certificates {
-	return &certificates{roots: roots, now: now, cache: newCache[*certificateUser](1024)}
+func newCertificates(roots func() *x509.CertPool, now func() time.Time, left prometheus.Observer) *certificates {
+	return &certificates{roots: roots, now: now, cache: newCache[*certificateUser](1024), left: left}
 }
 
 func (c *certificates) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
@@ -42,11 +44,13 @@ func (c *certificates) AuthenticateRequest(r *http.Request) (*authenticator.Resp
 	leaf, now := r.TLS.PeerCertificates[0], c.now()
 	key := sha256.Sum256(leaf.Raw)
 	if u, ok := c.cache.get(key); ok && u.roots == roots && now.Before(u.until) {
+		c.left.Observe(leaf.NotAfter.Sub(now).Seconds())
 		return u.resp, true, nil
 	}
 	if err := verify(r.TLS.PeerCertificates, roots, now); err != nil {
 		return nil, false, fmt.Errorf("verifying certificate SN=%s failed: %w", leaf.SerialNumber, err)
 	}
+	c.left.Observe(leaf.NotAfter.Sub(now).Seconds())
 	u, err := userOf(leaf, key)
 	if err != nil || u == nil {
 		return nil, false, err

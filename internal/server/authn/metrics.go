@@ -10,6 +10,9 @@ import (
 	"hyperkube/internal/server/reloads"
 )
 
+// remaining lives of certificates are upstream's buckets, from nothing to a year (seconds).
+var remaining = []float64{0, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 345600, 604800, 2592000, 7776000, 15552000, 31104000}
+
 // metrics have upstream's names.
 type metrics struct {
 	attempts *prometheus.CounterVec
@@ -18,6 +21,8 @@ type metrics struct {
 	who      *impersonationMetrics
 	jwt      *jwt.Metrics
 	tokens   *tokenMetrics
+
+	certificates prometheus.Histogram
 }
 
 func newMetrics() *metrics {
@@ -30,13 +35,15 @@ func newMetrics() *metrics {
 		who:     newImpersonationMetrics(),
 		jwt:     jwt.NewMetrics(),
 		tokens:  newTokenMetrics(),
+		certificates: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "apiserver_client_certificate_expiration_seconds",
+			Help: "Distribution of the remaining lifetime on the certificate used to authenticate a request.", Buckets: remaining}),
 	}
 }
 
 // Collectors are the authenticator's metrics.
 func (a *Authenticator) Collectors() []prometheus.Collector {
 	m := a.metrics
-	return slices.Concat(m.who.collectors(), m.reloads.Collectors(), m.jwt.Collectors(), m.tokens.collectors(), []prometheus.Collector{m.attempts, m.duration})
+	return slices.Concat(m.who.collectors(), m.reloads.Collectors(), m.jwt.Collectors(), m.tokens.collectors(), []prometheus.Collector{m.attempts, m.duration, m.certificates})
 }
 
 func (m *metrics) attempt(start time.Time, known bool, err error) {

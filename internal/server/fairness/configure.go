@@ -224,9 +224,10 @@ func (l *level) limit(p *flowcontrolv1.PriorityLevelConfiguration, total int) {
 	lendable, queuing := int32(0), (*flowcontrolv1.QueuingConfiguration)(nil)
 	l.most = total
 	if lim := p.Spec.Limited; lim != nil {
+		l.most = l.nominal + total
 		lendable = value(lim.LendablePercent, 0)
 		if lim.BorrowingLimitPercent != nil {
-			l.most = min(total, l.nominal+int(*lim.BorrowingLimitPercent)*l.nominal/100)
+			l.most = l.nominal + int(*lim.BorrowingLimitPercent)*l.nominal/100
 		}
 		if lim.LimitResponse.Type == flowcontrolv1.LimitResponseTypeQueue {
 			queuing = lim.LimitResponse.Queuing

@@ -83,10 +83,10 @@ func (d *dispatcher) adjust(now time.Time) {
 	}
 }
 
-// divide gives each level its seats until the next time. Exempt ones get what they need; the others share what is left by what they need,
-// none less than what it keeps or needs of its own, and none more than it may borrow.
+// divide gives each level its seats until the next time. Exempt ones take what they need besides; the others share all seats that levels have of
+// their own by what they need, none less than what it keeps or needs of its own, and none more than it may borrow.
 func (d *dispatcher) divide() {
-	left := float64(d.total)
+	all := 0
 	var levels []*level
 	var claims []claim
 	for _, l := range d.order {
@@ -95,17 +95,17 @@ func (d *dispatcher) divide() {
 		}
 		if l.exempt {
 			l.shares.target = max(float64(l.reserved), l.shares.smoothed)
-			l.current = int(math.Round(l.shares.target))
-			left -= l.shares.target
+			l.current = int(max(float64(l.reserved), l.shares.most))
 			continue
 		}
+		all += l.nominal
 		least := max(float64(l.reserved), min(float64(l.nominal), l.shares.most))
 		l.shares.target = max(least, l.shares.smoothed)
 		levels = append(levels, l)
 		claims = append(claims, claim{least: least, most: float64(l.most), target: l.shares.target})
 	}
 	var seats []float64
-	d.fraction, seats = share(max(left, 0), claims)
+	d.fraction, seats = share(float64(all), claims)
 	for i, l := range levels {
 		l.current = int(math.Round(seats[i]))
 	}

@@ -121,7 +121,7 @@ func TestCounts(t *testing.T) {
 		return 0
 	}
 	for name, want := range map[string]float64{"current_executing_requests": 1, "current_executing_seats": 1, "current_inqueue_requests": 1,
-		"current_inqueue_seats": 1, "dispatched_requests_total": 1, "upper_limit_seats": 1, "work_estimated_seats": 1,
+		"current_inqueue_seats": 1, "dispatched_requests_total": 1, "upper_limit_seats": 2, "work_estimated_seats": 1,
 		"current_limit_seats": 1, "request_dispatch_no_accommodation_total": 1, "request_queue_length_after_enqueue": 1} {
 		if got := value(name); got != want {
 			t.Errorf("%s: %v, want %v", name, got, want)

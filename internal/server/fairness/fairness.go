@@ -118,7 +118,9 @@ func (f *Fairness) Admit(ctx context.Context, req *request.Request) (func(), err
 	if refused != "" {
 		served = "false"
 	}
-	f.metrics.waited.WithLabelValues(r.level.name, r.name, served).Observe(f.cfg.Now().Sub(began).Seconds())
+	waited := f.cfg.Now().Sub(began)
+	req.Aside(waited)
+	f.metrics.waited.WithLabelValues(r.level.name, r.name, served).Observe(waited.Seconds())
 	if refused != "" {
 		f.metrics.refused.WithLabelValues(r.level.name, r.name, refused).Inc()
 		return nil, tooMany()

@@ -45,7 +45,7 @@ const subsystem = "apiserver_flowcontrol_"
 var durations = []float64{0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30}
 
 // lengths of queues are upstream's buckets.
-var lengths = []float64{0, 10, 50, 100, 250, 500, 1000}
+var lengths = []float64{0, 10, 25, 50, 100, 250, 500, 1000}
 
 func newMetrics(f *Fairness) *metrics {
 	histogram := func(name, help string, buckets []float64, more ...string) *prometheus.HistogramVec {
@@ -72,7 +72,7 @@ func newMetrics(f *Fairness) *metrics {
 			Help: "Number of requests rejected by API Priority and Fairness subsystem"}, []string{"priority_level", "flow_schema", "reason"}),
 		waited:   histogram("request_wait_duration_seconds", "Length of time a request spent waiting in its queue", durations, "execute"),
 		executed: histogram("request_execution_seconds", "Duration of initial stage (for a WATCH) or any (for a non-WATCH) stage of request execution in the API Priority and Fairness subsystem", durations, "type"),
-		width:    histogram("work_estimated_seats", "Number of estimated seats (maximum of initial and final seats) associated with requests in API Priority and Fairness", []float64{1, 2, 4, 10}),
+		width:    histogram("work_estimated_seats", "Number of estimated seats (maximum of initial and final seats) associated with requests in API Priority and Fairness", []float64{1, 2, 4, 8, 16, 32, 64, 100}),
 		queued:   histogram("request_queue_length_after_enqueue", "Length of queue in the API Priority and Fairness subsystem, as seen by each request after it is enqueued", lengths),
 		watchers: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: subsystem + "watch_count_samples",
 			Help: "count of watchers for mutating requests in API Priority and Fairness", Buckets: []float64{0, 1, 10, 100, 1000, 10000}}, []string{"priority_level", "flow_schema"}),

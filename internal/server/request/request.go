@@ -10,6 +10,8 @@ package request
 import (
 	"context"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -89,6 +91,7 @@ type Request struct {
 	// Unaudited says that nobody will read the audit annotations.
 	Unaudited bool
 
+	aside       atomic.Int64
 	mu          sync.Mutex
 	warnings    []string
 	annotations map[string]string
@@ -112,6 +115,12 @@ func (r *Request) Warnings() []string {
 	defer r.mu.Unlock()
 	return r.warnings
 }
+
+// Aside notes time in which the request waited for others: its turn, or a webhook. Objectives for the server's speed do not count it.
+func (r *Request) Aside(d time.Duration) { r.aside.Add(int64(d)) }
+
+// Waited is the time noted so.
+func (r *Request) Waited() time.Duration { return time.Duration(r.aside.Load()) }
 
 // Annotate adds an annotation to the audit event of the request.
 func (r *Request) Annotate(key, value string) {

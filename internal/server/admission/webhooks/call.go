@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,9 +17,19 @@ import (
 
 	"hyperkube/internal/server/admission"
 	"hyperkube/internal/server/admission/match"
+	"hyperkube/internal/server/request"
 )
 
 const group = "admission.k8s.io/"
+
+// post sends the question. The time that it takes is the webhook's, not the server's.
+func (h *hook) post(ctx context.Context, cfg *Config, body []byte) ([]byte, error) {
+	if r := request.From(ctx); r != nil {
+		began := time.Now()
+		defer func() { r.Aside(time.Since(began)) }()
+	}
+	return cfg.Caller.Post(ctx, h.target, h.timeout, body)
+}
 
 // call asks one webhook. The error is the webhook's refusal (an error of the API), or says why it could not be asked.
 func (h *hook) call(ctx context.Context, cfg *Config, a *admission.Attributes, in *match.Input, at place) (*admissionv1.AdmissionResponse, error) {
@@ -41,7 +52,7 @@ func (h *hook) call(ctx context.Context, cfg *Config, a *admission.Attributes, i
 	if err != nil {
 		return nil, apierrors.NewInternalError(fmt.Errorf("could not create AdmissionReview objects: %w", err))
 	}
-	data, err := cfg.Caller.Post(ctx, h.target, h.timeout, body)
+	data, err := h.post(ctx, cfg, body)
 	if err != nil {
 		return nil, h.internal(a, at, fmt.Errorf("failed to call webhook: %w", err))
 	}
