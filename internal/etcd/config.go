@@ -174,7 +174,7 @@ func tune(ec *embed.Config, lone bool) {
 	ec.BackendBatchInterval, ec.BackendBatchLimit = time.Minute, 2000
 	if lone {
 		ec.TickMs, ec.ElectionMs = 500, 2500 // A lease's shortest life is 1.5 election timeouts.
-		ec.SnapshotCatchUpEntries = 1000
+		ec.SnapshotCatchUpEntries = 100
 		ec.SnapshotCount = 4000 // Above 5000 entries to make up for, a start refuses requests for a while.
 	}
 }

@@ -1,6 +1,9 @@
 package store
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // clock bounds the bytes of what can be made again. What is used again between two passes stays (the clock algorithm); the
 // rest goes, oldest first.
@@ -10,6 +13,11 @@ type clock[T keepable] struct {
 	bytes  int64
 	queue  []T // oldest first, from head on
 	head   int
+
+	// brief, when set before anything is added, has the clock swept every so often while it holds something.
+	brief            time.Duration
+	timer            *time.Timer
+	ticking, stopped bool
 }
 
 // keepable is something that a clock keeps.
@@ -43,9 +51,41 @@ func (c *clock[T]) add(e T) {
 		evicted = append(evicted, oldest)
 	}
 	c.compact()
+	c.tick()
 	c.mu.Unlock()
 	for _, e := range evicted {
 		e.release()
+	}
+}
+
+// tick has the clock swept after a while, if there is anything to sweep. Needs the lock.
+func (c *clock[T]) tick() {
+	if c.brief == 0 || c.ticking || c.stopped || c.head == len(c.queue) {
+		return
+	}
+	c.ticking = true
+	if c.timer == nil {
+		c.timer = time.AfterFunc(c.brief, c.tock)
+		return
+	}
+	c.timer.Reset(c.brief)
+}
+
+func (c *clock[T]) tock() {
+	c.sweep()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ticking = false
+	c.tick()
+}
+
+// stop ends the sweeping. What is held stays.
+func (c *clock[T]) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = true
+	if c.timer != nil {
+		c.timer.Stop()
 	}
 }
 

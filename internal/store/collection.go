@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"reflect"
@@ -23,6 +22,7 @@ type Collection struct {
 	prefix  string       // of keys in etcd, with a slash at its end
 	goType  reflect.Type // of the kind's objects
 	pending pending
+	packer  packer
 
 	mu      sync.RWMutex
 	ready   chan struct{} // closed when the cache is filled
@@ -205,10 +205,12 @@ func (c *Collection) decode(kv *mvccpb.KeyValue, hold bool) *Entry {
 	}
 	e := c.newEntry(key, kv.ModRevision, obj, plain, by, kv.Lease)
 	if c.store.cfg.Codec.StoredEarlier(c.kind, plain) {
-		e.marks.Store(aged)
+		e.marks.Or(aged)
 	}
-	if hold || e.stored == nil {
+	if hold || e.value() == nil {
 		e.hold(obj)
+	} else {
+		e.settle()
 	}
 	return e
 }
@@ -224,17 +226,9 @@ func (c *Collection) newEntry(key string, rev int64, obj object.Object, plain []
 	obj.SetResourceVersion(formatRevision(rev))
 	e := &Entry{Revision: rev, coll: c, key: key, index: indexValue(obj), size: int32(len(plain)), odd: newOdd(by, lease, nil)}
 	if isEnvelope(plain) {
-		e.stored = fitting(plain)
+		e.setValue(plain)
 	}
 	return e
-}
-
-// fitting is data in memory that it fills, nearly.
-func fitting(data []byte) []byte {
-	if cap(data)-len(data) > len(data)/4 {
-		return bytes.Clone(data)
-	}
-	return data
 }
 
 // filled makes a list the content of the cache, unless events were lost since it was begun.
@@ -313,7 +307,9 @@ func (c *Collection) stop(why error) {
 }
 
 func (c *Collection) insert(e *Entry) (old *Entry) {
-	old, _ = c.tree.ReplaceOrInsert(e)
+	if old, _ = c.tree.ReplaceOrInsert(e); old != nil && old != e {
+		old.marks.Or(superseded)
+	}
 	if c.byIndex != nil {
 		if old != nil && old.index != e.index {
 			c.byIndex.Delete(old)
@@ -324,8 +320,11 @@ func (c *Collection) insert(e *Entry) (old *Entry) {
 }
 
 func (c *Collection) remove(key string) (old *Entry) {
-	old, _ = c.tree.Delete(&Entry{key: key})
-	if old != nil && c.byIndex != nil {
+	if old, _ = c.tree.Delete(&Entry{key: key}); old == nil {
+		return nil
+	}
+	old.marks.Or(superseded)
+	if c.byIndex != nil {
 		c.byIndex.Delete(old)
 	}
 	return old

@@ -26,6 +26,7 @@ func (d *decoded) spared() bool { return d.used.Swap(false) }
 
 func (d *decoded) release() {
 	e := d.entry
+	e.settle()
 	e.enc.mu.Lock()
 	defer e.enc.mu.Unlock()
 	if e.decoded.Load() != d {
@@ -76,7 +77,7 @@ func (d *decoded) use() object.Object {
 func (e *Entry) hold(obj object.Object) {
 	d := &decoded{obj: obj, entry: e}
 	e.decoded.Store(d)
-	if e.stored != nil {
+	if e.value() != nil {
 		e.coll.store.objects.add(d)
 	}
 }
@@ -99,7 +100,7 @@ func (e *Entry) object() (object.Object, error) {
 	if obj := e.decoded.Load().use(); obj != nil {
 		return obj, nil
 	}
-	if e.stored == nil {
+	if e.value() == nil {
 		return nil, e.Err()
 	}
 	obj, added, err := e.revive()
@@ -131,7 +132,7 @@ func (e *Entry) revive() (object.Object, *decoded, error) {
 
 // decode makes the object from the stored value.
 func (e *Entry) decode() (object.Object, error) {
-	obj, err := e.coll.store.cfg.Codec.DecodeStorage(e.coll.kind, e.stored)
+	obj, err := e.coll.store.cfg.Codec.DecodeStorage(e.coll.kind, e.value())
 	if err != nil {
 		return nil, errUndecodable(e.key, err)
 	}
@@ -144,7 +145,7 @@ func (e *Entry) passing() (object.Object, error) {
 	if obj := e.decoded.Load().still(e.coll); obj != nil {
 		return obj, nil
 	}
-	if e.stored == nil {
+	if e.value() == nil {
 		return nil, e.Err()
 	}
 	return e.decode()

@@ -19,9 +19,9 @@ type Entry struct {
 	Revision int64
 
 	coll    *Collection
-	key     string // in etcd
-	index   string // value of the kind's indexed field
-	stored  []byte // the value, before encryption, in protobuf; nil: there is no other way to the object than decoded
+	key     string               // in etcd
+	index   string               // value of the kind's indexed field
+	stored  atomic.Pointer[byte] // see [Entry.value]
 	decoded atomic.Pointer[decoded]
 	odd     *odd  // nil for most
 	size    int32 // bytes of the stored value, before encryption
@@ -67,6 +67,10 @@ const (
 	aged
 	// exact says that the stored value is just what the object is encoded as today.
 	exact
+	// settled says that the value has been moved to a block.
+	settled
+	// superseded says that another version, or none, has taken the place of this one.
+	superseded
 )
 
 func (e *Entry) unavailable() bool { return e.marks.Load()&unavailable != 0 }
@@ -115,7 +119,7 @@ func typeMetaLen(v *object.Version) int {
 func (e *Entry) Proto(v *object.Version) ([]byte, error) {
 	if e.marks.Load()&(written|exact) == written|exact && v == e.coll.kind.Hub() {
 		// Its writer's answer costs less to make than to keep.
-		if data, ok := withVersion(e.stored, formatRevision(e.Revision)); ok {
+		if data, ok := withVersion(e.value(), formatRevision(e.Revision)); ok {
 			e.marks.And(^uint32(written))
 			return data, nil
 		}
@@ -126,8 +130,8 @@ func (e *Entry) Proto(v *object.Version) ([]byte, error) {
 // proto takes the stored value where that is what the object would be encoded as.
 func (e *Entry) proto(v *object.Version) ([]byte, error) {
 	var spliced []byte
-	if e.stored != nil && v == e.coll.kind.Hub() {
-		spliced, _ = withVersion(e.stored, formatRevision(e.Revision))
+	if e.value() != nil && v == e.coll.kind.Hub() {
+		spliced, _ = withVersion(e.value(), formatRevision(e.Revision))
 		if spliced != nil && e.marks.Load()&exact != 0 {
 			return spliced, nil
 		}
@@ -201,8 +205,9 @@ func trimNewline(b []byte) []byte {
 // at is the same object at another revision: a deletion carries the last state with the
 // revision that removed it. What the object points to is shared.
 func (e *Entry) at(rev int64) *Entry {
-	d := &Entry{Revision: rev, coll: e.coll, key: e.key, index: e.index, stored: e.stored, odd: e.odd, size: e.size}
-	d.marks.Store(e.marks.Load() & exact)
+	d := &Entry{Revision: rev, coll: e.coll, key: e.key, index: e.index, odd: e.odd, size: e.size}
+	d.stored.Store(e.stored.Load())
+	d.marks.Store(e.marks.Load()&(exact|settled) | superseded)
 	if obj := e.decoded.Load().still(e.coll); obj != nil {
 		d.hold(withResourceVersion(obj, formatRevision(rev)))
 	}

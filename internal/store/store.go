@@ -39,8 +39,8 @@ type Config struct {
 	Transformer Transformer
 	// EncodingBudget bounds the bytes of kept encodings: 64 MiB. Encodings that nobody used for a minute go earlier.
 	EncodingBudget int64
-	// ObjectBudget bounds the stored bytes of objects that are held decoded though nobody else holds them: 4 MiB. Those that nobody used for a
-	// minute go earlier.
+	// ObjectBudget bounds the stored bytes of objects that are held decoded though nobody else holds them: 4 MiB. Those that nobody used for
+	// five seconds to ten go earlier.
 	ObjectBudget int64
 	// WindowEvents and WindowAge bound the recent events of a kind from which a watch can resume, and
 	// how far a watcher may fall behind: 16,384 events, and 3 minutes for all but the newest 128.
@@ -53,6 +53,10 @@ type Config struct {
 	// Metrics, when set, gets the store's metrics.
 	Metrics prometheus.Registerer
 }
+
+// brief is how long objects, and answers to writers, are kept that nobody uses: a burst of writes shall leave nothing behind by the time
+// that the process gives memory back.
+const brief = 5 * time.Second
 
 // answersBudget is enough for watchers to share the encoding that the writer got a moment earlier, in bytes.
 const answersBudget = 4 << 20
@@ -144,6 +148,7 @@ func New(cfg Config) *Store {
 		cancel:  cancel,
 		colls:   map[string]*Collection{},
 	}
+	s.answers.brief, s.objects.brief = brief, brief
 	s.feed = newFeed(s)
 	s.compact = newCompactor(s.client, cfg.CompactionInterval, s.metrics, s.log)
 	s.background(s.feed.run)
@@ -166,6 +171,8 @@ func (s *Store) background(f func(context.Context)) {
 func (s *Store) Close() {
 	s.cancel()
 	s.wg.Wait()
+	s.answers.stop()
+	s.objects.stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.colls {
@@ -281,7 +288,7 @@ func (s *Store) Writable(ctx context.Context) error {
 	return nil
 }
 
-// tidy once a minute drops encodings and objects that nobody used and events that are too old to resume from.
+// tidy once a minute drops encodings that nobody used and events that are too old to resume from.
 func (s *Store) tidy(ctx context.Context) {
 	t := time.NewTicker(time.Minute)
 	defer t.Stop()
@@ -291,8 +298,6 @@ func (s *Store) tidy(ctx context.Context) {
 			return
 		case now := <-t.C:
 			s.enc.sweep()
-			s.answers.sweep()
-			s.objects.sweep()
 			s.mu.Lock()
 			colls := make([]*Collection, 0, len(s.colls))
 			for _, c := range s.colls {

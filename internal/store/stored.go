@@ -105,7 +105,7 @@ func (s *storedLabels) Get(name string) string {
 }
 
 func (s *storedLabels) Lookup(name string) (string, bool) {
-	msg := s.stored[len(envelopePrefix):]
+	msg := (*Entry)(s).value()[len(envelopePrefix):]
 	for _, num := range []protowire.Number{unknownRaw, objectMetadata} {
 		p, ok := find(msg, num)
 		if !ok {

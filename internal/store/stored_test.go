@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math/rand"
 	"runtime"
 	"testing"
@@ -167,5 +168,48 @@ func TestDeletionOfAnObjectGivenUp(t *testing.T) {
 	}
 	if obj, _, err := codec.Decode(data, codec.Protobuf, nil, nil, false); err != nil || obj.(*corev1.Pod).ResourceVersion != formatRevision(gone.Revision) {
 		t.Errorf("%v %v", obj, err)
+	}
+}
+
+func TestValuesNotInUseSettleInBlocks(t *testing.T) {
+	s := newStore(t)
+	c := pods(t, s)
+	var entries []*Entry
+	for i := range 20 {
+		p := bigPod(fmt.Sprintf("pod-%02d", i))
+		c.kind.Default(p)
+		entries = append(entries, create(t, c, p))
+	}
+	want := make([][]byte, len(entries))
+	for i, e := range entries {
+		want[i] = bytes.Clone(e.value())
+	}
+	key := entries[3].Key()
+	if _, err := c.Update(context.Background(), key, func(cur *Entry) (object.Object, error) {
+		p := cur.Object().DeepCopyObject().(*corev1.Pod)
+		p.Labels["n"] = "new"
+		return p, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CurrentRevision(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	before := entries[3].stored.Load()
+	forget(s)
+	for i, e := range entries {
+		if !bytes.Equal(e.value(), want[i]) {
+			t.Errorf("value %d has changed", i)
+		}
+		if i != 3 && e.marks.Load()&settled == 0 {
+			t.Errorf("value %d has not settled", i)
+		}
+	}
+	if entries[3].stored.Load() != before {
+		t.Error("a value that was replaced has moved")
+	}
+	first, second := entries[5].value(), entries[6].value()
+	if cap(first) != len(first) || cap(second) != len(second) {
+		t.Error("a value reaches into its neighbour")
 	}
 }

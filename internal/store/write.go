@@ -241,8 +241,8 @@ func (c *Collection) same(old *Entry, data []byte) bool {
 	if int(old.size) != len(data) {
 		return false
 	}
-	if old.marks.Load()&exact != 0 && old.stored != nil {
-		return bytes.Equal(old.stored, data)
+	if old.marks.Load()&exact != 0 && old.value() != nil {
+		return bytes.Equal(old.value(), data)
 	}
 	obj, err := old.passing()
 	if err != nil {
