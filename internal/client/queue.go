@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
@@ -15,7 +16,7 @@ import (
 // never gives one key to two workers at a time.
 type Queue[K comparable] struct {
 	workqueue.TypedRateLimitingInterface[K]
-	name string
+	stats *queueStats
 }
 
 // NewQueue makes a queue. Failed keys come back after 5 ms, doubling up to 5 minutes.
@@ -26,7 +27,16 @@ func NewQueue[K comparable](name string) *Queue[K] {
 // NewQueueWithBackoff makes a queue whose failed keys come back after min, doubling up to max.
 func NewQueueWithBackoff[K comparable](name string, min, max time.Duration) *Queue[K] {
 	limit := workqueue.NewTypedItemExponentialFailureRateLimiter[K](min, max)
-	return &Queue[K]{workqueue.NewTypedRateLimitingQueue[K](limit), name}
+	stats := &queueStats{name: name}
+	line := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[K]{Queue: &timed[K]{stats: stats}})
+	late := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[K]{Queue: line})
+	return &Queue[K]{workqueue.NewTypedRateLimitingQueueWithConfig(limit, workqueue.TypedRateLimitingQueueConfig[K]{DelayingQueue: late}), stats}
+}
+
+// AddRateLimited puts a key that failed back, later each time.
+func (q *Queue[K]) AddRateLimited(key K) {
+	q.stats.retries.Add(1)
+	q.TypedRateLimitingInterface.AddRateLimited(key)
 }
 
 // RunWorkers calls reconcile for the queue's keys from n goroutines until ctx ends, and returns when the last
@@ -34,17 +44,19 @@ func NewQueueWithBackoff[K comparable](name string, min, max time.Duration) *Que
 func RunWorkers[K comparable](ctx context.Context, q *Queue[K], n int, reconcile func(context.Context, K) error) {
 	stop := context.AfterFunc(ctx, q.ShutDown)
 	defer stop()
+	shown(ctx, q.stats)
 	var wg sync.WaitGroup
 	for range n {
 		wg.Go(func() {
-			for q.work(ctx, reconcile) {
+			busy := q.stats.worker()
+			for q.work(ctx, busy, reconcile) {
 			}
 		})
 	}
 	wg.Wait()
 }
 
-func (q *Queue[K]) work(ctx context.Context, reconcile func(context.Context, K) error) bool {
+func (q *Queue[K]) work(ctx context.Context, busy *atomic.Int64, reconcile func(context.Context, K) error) bool {
 	key, down := q.Get()
 	if down {
 		return false
@@ -53,13 +65,19 @@ func (q *Queue[K]) work(ctx context.Context, reconcile func(context.Context, K) 
 	if ctx.Err() != nil {
 		return true
 	}
+	began := time.Now()
+	busy.Store(began.UnixNano())
+	defer func() {
+		busy.Store(0)
+		q.stats.worked.add(time.Since(began))
+	}()
 	err := guarded(ctx, key, reconcile)
 	if err == nil {
 		q.Forget(key)
 		return true
 	}
 	if ctx.Err() == nil {
-		slog.Default().Info("reconcile failed, trying again", "component", q.name, "key", fmt.Sprint(key), "error", err)
+		slog.Default().Info("reconcile failed, trying again", "component", q.stats.name, "key", fmt.Sprint(key), "error", err)
 		q.AddRateLimited(key)
 	}
 	return true

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"hyperkube/internal/client"
 )
 
 // Run serves until ctx ends, then drains: /readyz fails for ShutdownDelay, no new connection is taken, watches end, and requests in
@@ -31,7 +33,7 @@ func (s *Server) Run(ctx context.Context) error {
 		l.Close()
 		return err
 	}
-	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
+	inner, stop := context.WithCancel(client.WithQueueStats(context.WithoutCancel(ctx), s.queues))
 	srv.BaseContext = func(net.Listener) context.Context { return inner }
 	var wg sync.WaitGroup
 	defer wg.Wait()

@@ -29,6 +29,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
 
+	"hyperkube/internal/client"
 	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/object"
 	"hyperkube/internal/server/admission/match"
@@ -65,6 +66,7 @@ type Server struct {
 	turns     *turns.Line   // of watches that write
 	active    atomic.Int64  // requests being served, long-running ones apart
 	conns     atomic.Int64  // open connections
+	queues    *client.QueueStats
 	ended     chan struct{} // told of ended requests and connections, while stopping
 	listener  atomic.Pointer[net.Listener]
 }
@@ -78,12 +80,12 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("API server: no table of kinds")
 	}
 	cfg.setDefaults()
-	s := &Server{cfg: cfg, parts: cfg.Parts, log: slog.Default().With("component", "apiserver"), born: time.Now(), ready: make(chan struct{}), started: make(chan struct{}), ended: make(chan struct{}, 1), turns: turns.New()}
+	s := &Server{cfg: cfg, parts: cfg.Parts, log: slog.Default().With("component", "apiserver"), born: time.Now(), ready: make(chan struct{}), started: make(chan struct{}), ended: make(chan struct{}, 1), turns: turns.New(), queues: client.NewQueueStats()}
 	s.parts.Table = cfg.Table
 	s.gatherer = prometheus.NewRegistry()
 	s.metrics = newMetrics(s)
 	s.parts.Metrics = s.gatherer
-	s.gatherer.MustRegister(s.metrics, s.metrics.authorized, collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.gatherer.MustRegister(s.metrics, s.metrics.authorized, s.queues, collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.openStore()
 	s.inflight.reading.limit = int64(cfg.MaxInFlight)
 	s.inflight.mutating.limit = int64(cfg.MaxMutatingInFlight)

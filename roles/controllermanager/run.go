@@ -25,6 +25,7 @@ type Role struct {
 	who     *identities
 	log     *slog.Logger
 	metrics *prometheus.Registry
+	queues  *client.QueueStats
 	leading atomic.Pointer[controllers.Manager] // nil while another leads
 	ready   chan struct{}
 	started atomic.Bool
@@ -48,7 +49,7 @@ func New(c Config) (*Role, error) {
 		return nil, err
 	}
 	return &Role{
-		cfg: c, chosen: chosen, files: files, who: who, ready: make(chan struct{}), metrics: prometheus.NewRegistry(),
+		cfg: c, chosen: chosen, files: files, who: who, ready: make(chan struct{}), metrics: prometheus.NewRegistry(), queues: client.NewQueueStats(),
 		log: slog.Default().With("component", "controller-manager"),
 	}, nil
 }
@@ -59,7 +60,7 @@ func (r *Role) Ready() <-chan struct{} { return r.ready }
 // Run serves health and metrics and runs the controllers, while this manager leads, until ctx ends. Losing the lead stops
 // them; they start anew, from empty caches, when it is won again.
 func (r *Role) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := errgroup.WithContext(client.WithQueueStats(ctx, r.queues))
 	if r.cfg.Serving.Port >= 0 {
 		g.Go(func() error { return r.serve(ctx) })
 	}
