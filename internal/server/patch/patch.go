@@ -171,11 +171,21 @@ func (p *Patch) applyOperations(current []byte) ([]byte, error) {
 	o.AccumulatedCopySizeLimit = maxGrowth
 	// Clients may rely on indices counted from the end, which RFC 6902 does not have.
 	o.SupportNegativeIndices = true
-	out, err := p.operations.ApplyWithOptions(current, o)
+	out, err := operate(p.operations, current, o)
 	if err != nil {
 		return nil, unprocessable(err)
 	}
 	return out, nil
+}
+
+// operate keeps the library's panics within: a test of the whole document without a value is one that it does not expect.
+func operate(operations jsonpatch.Patch, current []byte, o *jsonpatch.ApplyOptions) (out []byte, err error) {
+	defer func() {
+		if failed := recover(); failed != nil {
+			err = fmt.Errorf("an operation cannot be applied: %v", failed)
+		}
+	}()
+	return operations.ApplyWithOptions(current, o)
 }
 
 func (p *Patch) applyStrategic(current []byte, like any) ([]byte, error) {
