@@ -116,9 +116,10 @@ func Encode(obj runtime.Object, mediaType string, gvk schema.GroupVersionKind) (
 func EncodeJSON(obj runtime.Object, gvk schema.GroupVersionKind) ([]byte, error) {
 	b := buffers.Get().(*bytes.Buffer)
 	defer free(b)
-	if err := json.NewEncoder(b).Encode(WithKind(obj, gvk)); err != nil {
+	if err := marshalQuick(b, WithKind(obj, gvk)); err != nil {
 		return nil, fmt.Errorf("encode %s as JSON: %w", gvk.Kind, err)
 	}
+	b.WriteByte('\n')
 	return bytes.Clone(b.Bytes()), nil
 }
 

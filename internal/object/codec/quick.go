@@ -1,7 +1,10 @@
 package codec
 
 import (
+	"bytes"
+
 	quickjson "github.com/go-json-experiment/json"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -31,3 +34,10 @@ func decodeQuick(data []byte, want schema.GroupVersionKind) (runtime.Object, boo
 func UnmarshalQuick(data []byte, into any) error {
 	return quickjson.Unmarshal(data, into, quickjson.RejectUnknownMembers(true))
 }
+
+// asEver are the rules of encoding/json, which clients know: letters escaped for HTML, maps in the order of their keys, nil as null.
+var asEver = jsonv1.DefaultOptionsV1()
+
+// marshalQuick writes JSON byte by byte as encoding/json would, in less than half of the time; save that what is no UTF-8 becomes the letter U+FFFD itself
+// and not its escape.
+func marshalQuick(to *bytes.Buffer, v any) error { return quickjson.MarshalWrite(to, v, asEver) }

@@ -1,14 +1,24 @@
 package codec
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"math/rand"
 	"reflect"
 	"testing"
+	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/apitesting/fuzzer"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metafuzzer "k8s.io/apimachinery/pkg/apis/meta/fuzzer"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"hyperkube/internal/object"
 )
@@ -44,6 +54,56 @@ func TestQuickDecodesWhatIsPlain(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestEncodesAsEver compares the quick encoder with encoding/json on every version of every kind, and on what needs care.
+func TestEncodesAsEver(t *testing.T) {
+	check := func(t *testing.T, obj runtime.Object) {
+		t.Helper()
+		var want, got bytes.Buffer
+		if err := json.NewEncoder(&want).Encode(obj); err != nil {
+			t.Fatal(err)
+		}
+		if err := marshalQuick(&got, obj); err != nil {
+			t.Fatal(err)
+		}
+		if got.WriteByte('\n'); !bytes.Equal(got.Bytes(), want.Bytes()) {
+			t.Fatalf("encoded as\n%s\nwant\n%s", got.Bytes(), want.Bytes())
+		}
+	}
+	fuzz := fuzzer.FuzzerFor(metafuzzer.Funcs, rand.NewSource(2), serializer.NewCodecFactory(object.Scheme())).MaxDepth(12).NumElements(0, 3)
+	for _, k := range object.Builtin().All() {
+		for i := range k.Versions {
+			v := &k.Versions[i]
+			t.Run(fmt.Sprint(v.GroupVersion.WithKind(v.Kind)), func(t *testing.T) {
+				check(t, v.New())
+				for range 5 {
+					obj := v.New()
+					fuzz.Fill(obj)
+					check(t, obj)
+				}
+			})
+		}
+	}
+	check(t, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "<a>&\u2028\u2029\"\\\x00\x7f\t", Labels: map[string]string{"b": "", "a": "\u00e9", "<": ">"}, Finalizers: []string{},
+			CreationTimestamp: metav1.NewTime(time.Date(2026, 1, 2, 3, 4, 5, 678, time.FixedZone("", 3600))), DeletionTimestamp: &metav1.Time{},
+			ManagedFields: []metav1.ManagedFieldsEntry{{FieldsV1: &metav1.FieldsV1{Raw: []byte(" {\"f:<\" : {\n}, \"f:<\":{} } ")}}, {FieldsV1: &metav1.FieldsV1{}}},
+		},
+		Spec: corev1.PodSpec{
+			Volumes: []corev1.Volume{}, NodeSelector: map[string]string{}, Priority: new(int32),
+			Containers: []corev1.Container{{LivenessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Port: intstr.FromString("<p>")}}},
+				Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{"cpu": resource.MustParse("0.10"), "memory": {}}}}},
+		},
+	})
+	var broken bytes.Buffer
+	if err := marshalQuick(&broken, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a\xffb"}}); err != nil || !bytes.Contains(broken.Bytes(), []byte("\"a\ufffdb\"")) {
+		t.Errorf("what is no UTF-8 is encoded as %s (%v)", broken.Bytes(), err)
+	}
+	check(t, &corev1.Secret{Data: map[string][]byte{"nil": nil, "none": {}, "some": {0, 0xff}}})
+	check(t, &appsv1.ControllerRevision{Data: runtime.RawExtension{Raw: []byte(`{"a": "<\u003c", "b":1e2 ,"c":12345678901234567890}`)}})
+	check(t, &unstructured.Unstructured{Object: map[string]any{"kind": "<K>", "apiVersion": "v1", "z": int64(1), "f": 1.0, "e": 1e21, "n": nil, "l": []any{}, "m": map[string]any{}}})
 }
 
 // TestQuickLeavesTheRest has what only the ordinary decoder may judge, and what both must read alike.
