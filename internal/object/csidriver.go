@@ -1,7 +1,6 @@
 package object
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -35,9 +34,14 @@ func csiDriverKind() *Kind {
 					s.VolumeLifecycleModes = []storagev1.VolumeLifecycleMode{storagev1.VolumeLifecyclePersistent}
 				}
 			},
-			PrepareCreate: func(c *storagev1.CSIDriver) { firstGeneration(c) },
 			PrepareUpdate: func(c, old *storagev1.CSIDriver) { nextGeneration(c, old, c.Spec, old.Spec) },
-			Validate:      validateCSIDriver,
+			Warnings: func(c, old *storagev1.CSIDriver) []string {
+				if old != nil || len(c.Spec.TokenRequests) == 0 || c.Spec.ServiceAccountTokenInSecrets != nil {
+					return nil
+				}
+				return []string{"spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes"}
+			},
+			Validate: validateCSIDriver,
 			ValidateUpdate: func(c, old *storagev1.CSIDriver) field.ErrorList {
 				errs := immutable(c.Spec.AttachRequired, old.Spec.AttachRequired, specPath.Child("attachedRequired"))
 				return append(errs, immutable(c.Spec.VolumeLifecycleModes, old.Spec.VolumeLifecycleModes, specPath.Child("volumeLifecycleModes"))...)
@@ -76,10 +80,15 @@ func csiDriverKind() *Kind {
 func validateCSIDriver(c *storagev1.CSIDriver) field.ErrorList {
 	s := &c.Spec
 	errs := podspec.ValidateDriverName(c.Name, metadataPath.Child("name"))
-	for name, set := range map[string]bool{"attachedRequired": s.AttachRequired != nil, "podInfoOnMount": s.PodInfoOnMount != nil,
-		"storageCapacity": s.StorageCapacity != nil, "fsGroupPolicy": s.FSGroupPolicy != nil} {
-		if !set {
-			errs = append(errs, field.Required(specPath.Child(name), ""))
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"attachedRequired", s.AttachRequired != nil}, {"podInfoOnMount", s.PodInfoOnMount != nil},
+		{"storageCapacity", s.StorageCapacity != nil}, {"fsGroupPolicy", s.FSGroupPolicy != nil},
+	} {
+		if !f.set {
+			errs = append(errs, field.Required(specPath.Child(f.name), ""))
 		}
 	}
 	if p := s.FSGroupPolicy; p != nil {
@@ -96,8 +105,10 @@ func validateCSIDriver(c *storagev1.CSIDriver) field.ErrorList {
 			errs = append(errs, field.Duplicate(at.Child("audience"), t.Audience))
 		}
 		seen.Insert(t.Audience)
-		if e := t.ExpirationSeconds; e != nil && (*e < 600 || *e > 1<<32) {
-			errs = append(errs, field.Invalid(at.Child("expirationSeconds"), *e, fmt.Sprintf("may not specify a duration less than 10 minutes or larger than %d seconds", int64(1)<<32)))
+		if e := t.ExpirationSeconds; e != nil && *e < 600 {
+			errs = append(errs, field.Invalid(at.Child("expirationSeconds"), *e, "may not specify a duration less than 10 minutes"))
+		} else if e != nil && *e > 1<<32 {
+			errs = append(errs, field.Invalid(at.Child("expirationSeconds"), *e, "may not specify a duration larger than 2^32 seconds"))
 		}
 	}
 	if p := s.NodeAllocatableUpdatePeriodSeconds; p != nil && *p < 10 {

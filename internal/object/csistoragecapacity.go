@@ -2,7 +2,6 @@ package object
 
 import (
 	storagev1 "k8s.io/api/storage/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -18,7 +17,7 @@ func csiStorageCapacityKind() *Kind {
 			Validate: func(c *storagev1.CSIStorageCapacity) field.ErrorList {
 				errs := validateLabelSelector(c.NodeTopology, field.NewPath("nodeTopology"))
 				errs = append(errs, check(field.NewPath("storageClassName"), c.StorageClassName, nameIsSubdomain(c.StorageClassName, false))...)
-				for name, q := range map[string]*resource.Quantity{"capacity": c.Capacity, "maximumVolumeSize": c.MaximumVolumeSize} {
+				for name, q := range inOrder(named("capacity", c.Capacity), named("maximumVolumeSize", c.MaximumVolumeSize)) {
 					if q != nil && q.Sign() < 0 {
 						errs = append(errs, field.Invalid(field.NewPath(name), q.String(), "must be greater than or equal to 0"))
 					}

@@ -115,7 +115,7 @@ func validateEndpointIP(ip string, at *field.Path) field.ErrorList {
 	a = a.Unmap()
 	switch {
 	case a.IsUnspecified():
-		return field.ErrorList{field.Invalid(at, ip, "may not be unspecified (0.0.0.0 or ::)")}
+		return field.ErrorList{field.Invalid(at, ip, "may not be unspecified (0.0.0.0)")}
 	case a.IsLoopback():
 		return field.ErrorList{field.Invalid(at, ip, "may not be in the loopback range (127.0.0.0/8, ::1/128)")}
 	case a.IsLinkLocalUnicast():

@@ -2,6 +2,7 @@ package object
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,7 +39,12 @@ func endpointSliceKind() *Kind {
 					}
 				}
 			},
-			PrepareCreate: func(s *discoveryv1.EndpointSlice) { firstGeneration(s) },
+			PrepareCreate: func(s *discoveryv1.EndpointSlice) {
+				firstGeneration(s)
+				for i := range s.Endpoints {
+					s.Endpoints[i].DeprecatedTopology = nil // of the API before v1
+				}
+			},
 			PrepareUpdate: func(s, old *discoveryv1.EndpointSlice) {
 				s.Generation = old.Generation
 				if !apiequality.Semantic.DeepEqual(s.Endpoints, old.Endpoints) || !apiequality.Semantic.DeepEqual(s.Ports, old.Ports) ||
@@ -113,12 +119,12 @@ func validateSliceEndpoint(e *discoveryv1.Endpoint, t discoveryv1.AddressType, a
 	p := at.Child("addresses")
 	switch n := len(e.Addresses); {
 	case n == 0:
-		errs = append(errs, field.Required(p, "must contain at least 1 address"))
+		errs = append(errs, field.Required(p, ""))
 	case n > maxSliceAddresses:
 		errs = append(errs, field.TooMany(p, n, maxSliceAddresses))
 	}
 	for i, a := range e.Addresses {
-		errs = append(errs, validateSliceAddress(a, t, p.Index(i))...)
+		errs = append(errs, validateSliceAddress(a, t, p, p.Index(i))...)
 	}
 	if n := e.NodeName; n != nil {
 		errs = append(errs, check(at.Child("nodeName"), *n, nameIsSubdomain(*n, false))...)
@@ -137,12 +143,26 @@ func validateSliceEndpoint(e *discoveryv1.Endpoint, t discoveryv1.AddressType, a
 		}
 		for i, z := range e.Hints.ForZones {
 			errs = append(errs, check(q.Index(i).Child("name"), z.Name, validation.IsValidLabelValue(z.Name))...)
+			if slices.Contains(e.Hints.ForZones[:i], z) {
+				errs = append(errs, field.Duplicate(q.Index(i).Child("name"), z.Name))
+			}
+		}
+		q = at.Child("hints", "forNodes")
+		if len(e.Hints.ForNodes) > maxZoneNameHints {
+			errs = append(errs, field.TooMany(q, len(e.Hints.ForNodes), maxZoneNameHints))
+		}
+		for i, n := range e.Hints.ForNodes {
+			errs = append(errs, check(q.Index(i).Child("name"), n.Name, nameIsSubdomain(n.Name, false))...)
+			if slices.Contains(e.Hints.ForNodes[:i], n) {
+				errs = append(errs, field.Duplicate(q.Index(i).Child("name"), n.Name))
+			}
 		}
 	}
 	return errs
 }
 
-func validateSliceAddress(a string, t discoveryv1.AddressType, at *field.Path) field.ErrorList {
+// validateSliceAddress judges one address. That it is of another family clients know as an error of the list.
+func validateSliceAddress(a string, t discoveryv1.AddressType, list, at *field.Path) field.ErrorList {
 	if t == discoveryv1.AddressTypeFQDN {
 		return validation.IsFullyQualifiedDomainName(at, a)
 	}
@@ -151,10 +171,10 @@ func validateSliceAddress(a string, t discoveryv1.AddressType, at *field.Path) f
 		return validation.IsValidIPForLegacyField(at, a, false, nil)
 	}
 	if t == discoveryv1.AddressTypeIPv4 && !ip.Is4() {
-		return field.ErrorList{field.Invalid(at, a, "must be an IPv4 address")}
+		return field.ErrorList{field.Invalid(list, a, "must be an IPv4 address")}
 	}
 	if t == discoveryv1.AddressTypeIPv6 && !ip.Is6() {
-		return field.ErrorList{field.Invalid(at, a, "must be an IPv6 address")}
+		return field.ErrorList{field.Invalid(list, a, "must be an IPv6 address")}
 	}
 	return validateEndpointIP(a, at)
 }
@@ -175,10 +195,7 @@ func validateSlicePorts(ports []discoveryv1.EndpointPort, at *field.Path) field.
 			errs = append(errs, field.Duplicate(q.Child("name"), name))
 		}
 		names.Insert(name)
-		if p.Port != nil {
-			errs = append(errs, check(q.Child("port"), *p.Port, validation.IsValidPortNum(int(*p.Port)))...)
-		}
-		errs = append(errs, requiredOneOf(q.Child("protocol"), ptr.Deref(p.Protocol, ""), corev1.ProtocolSCTP, corev1.ProtocolTCP, corev1.ProtocolUDP)...)
+		errs = append(errs, oneOf(q.Child("protocol"), ptr.Deref(p.Protocol, ""), corev1.ProtocolSCTP, corev1.ProtocolTCP, corev1.ProtocolUDP)...)
 		if a := p.AppProtocol; a != nil {
 			errs = append(errs, check(q.Child("appProtocol"), *a, validation.IsQualifiedName(*a))...)
 		}

@@ -197,7 +197,7 @@ func validateHPA(h *hpa) field.ErrorList {
 		errs = append(errs, field.Invalid(specPath.Child("maxReplicas"), s.MaxReplicas, "must be greater than or equal to `minReplicas`"))
 	}
 	ref := specPath.Child("scaleTargetRef")
-	for name, value := range map[string]string{"kind": s.ScaleTargetRef.Kind, "name": s.ScaleTargetRef.Name} {
+	for name, value := range inOrder(named("kind", s.ScaleTargetRef.Kind), named("name", s.ScaleTargetRef.Name)) {
 		if value == "" {
 			errs = append(errs, field.Required(ref.Child(name), ""))
 		} else {

@@ -194,7 +194,7 @@ func validateIngressBackend(b *networkingv1.IngressBackend, at *field.Path) fiel
 	case b.Resource != nil:
 		return validateTypedReference(b.Resource, at.Child("resource"))
 	case b.Service == nil:
-		return field.ErrorList{field.Required(at, "resource or service backend is required")}
+		return field.ErrorList{field.Invalid(at, "", "resource or service backend is required")}
 	}
 	var errs field.ErrorList
 	s, p := b.Service, at.Child("service")
@@ -205,29 +205,27 @@ func validateIngressBackend(b *networkingv1.IngressBackend, at *field.Path) fiel
 	}
 	switch {
 	case s.Port.Name != "" && s.Port.Number != 0:
-		errs = append(errs, field.Invalid(p, "", "cannot set both port name & port number"))
+		errs = append(errs, field.Invalid(at, "", "cannot set both port name & port number"))
 	case s.Port.Name != "":
 		errs = append(errs, check(p.Child("port", "name"), s.Port.Name, validation.IsValidPortName(s.Port.Name))...)
 	case s.Port.Number != 0:
 		errs = append(errs, check(p.Child("port", "number"), s.Port.Number, validation.IsValidPortNum(int(s.Port.Number)))...)
 	default:
-		errs = append(errs, field.Required(p, "port name or number is required"))
+		errs = append(errs, field.Required(at, "port name or number is required"))
 	}
 	return errs
 }
 
 func validateTypedReference(r *corev1.TypedLocalObjectReference, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	if r.APIGroup == nil {
-		errs = append(errs, field.Required(at.Child("apiGroup"), ""))
-	} else if *r.APIGroup != "" {
+	if r.APIGroup != nil {
 		errs = append(errs, check(at.Child("apiGroup"), *r.APIGroup, validation.IsDNS1123Subdomain(*r.APIGroup))...)
 	}
-	for name, value := range map[string]string{"kind": r.Kind, "name": r.Name} {
-		if value == "" {
-			errs = append(errs, field.Required(at.Child(name), ""))
+	for _, f := range []struct{ name, value string }{{"kind", r.Kind}, {"name", r.Name}} {
+		if f.value == "" {
+			errs = append(errs, field.Required(at.Child(f.name), ""))
 		} else {
-			errs = append(errs, check(at.Child(name), value, nameIsSegment(value, false))...)
+			errs = append(errs, check(at.Child(f.name), f.value, nameIsSegment(f.value, false))...)
 		}
 	}
 	return errs

@@ -66,7 +66,7 @@ func validateIngressClass(c *networkingv1.IngressClass) field.ErrorList {
 	if g := p.APIGroup; g != nil {
 		errs = append(errs, check(at.Child("apiGroup"), *g, validation.IsDNS1123Subdomain(*g))...)
 	}
-	for name, value := range map[string]string{"kind": p.Kind, "name": p.Name} {
+	for name, value := range inOrder(named("kind", p.Kind), named("name", p.Name)) {
 		if value == "" {
 			errs = append(errs, field.Required(at.Child(name), ""))
 		} else {

@@ -74,7 +74,7 @@ func validateIPAddress(a *networkingv1.IPAddress) field.ErrorList {
 	if r.Group != "" {
 		errs = append(errs, check(at.Child("group"), r.Group, validation.IsDNS1123Subdomain(r.Group))...)
 	}
-	for name, value := range map[string]string{"resource": r.Resource, "name": r.Name} {
+	for name, value := range inOrder(named("resource", r.Resource), named("name", r.Name)) {
 		if value == "" {
 			errs = append(errs, field.Required(at.Child(name), ""))
 		} else {

@@ -43,10 +43,11 @@ func validateJob(j *batchv1.Job) field.ErrorList {
 func validateGeneratedSelector(j *batchv1.Job) field.ErrorList {
 	var errs field.ErrorList
 	at := specPath.Child("template", "metadata", "labels")
-	for key, want := range map[string]string{
-		batchv1.ControllerUidLabel: string(j.UID), legacyControllerUIDLabel: string(j.UID),
-		batchv1.JobNameLabel: j.Name, legacyJobNameLabel: j.Name,
+	for _, l := range []struct{ key, want string }{
+		{batchv1.ControllerUidLabel, string(j.UID)}, {legacyControllerUIDLabel, string(j.UID)},
+		{batchv1.JobNameLabel, j.Name}, {legacyJobNameLabel, j.Name},
 	} {
+		key, want := l.key, l.want
 		if got := j.Spec.Template.Labels[key]; got != want {
 			errs = append(errs, field.Invalid(at, j.Spec.Template.Labels, fmt.Sprintf("must be '%s'", want)))
 		}

@@ -2,6 +2,8 @@ package object
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -72,9 +74,10 @@ func validateLimitRange(l *corev1.LimitRange) field.ErrorList {
 func validateLimitItem(item *corev1.LimitRangeItem, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	names := sets.Set[corev1.ResourceName]{}
-	for part, list := range map[string]corev1.ResourceList{"max": item.Max, "min": item.Min, "default": item.Default,
-		"defaultRequest": item.DefaultRequest, "maxLimitRequestRatio": item.MaxLimitRequestRatio} {
-		for name, q := range list {
+	for part, list := range inOrder(named("max", item.Max), named("min", item.Min), named("default", item.Default),
+		named("defaultRequest", item.DefaultRequest), named("maxLimitRequestRatio", item.MaxLimitRequestRatio)) {
+		for _, name := range slices.Sorted(maps.Keys(list)) {
+			q := list[name]
 			names.Insert(name)
 			p := at.Child(part).Key(string(name))
 			errs = append(errs, podspec.ValidateQuantity(name, q, p)...)

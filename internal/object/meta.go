@@ -42,7 +42,7 @@ func (r rules[T]) full(scope Scope, name NameRule) Strategy {
 	validate, create, update := r.Validate, r.ValidateCreate, r.ValidateUpdate
 	r.keepGeneration()
 	r.Validate = func(obj T) field.ErrorList {
-		errs := ValidateMeta(obj, scope, name)
+		errs := append(ValidateMeta(obj, scope, name), standardFinalizers(obj)...)
 		if validate != nil {
 			errs = append(errs, validate(obj)...)
 		}
@@ -52,7 +52,8 @@ func (r rules[T]) full(scope Scope, name NameRule) Strategy {
 		return errs
 	}
 	r.ValidateUpdate = func(obj, old T) field.ErrorList {
-		errs := ValidateMetaUpdate(obj, old)
+		errs := append(validateGenerateName(obj, name), ValidateMetaUpdate(obj, old)...)
+		errs = append(errs, updatedFinalizers(obj)...)
 		if validate != nil {
 			errs = append(errs, validate(obj)...)
 		}

@@ -3,6 +3,8 @@ package object
 import (
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -77,9 +79,23 @@ func validateNetworkPolicy(n *networkingv1.NetworkPolicy) field.ErrorList {
 		return append(errs, field.Invalid(at, n.Spec.PolicyTypes, "may not specify more than two policyTypes"))
 	}
 	for i, t := range n.Spec.PolicyTypes {
-		errs = append(errs, oneOf(at.Index(i), t, networkingv1.PolicyTypeEgress, networkingv1.PolicyTypeIngress)...)
+		errs = append(errs, listed(at.Index(i), t, networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress)...)
 	}
 	return errs
+}
+
+// listed is oneOf with the values told in the order given.
+func listed[T ~string](at *field.Path, value T, allowed ...T) field.ErrorList {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	err := field.NotSupported(at, value, allowed)
+	quoted := make([]string, len(allowed))
+	for i, a := range allowed {
+		quoted[i] = strconv.Quote(string(a))
+	}
+	err.Detail = "supported values: " + strings.Join(quoted, ", ")
+	return field.ErrorList{err}
 }
 
 func validateLabelSelector(s *metav1.LabelSelector, at *field.Path) field.ErrorList {
@@ -91,11 +107,11 @@ func validatePolicyPorts(ports []networkingv1.NetworkPolicyPort, at *field.Path)
 	for i, p := range ports {
 		q := at.Index(i)
 		if p.Protocol != nil {
-			errs = append(errs, oneOf(q.Child("protocol"), *p.Protocol, corev1.ProtocolSCTP, corev1.ProtocolTCP, corev1.ProtocolUDP)...)
+			errs = append(errs, listed(q.Child("protocol"), *p.Protocol, corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP)...)
 		}
 		switch {
 		case p.Port == nil && p.EndPort != nil:
-			errs = append(errs, field.Required(q.Child("port"), "must be specified when `endPort` is specified"))
+			errs = append(errs, field.Invalid(q.Child("endPort"), *p.EndPort, "may not be specified when `port` is not specified"))
 		case p.Port == nil:
 		case p.Port.Type == intstr.Int:
 			errs = append(errs, check(q.Child("port"), p.Port.IntVal, validation.IsValidPortNum(int(p.Port.IntVal)))...)
@@ -106,10 +122,10 @@ func validatePolicyPorts(ports []networkingv1.NetworkPolicyPort, at *field.Path)
 				errs = append(errs, check(q.Child("endPort"), *e, validation.IsValidPortNum(int(*e)))...)
 			}
 		default:
-			errs = append(errs, check(q.Child("port"), p.Port.StrVal, validation.IsValidPortName(p.Port.StrVal))...)
 			if p.EndPort != nil {
 				errs = append(errs, field.Invalid(q.Child("endPort"), *p.EndPort, "may not be specified when `port` is non-numeric"))
 			}
+			errs = append(errs, check(q.Child("port"), p.Port.StrVal, validation.IsValidPortName(p.Port.StrVal))...)
 		}
 	}
 	return errs
@@ -128,14 +144,14 @@ func validatePeers(peers []networkingv1.NetworkPolicyPeer, at *field.Path) field
 			n++
 			errs = append(errs, validateLabelSelector(p.NamespaceSelector, q.Child("namespaceSelector"))...)
 		}
-		if p.IPBlock != nil {
-			errs = append(errs, validateIPBlock(p.IPBlock, q.Child("ipBlock"))...)
-		}
 		switch {
 		case n == 0 && p.IPBlock == nil:
 			errs = append(errs, field.Required(q, "must specify a peer"))
 		case n > 0 && p.IPBlock != nil:
 			errs = append(errs, field.Forbidden(q, "may not specify both ipBlock and another peer"))
+		}
+		if p.IPBlock != nil {
+			errs = append(errs, validateIPBlock(p.IPBlock, q.Child("ipBlock"))...)
 		}
 	}
 	return errs
@@ -156,9 +172,6 @@ func validateIPBlock(b *networkingv1.IPBlock, at *field.Path) field.ErrorList {
 		part, perr := netip.ParsePrefix(e)
 		if err == nil && perr == nil && (!whole.Contains(part.Addr()) || part.Bits() <= whole.Bits()) {
 			errs = append(errs, field.Invalid(p, e, "must be a strict subset of `cidr`"))
-		}
-		if slices.Contains(b.Except[:i], e) {
-			errs = append(errs, field.Duplicate(p, e))
 		}
 	}
 	return errs

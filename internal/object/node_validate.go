@@ -1,6 +1,9 @@
 package object
 
 import (
+	"maps"
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -14,7 +17,7 @@ import (
 type errorList = field.ErrorList
 
 func validateNode(n *corev1.Node) field.ErrorList {
-	errs := validateTaints(n.Spec.Taints, specPath.Child("taints"))
+	errs := validateTaints(n.Spec.Taints, metadataPath.Child("taints")) // where clients know it
 	at := specPath.Child("podCIDRs")
 	if len(n.Spec.PodCIDRs) > 2 {
 		errs = append(errs, field.Invalid(at, n.Spec.PodCIDRs, "may specify no more than one CIDR for each IP family"))
@@ -34,9 +37,9 @@ func validateNodeStatus(n *corev1.Node) field.ErrorList {
 		}
 		seen.Insert(a)
 	}
-	for name, list := range map[string]corev1.ResourceList{"capacity": n.Status.Capacity, "allocatable": n.Status.Allocatable} {
-		for resource, q := range list {
-			errs = append(errs, podspec.ValidateQuantity(resource, q, statusPath.Child(name).Key(string(resource)))...)
+	for name, list := range inOrder(named("capacity", n.Status.Capacity), named("allocatable", n.Status.Allocatable)) {
+		for _, resource := range slices.Sorted(maps.Keys(list)) {
+			errs = append(errs, podspec.ValidateQuantity(resource, list[resource], statusPath.Child(name).Key(string(resource)))...)
 		}
 	}
 	return errs

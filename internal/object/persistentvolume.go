@@ -1,6 +1,8 @@
 package object
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,7 +27,8 @@ func persistentVolumeKind() *Kind {
 		Strategy: rules[*corev1.PersistentVolume]{
 			Default: defaultPersistentVolume,
 			PrepareCreate: func(p *corev1.PersistentVolume) {
-				p.Status = corev1.PersistentVolumeStatus{Phase: corev1.VolumePending}
+				since := p.CreationTimestamp
+				p.Status = corev1.PersistentVolumeStatus{Phase: corev1.VolumePending, LastPhaseTransitionTime: &since}
 			},
 			PrepareUpdate:  func(p, old *corev1.PersistentVolume) { p.Status = *old.Status.DeepCopy() },
 			Validate:       validatePersistentVolume,
@@ -110,14 +113,22 @@ func validatePersistentVolume(p *corev1.PersistentVolume) field.ErrorList {
 	at := specPath.Child("capacity")
 	if len(s.Capacity) == 0 {
 		errs = append(errs, field.Required(at, ""))
-	} else if size, ok := s.Capacity[corev1.ResourceStorage]; !ok || len(s.Capacity) > 1 {
+	}
+	if _, ok := s.Capacity[corev1.ResourceStorage]; !ok || len(s.Capacity) > 1 {
 		errs = append(errs, field.NotSupported(at, s.Capacity, []corev1.ResourceName{corev1.ResourceStorage}))
-	} else if size.Sign() <= 0 {
-		errs = append(errs, field.Invalid(at.Key("storage"), size.String(), "must be greater than zero"))
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Capacity)) {
+		q, p := s.Capacity[name], at.Key(string(name))
+		if q.Sign() < 0 {
+			errs = append(errs, field.Invalid(p, q.Value(), "must be a valid resource quantity"))
+		}
+		if q.Sign() <= 0 {
+			errs = append(errs, field.Invalid(p, q.String(), "must be greater than zero"))
+		}
 	}
 	errs = append(errs, oneOf(specPath.Child("persistentVolumeReclaimPolicy"), s.PersistentVolumeReclaimPolicy,
 		corev1.PersistentVolumeReclaimDelete, corev1.PersistentVolumeReclaimRecycle, corev1.PersistentVolumeReclaimRetain)...)
-	errs = append(errs, validateVolumeSource(s)...)
+	errs = append(errs, podspec.ValidatePersistentSource(&s.PersistentVolumeSource, specPath)...)
 	if s.HostPath != nil && s.HostPath.Path == "/" && s.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRecycle {
 		errs = append(errs, field.Forbidden(specPath.Child("persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'"))
 	}
@@ -146,45 +157,6 @@ func validatePersistentVolume(p *corev1.PersistentVolume) field.ErrorList {
 		}
 		if s.CSI == nil {
 			errs = append(errs, field.Required(specPath.Child("csi"), "has to be specified when using volumeAttributesClassName"))
-		}
-	}
-	return errs
-}
-
-// validateVolumeSource wants exactly one kind of storage, and judges those that nodes still mount.
-func validateVolumeSource(s *corev1.PersistentVolumeSpec) field.ErrorList {
-	v := &s.PersistentVolumeSource
-	set := map[string]bool{
-		"hostPath": v.HostPath != nil, "local": v.Local != nil, "nfs": v.NFS != nil, "csi": v.CSI != nil, "iscsi": v.ISCSI != nil,
-		"fc": v.FC != nil, "gcePersistentDisk": v.GCEPersistentDisk != nil, "awsElasticBlockStore": v.AWSElasticBlockStore != nil,
-		"glusterfs": v.Glusterfs != nil, "rbd": v.RBD != nil, "cinder": v.Cinder != nil, "cephfs": v.CephFS != nil, "flocker": v.Flocker != nil,
-		"flexVolume": v.FlexVolume != nil, "azureFile": v.AzureFile != nil, "vsphereVolume": v.VsphereVolume != nil, "quobyte": v.Quobyte != nil,
-		"azureDisk": v.AzureDisk != nil, "photonPersistentDisk": v.PhotonPersistentDisk != nil, "portworxVolume": v.PortworxVolume != nil,
-		"scaleIO": v.ScaleIO != nil, "storageos": v.StorageOS != nil,
-	}
-	n := 0
-	var errs field.ErrorList
-	for name, yes := range set {
-		if !yes {
-			continue
-		}
-		if n++; n > 1 {
-			errs = append(errs, field.Forbidden(specPath.Child(name), "may not specify more than 1 volume type"))
-		}
-	}
-	switch {
-	case n == 0:
-		errs = append(errs, field.Required(specPath, "must specify a volume type"))
-	case v.HostPath != nil:
-		errs = append(errs, podspec.ValidateHostPath(v.HostPath, specPath.Child("hostPath"))...)
-	case v.NFS != nil:
-		errs = append(errs, podspec.ValidateNFS(v.NFS, specPath.Child("nfs"))...)
-	case v.Local != nil && v.Local.Path == "":
-		errs = append(errs, field.Required(specPath.Child("local", "path"), ""))
-	case v.CSI != nil:
-		errs = append(errs, podspec.ValidateDriverName(v.CSI.Driver, specPath.Child("csi", "driver"))...)
-		if v.CSI.VolumeHandle == "" {
-			errs = append(errs, field.Required(specPath.Child("csi", "volumeHandle"), ""))
 		}
 	}
 	return errs

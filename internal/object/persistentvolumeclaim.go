@@ -100,7 +100,7 @@ func validateClaimUpdate(p, old *pvc) field.ErrorList {
 	if c := size.Cmp(before); c != 0 {
 		switch {
 		case old.Status.Phase != corev1.ClaimBound:
-			errs = append(errs, field.Forbidden(specPath, "is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"))
+			errs = append(errs, field.Forbidden(specPath, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"))
 		case c < 0:
 			had := old.Status.Capacity[corev1.ResourceStorage]
 			if size.Cmp(had) <= 0 {

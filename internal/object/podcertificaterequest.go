@@ -167,8 +167,8 @@ func validatePodCertificateStatus(p, old *podCert) field.ErrorList {
 	}
 	issued := len(now) == 1 && now[0] == certificatesv1.PodCertificateRequestConditionTypeIssued
 	if !issued {
-		for name, set := range map[string]bool{"certificateChain": p.Status.CertificateChain != "", "notBefore": p.Status.NotBefore != nil,
-			"beginRefreshAt": p.Status.BeginRefreshAt != nil, "notAfter": p.Status.NotAfter != nil} {
+		for name, set := range inOrder(named("certificateChain", p.Status.CertificateChain != ""), named("notBefore", p.Status.NotBefore != nil),
+			named("beginRefreshAt", p.Status.BeginRefreshAt != nil), named("notAfter", p.Status.NotAfter != nil)) {
 			if set {
 				errs = append(errs, field.Forbidden(at.Child(name), "may only be set when the request is issued"))
 			}
@@ -195,9 +195,7 @@ func validateIssued(p *podCert) field.ErrorList {
 	if key, ok := leaf.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); err == nil && ok && !key.Equal(request.PublicKey) {
 		errs = append(errs, field.Invalid(chain, "<certificate chain>", "leaf certificate was not issued to the requested public key"))
 	}
-	for name, pair := range map[string][2]*metav1.Time{
-		"notBefore": {s.NotBefore, {Time: leaf.NotBefore}}, "notAfter": {s.NotAfter, {Time: leaf.NotAfter}},
-	} {
+	for name, pair := range inOrder(named("notBefore", [2]*metav1.Time{s.NotBefore, {Time: leaf.NotBefore}}), named("notAfter", [2]*metav1.Time{s.NotAfter, {Time: leaf.NotAfter}})) {
 		if pair[0] == nil {
 			errs = append(errs, field.Required(at.Child(name), "must be present and consistent with the issued certificate"))
 		} else if !pair[0].Time.Equal(pair[1].Time) {

@@ -132,7 +132,7 @@ func validateLimited(l *flowcontrolv1.LimitedPriorityLevelConfiguration, at *fie
 func validateQueuing(q *flowcontrolv1.QueuingConfiguration, at *field.Path) field.ErrorList {
 	const maxQueues = 10 * 1000 * 1000
 	var errs field.ErrorList
-	for name, n := range map[string]int32{"queues": q.Queues, "handSize": q.HandSize, "queueLengthLimit": q.QueueLengthLimit} {
+	for name, n := range inOrder(named("queues", q.Queues), named("handSize", q.HandSize), named("queueLengthLimit", q.QueueLengthLimit)) {
 		if n <= 0 {
 			errs = append(errs, field.Invalid(at.Child(name), n, "must be positive"))
 		}

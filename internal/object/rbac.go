@@ -17,7 +17,7 @@ func validateRules(list []rbacv1.PolicyRule, namespaced bool, at *field.Path) fi
 	for i, r := range list {
 		p := at.Index(i)
 		if len(r.Verbs) == 0 {
-			errs = append(errs, field.Required(p.Child("verbs"), "verbs must contain at least one value"))
+			errs = append(errs, field.Required(p.Child("verbs"), ""))
 		}
 		if len(r.NonResourceURLs) > 0 {
 			if namespaced {

@@ -81,7 +81,7 @@ func validateClaimStatus(c, old *claim) field.ErrorList {
 	uids := sets.Set[string]{}
 	for i, r := range s.ReservedFor {
 		p := at.Child("reservedFor").Index(i)
-		for name, value := range map[string]string{"resource": r.Resource, "name": r.Name, "uid": string(r.UID)} {
+		for name, value := range inOrder(named("resource", r.Resource), named("name", r.Name), named("uid", string(r.UID))) {
 			if value == "" {
 				errs = append(errs, field.Required(p.Child(name), ""))
 			}

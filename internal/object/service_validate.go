@@ -102,11 +102,21 @@ func validateServicePorts(s *corev1.Service) field.ErrorList {
 		}
 		k := portKey{p.Protocol, p.Port}
 		if ports.Has(k) {
-			errs = append(errs, field.Duplicate(q, corev1.ServicePort{Protocol: p.Protocol, Port: p.Port}))
+			errs = append(errs, field.Duplicate(q, duplicatePort{Protocol: p.Protocol, Port: p.Port}))
 		}
 		ports.Insert(k)
 	}
 	return errs
+}
+
+// duplicatePort is how clients are told of a port that comes twice.
+type duplicatePort struct {
+	Name        string
+	Protocol    corev1.Protocol
+	AppProtocol *string
+	Port        int32
+	TargetPort  int32
+	NodePort    int32
 }
 
 func validateServicePort(p *corev1.ServicePort, named bool, names sets.Set[string], at *field.Path) field.ErrorList {
@@ -158,20 +168,26 @@ func validateClusterIPs(s *corev1.Service) field.ErrorList {
 	at := specPath.Child("clusterIPs")
 	if spec.Type == corev1.ServiceTypeExternalName {
 		var errs field.ErrorList
-		for name, set := range map[string]bool{
-			"clusterIPs": len(spec.ClusterIPs) > 0 || spec.ClusterIP != "", "ipFamilies": len(spec.IPFamilies) > 0, "ipFamilyPolicy": spec.IPFamilyPolicy != nil,
+		for _, f := range []struct {
+			name string
+			set  bool
+		}{
+			{"clusterIPs", len(spec.ClusterIPs) > 0 || spec.ClusterIP != ""}, {"ipFamilies", len(spec.IPFamilies) > 0}, {"ipFamilyPolicy", spec.IPFamilyPolicy != nil},
 		} {
-			if set {
-				errs = append(errs, field.Forbidden(specPath.Child(name), "may not be used when `type` is 'ExternalName'"))
+			if f.set {
+				errs = append(errs, field.Forbidden(specPath.Child(f.name), "may not be used when `type` is 'ExternalName'"))
 			}
 		}
 		return errs
 	}
 	var errs field.ErrorList
 	if first := append(slices.Clone(spec.ClusterIPs), "")[0]; spec.ClusterIP != first {
-		if spec.ClusterIP != "" && first == "" {
+		switch {
+		case spec.ClusterIP != "" && len(spec.ClusterIPs) == 0:
 			errs = append(errs, field.Required(at, ""))
-		} else {
+		case spec.ClusterIP == "":
+			errs = append(errs, field.Invalid(at, spec.ClusterIPs, "must be empty when `clusterIP` is not specified"))
+		default:
 			errs = append(errs, field.Invalid(at, spec.ClusterIPs, "first value must match `clusterIP`"))
 		}
 	}
@@ -265,10 +281,10 @@ func validateBalancer(s *corev1.Service) field.ErrorList {
 	var errs field.ErrorList
 	spec := &s.Spec
 	for i, cidr := range spec.LoadBalancerSourceRanges {
-		errs = append(errs, validation.IsValidCIDRForLegacyField(specPath.Child("loadBalancerSourceRanges").Index(i), strings.TrimSpace(cidr), false, nil)...)
+		errs = append(errs, validation.IsValidCIDRForLegacyField(specPath.Child("LoadBalancerSourceRanges").Index(i), strings.TrimSpace(cidr), false, nil)...)
 	}
 	if len(spec.LoadBalancerSourceRanges) > 0 && !balanced(s) {
-		errs = append(errs, field.Forbidden(specPath.Child("loadBalancerSourceRanges"), only))
+		errs = append(errs, field.Forbidden(specPath.Child("LoadBalancerSourceRanges"), only))
 	}
 	at := specPath.Child("allocateLoadBalancerNodePorts")
 	if balanced(s) && spec.AllocateLoadBalancerNodePorts == nil {
@@ -342,8 +358,20 @@ func validateBalancerStatus(b *corev1.LoadBalancerStatus, balanced bool, at *fie
 
 func serviceWarnings(s, _ *corev1.Service) []string {
 	var out []string
+	if len(s.Spec.ExternalIPs) > 0 && !headless(s) && s.Spec.Type != corev1.ServiceTypeExternalName {
+		out = append(out, "spec.externalIPs is deprecated and may no longer be implemented in some clusters")
+	}
 	for i, ip := range s.Spec.ExternalIPs {
 		out = append(out, validation.GetWarningsForIP(specPath.Child("externalIPs").Index(i), ip)...)
+	}
+	if headless(s) && len(s.Spec.ExternalIPs) > 0 {
+		out = append(out, "spec.externalIPs is ignored for headless services")
+	}
+	if s.Spec.ExternalName != "" && s.Spec.Type != corev1.ServiceTypeExternalName {
+		out = append(out, `spec.externalName is ignored when spec.type is not "ExternalName"`)
+	}
+	if d := s.Spec.TrafficDistribution; d != nil && *d == corev1.ServiceTrafficDistributionPreferClose {
+		out = append(out, `spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"`)
 	}
 	if headless(s) && s.Spec.SessionAffinity != corev1.ServiceAffinityNone {
 		out = append(out, "spec.SessionAffinity is ignored for headless services")

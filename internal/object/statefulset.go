@@ -93,7 +93,7 @@ func validateStatefulSet(s *appsv1.StatefulSet) field.ErrorList {
 	errs = append(errs, validateStatefulSetStrategy(&spec.UpdateStrategy, specPath.Child("updateStrategy"))...)
 	if p := spec.PersistentVolumeClaimRetentionPolicy; p != nil {
 		at := specPath.Child("persistentVolumeClaimRetentionPolicy")
-		for name, v := range map[string]appsv1.PersistentVolumeClaimRetentionPolicyType{"whenDeleted": p.WhenDeleted, "whenScaled": p.WhenScaled} {
+		for name, v := range inOrder(named("whenDeleted", p.WhenDeleted), named("whenScaled", p.WhenScaled)) {
 			errs = append(errs, oneOf(at.Child(name), v,
 				appsv1.RetainPersistentVolumeClaimRetentionPolicyType, appsv1.DeletePersistentVolumeClaimRetentionPolicyType)...)
 		}

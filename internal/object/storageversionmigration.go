@@ -24,7 +24,6 @@ func storageVersionMigrationKind() *Kind {
 		Strategy: rules[*migration]{
 			PrepareCreate: func(m *migration) {
 				m.Status = storagemigrationv1.StorageVersionMigrationStatus{}
-				firstGeneration(m)
 			},
 			PrepareUpdate: func(m, old *migration) {
 				m.Status = *old.Status.DeepCopy()

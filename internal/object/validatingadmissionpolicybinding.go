@@ -53,14 +53,14 @@ func validateBinding(policy string, ref *admissionregv1.ParamRef, match *admissi
 	}
 	errs = append(errs, validateParamRef(ref, specPath.Child("paramRef"))...)
 	if match != nil {
-		errs = append(errs, validateMatch(match, specPath.Child("matchResouces"))...)
+		errs = append(errs, validateMatch(match, specPath.Child("matchResources"))...)
 	}
 	return errs
 }
 
 func validateActions(list []admissionregv1.ValidationAction, at *field.Path) field.ErrorList {
 	if len(list) == 0 {
-		return field.ErrorList{field.Required(at, "at least one validation action is required")}
+		return field.ErrorList{field.Required(at, "")}
 	}
 	var errs field.ErrorList
 	for i, a := range list {

@@ -107,8 +107,8 @@ func validateAdmissionRule(r *admissionregv1.RuleWithOperations, at *field.Path)
 		errs = append(errs, field.Required(p, ""))
 	}
 	for i, o := range r.Operations {
-		errs = append(errs, oneOf(p.Index(i), o, admissionregv1.Connect, admissionregv1.Create, admissionregv1.Delete,
-			admissionregv1.OperationAll, admissionregv1.Update)...)
+		errs = append(errs, oneOf(p.Index(i), o, admissionregv1.OperationAll, admissionregv1.Connect, admissionregv1.Create, admissionregv1.Delete,
+			admissionregv1.Update)...)
 	}
 	if len(r.Operations) > 1 && slices.Contains(r.Operations, admissionregv1.OperationAll) {
 		errs = append(errs, field.Invalid(p, r.Operations, "if '*' is present, must not specify other operations"))

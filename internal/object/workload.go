@@ -2,6 +2,8 @@ package object
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -57,8 +59,8 @@ func num[T int32 | int64](at *field.Path, p *T) number {
 // counts judges the pod counts of a status: none negative, and none above the first.
 func counts(total int32, parts map[string]int32) field.ErrorList {
 	errs := nonNegative(number{statusPath.Child("replicas"), int64(total)})
-	for name, n := range parts {
-		at := statusPath.Child(name)
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		n, at := parts[name], statusPath.Child(name)
 		errs = append(errs, nonNegative(number{at, int64(n)})...)
 		if n > total {
 			errs = append(errs, field.Invalid(at, n, "cannot be greater than status.replicas"))

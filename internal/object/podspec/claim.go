@@ -37,7 +37,7 @@ func ValidateAccessModes(modes []corev1.PersistentVolumeAccessMode, at *field.Pa
 	var out errs
 	once, others := false, false
 	for _, m := range modes {
-		out = append(out, oneOf(at, m, corev1.ReadWriteOnce, corev1.ReadOnlyMany, corev1.ReadWriteMany, corev1.ReadWriteOncePod)...)
+		out = append(out, oneOf(at, m, corev1.ReadOnlyMany, corev1.ReadWriteMany, corev1.ReadWriteOnce, corev1.ReadWriteOncePod)...)
 		once = once || m == corev1.ReadWriteOncePod
 		others = others || m != corev1.ReadWriteOncePod
 	}

@@ -87,7 +87,7 @@ func validateRestart(c *corev1.Container, _ bool, at *field.Path) errs {
 	}
 	for i, r := range c.RestartPolicyRules {
 		q := p.Index(i)
-		out = append(out, requiredOneOf(q.Child("action"), r.Action,
+		out = append(out, oneOf(q.Child("action"), r.Action,
 			corev1.ContainerRestartRuleActionRestart, corev1.ContainerRestartRuleActionRestartAllContainers)...)
 		if r.ExitCodes == nil {
 			out = append(out, field.Required(q.Child("exitCodes"), "must be specified"))
@@ -152,8 +152,8 @@ func validatePorts(ports []corev1.ContainerPort, spec *corev1.PodSpec, at *field
 		if spec.HostNetwork && port.HostPort != 0 && port.HostPort != port.ContainerPort {
 			out = append(out, field.Invalid(p.Child("hostPort"), port.HostPort, "must match `containerPort` when `hostNetwork` is true"))
 		}
-		out = append(out, requiredOneOf(p.Child("protocol"), port.Protocol, corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP)...)
-		if port.HostIP != "" {
+		out = append(out, requiredOneOf(p.Child("protocol"), port.Protocol, corev1.ProtocolSCTP, corev1.ProtocolTCP, corev1.ProtocolUDP)...)
+		if port.HostIP != "" && port.HostPort != 0 {
 			out = append(out, validation.IsValidIPForLegacyField(p.Child("hostIP"), port.HostIP, false, nil)...)
 		}
 	}

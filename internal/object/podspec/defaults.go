@@ -3,6 +3,7 @@ package podspec
 import (
 	"strings"
 
+	"github.com/distribution/reference"
 	corev1 "k8s.io/api/core/v1"
 	helpers "k8s.io/component-helpers/resource"
 	"k8s.io/utils/ptr"
@@ -123,10 +124,13 @@ func PullPolicy(image string) corev1.PullPolicy {
 	}
 	name := image[strings.LastIndex(image, "/")+1:]
 	_, tag, tagged := strings.Cut(name, ":")
-	if !tagged || tag == "latest" {
-		return corev1.PullAlways
+	if tagged && tag != "latest" {
+		return corev1.PullIfNotPresent
 	}
-	return corev1.PullIfNotPresent
+	if _, err := reference.ParseNormalizedNamed(image); err != nil {
+		return corev1.PullIfNotPresent // what names no image has no tag either
+	}
+	return corev1.PullAlways
 }
 
 // requestsFromLimits sets the request of every resource that has only a limit.

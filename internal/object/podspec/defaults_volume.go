@@ -33,7 +33,7 @@ func defaultVolume(v *corev1.VolumeSource) {
 		setDefault(&s.PullPolicy, PullPolicy(s.Reference))
 	}
 	if s := v.Ephemeral; s != nil && s.VolumeClaimTemplate != nil {
-		DefaultClaim(&s.VolumeClaimTemplate.Spec)
+		defaultClaim(&s.VolumeClaimTemplate.Spec)
 	}
 	defaultNetworkVolume(v)
 }
@@ -87,12 +87,17 @@ func DefaultAzureDisk(s *corev1.AzureDiskVolumeSource) {
 
 // DefaultClaim fills in what the specification of a persistent volume claim leaves out.
 func DefaultClaim(s *corev1.PersistentVolumeClaimSpec) {
+	defaultClaim(s)
+	NormalizeDataSource(s)
+}
+
+// defaultClaim is for the claims of ephemeral volumes: their sources are made to agree when the claim is made.
+func defaultClaim(s *corev1.PersistentVolumeClaimSpec) {
 	if s.VolumeMode == nil {
 		s.VolumeMode = ptr.To(corev1.PersistentVolumeFilesystem)
 	}
 	RoundUp(s.Resources.Limits)
 	RoundUp(s.Resources.Requests)
-	NormalizeDataSource(s)
 }
 
 // NormalizeDataSource makes dataSource and dataSourceRef say the same where both can: a reference

@@ -17,6 +17,8 @@ var (
 	envFields = sets.New("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
 		"status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs")
 	fileFields = sets.New("metadata.name", "metadata.namespace", "metadata.labels", "metadata.annotations", "metadata.uid")
+	// podFields are all that a reference may name somewhere.
+	podFields = envFields.Union(fileFields).Insert("spec.restartPolicy", "spec.schedulerName", "status.phase")
 	// containerResources are those that a resourceFieldRef may name.
 	containerResources = sets.New("limits.cpu", "limits.memory", "limits.ephemeral-storage",
 		"requests.cpu", "requests.memory", "requests.ephemeral-storage")
@@ -93,15 +95,19 @@ func validateFileKeyRef(r *corev1.FileKeySelector, at *field.Path, vols volumes)
 func validateFieldRef(r *corev1.ObjectFieldSelector, allowed sets.Set[string], at *field.Path) errs {
 	var out errs
 	if r.APIVersion == "" {
-		out = append(out, field.Required(at.Child("apiVersion"), ""))
-	} else if r.APIVersion != "v1" {
-		out = append(out, field.Invalid(at.Child("apiVersion"), r.APIVersion, "unsupported pod version: "+r.APIVersion))
+		return errs{field.Required(at.Child("apiVersion"), "")}
 	}
 	if r.FieldPath == "" {
-		return append(out, field.Required(at.Child("fieldPath"), ""))
+		return errs{field.Required(at.Child("fieldPath"), "")}
 	}
 	p := at.Child("fieldPath")
 	path, key, subscripted := splitSubscript(r.FieldPath)
+	if r.APIVersion != "v1" {
+		return errs{field.Invalid(p, r.FieldPath, "error converting fieldPath: unsupported pod version: "+r.APIVersion)}
+	}
+	if !podFields.Has(path) {
+		return errs{field.Invalid(p, r.FieldPath, "error converting fieldPath: field label not supported: "+path)}
+	}
 	switch {
 	case !subscripted && !allowed.Has(r.FieldPath):
 		out = append(out, field.NotSupported(p, r.FieldPath, sets.List(allowed)))
@@ -157,8 +163,17 @@ func validateDivisor(r *corev1.ResourceFieldSelector, at *field.Path, allowed se
 	if r.Divisor.Cmp(resource.Quantity{}) == 0 || allowed.Has(r.Divisor.String()) {
 		return nil
 	}
-	return errs{field.Invalid(at.Child("divisor"), r.Resource, "only divisor's values 1m and 1 are supported with the cpu resource, "+
-		"and 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei with memory, hugepages and ephemeral-storage")}
+	name := r.Resource[strings.Index(r.Resource, ".")+1:]
+	text := "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the " + name + " resource"
+	switch {
+	case name == "cpu":
+		text = "only divisor's values 1m and 1 are supported with the cpu resource"
+	case name == "ephemeral-storage":
+		text = strings.Replace(text, "ephemeral-storage", "local ephemeral storage", 1)
+	case strings.HasPrefix(name, "hugepages-"):
+		text = strings.Replace(text, name, "hugepages", 1)
+	}
+	return errs{field.Invalid(at.Child("divisor"), r.Resource, text)}
 }
 
 func validateEnvFrom(from []corev1.EnvFromSource, at *field.Path) errs {
@@ -177,9 +192,9 @@ func validateEnvFrom(from []corev1.EnvFromSource, at *field.Path) errs {
 		}
 		switch {
 		case n == 0:
-			out = append(out, field.Invalid(p, "", "must specify one of: `configMapRef` or `secretRef`"))
+			out = append(out, field.Invalid(at, "", "must specify one of: `configMapRef` or `secretRef`"))
 		case n > 1:
-			out = append(out, field.Invalid(p, "", onlyOne))
+			out = append(out, field.Invalid(at, "", onlyOne))
 		}
 	}
 	return out

@@ -26,14 +26,17 @@ func validateEphemeralContainers(spec *corev1.PodSpec, s *surroundings, names un
 		if e.TargetContainerName != "" && !targets[e.TargetContainerName] {
 			out = append(out, field.NotFound(p.Child("targetContainerName"), e.TargetContainerName))
 		}
-		for name, set := range map[string]bool{
-			"ports": len(c.Ports) > 0, "livenessProbe": c.LivenessProbe != nil, "readinessProbe": c.ReadinessProbe != nil,
-			"startupProbe": c.StartupProbe != nil, "lifecycle": c.Lifecycle != nil, "restartPolicy": c.RestartPolicy != nil,
-			"resizePolicy": len(c.ResizePolicy) > 0, "restartPolicyRules": len(c.RestartPolicyRules) > 0,
-			"resources": len(c.Resources.Limits)+len(c.Resources.Requests)+len(c.Resources.Claims) > 0,
+		for _, f := range []struct {
+			name string
+			set  bool
+		}{
+			{"ports", len(c.Ports) > 0}, {"livenessProbe", c.LivenessProbe != nil}, {"readinessProbe", c.ReadinessProbe != nil},
+			{"startupProbe", c.StartupProbe != nil}, {"lifecycle", c.Lifecycle != nil},
+			{"resources", len(c.Resources.Limits)+len(c.Resources.Requests)+len(c.Resources.Claims) > 0},
+			{"restartPolicy", c.RestartPolicy != nil}, {"resizePolicy", len(c.ResizePolicy) > 0}, {"restartPolicyRules", len(c.RestartPolicyRules) > 0},
 		} {
-			if set {
-				out = append(out, field.Forbidden(p.Child(name), notEphemeral))
+			if f.set {
+				out = append(out, field.Forbidden(p.Child(f.name), notEphemeral))
 			}
 		}
 		for j, m := range c.VolumeMounts {

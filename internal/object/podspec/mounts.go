@@ -17,7 +17,7 @@ func validateMounts(c *corev1.Container, s *surroundings, at *field.Path) errs {
 	mountPaths := map[string]bool{}
 	for i := range c.VolumeMounts {
 		m, p := &c.VolumeMounts[i], at.Child("volumeMounts").Index(i)
-		out = append(out, validateMount(m, c, s, p)...)
+		out = append(out, validateMount(m, c, s, p, at.Child("volumeMounts"))...)
 		switch {
 		case m.MountPath == "":
 		case mountPaths[m.MountPath]:
@@ -37,6 +37,15 @@ func validateMounts(c *corev1.Container, s *surroundings, at *field.Path) errs {
 		if len(names.add(p, d.Name)) > 0 {
 			out = append(out, field.Invalid(p.Child("name"), d.Name, "must be unique"))
 		}
+		for _, m := range c.VolumeMounts {
+			if m.Name == d.Name {
+				out = append(out, field.Invalid(p.Child("name"), d.Name, "must not already exist in volumeMounts"))
+				break
+			}
+		}
+		if d.DevicePath != "" && mountPaths[d.DevicePath] {
+			out = append(out, field.Invalid(p.Child("devicePath"), d.DevicePath, "must not already exist as a path in volumeMounts"))
+		}
 		if d.DevicePath != "" && len(paths.add(p, d.DevicePath)) > 0 {
 			out = append(out, field.Invalid(p.Child("devicePath"), d.DevicePath, "must be unique"))
 		}
@@ -44,29 +53,31 @@ func validateMounts(c *corev1.Container, s *surroundings, at *field.Path) errs {
 	return out
 }
 
-func validateMount(m *corev1.VolumeMount, c *corev1.Container, s *surroundings, at *field.Path) errs {
+// validateMount judges one mount. Clients know some of its errors as those of the list.
+func validateMount(m *corev1.VolumeMount, c *corev1.Container, s *surroundings, at, list *field.Path) errs {
 	var out errs
 	if m.Name == "" {
 		out = append(out, field.Required(at.Child("name"), ""))
-	} else if _, ok := s.volumes[m.Name]; !ok {
+	}
+	if _, ok := s.volumes[m.Name]; !ok {
 		out = append(out, field.NotFound(at.Child("name"), m.Name))
 	}
 	if m.MountPath == "" {
 		out = append(out, field.Required(at.Child("mountPath"), ""))
 	}
 	if m.SubPath != "" {
-		out = append(out, relativePath(at.Child("subPath"), m.SubPath)...)
+		out = append(out, relativePath(list.Child("subPath"), m.SubPath)...)
 	}
 	if m.SubPathExpr != "" {
 		if m.SubPath != "" {
 			out = append(out, field.Invalid(at.Child("subPathExpr"), m.SubPathExpr, "subPathExpr and subPath are mutually exclusive"))
 		}
-		out = append(out, relativePath(at.Child("subPathExpr"), m.SubPathExpr)...)
+		out = append(out, relativePath(list.Child("subPathExpr"), m.SubPathExpr)...)
 	}
 	if m.MountPropagation != nil {
-		out = append(out, validatePropagation(*m.MountPropagation, c, at.Child("mountPropagation"))...)
+		out = append(out, validatePropagation(*m.MountPropagation, c, list.Child("mountPropagation"))...)
 	}
-	return append(out, validateRecursiveReadOnly(m, at.Child("recursiveReadOnly"))...)
+	return append(out, validateRecursiveReadOnly(m, list.Child("recursiveReadOnly"))...)
 }
 
 func validatePropagation(mode corev1.MountPropagationMode, c *corev1.Container, at *field.Path) errs {
@@ -83,7 +94,7 @@ func validateRecursiveReadOnly(m *corev1.VolumeMount, at *field.Path) errs {
 		return nil
 	}
 	mode := *m.RecursiveReadOnly
-	out := oneOf(at, mode, corev1.RecursiveReadOnlyDisabled, corev1.RecursiveReadOnlyIfPossible, corev1.RecursiveReadOnlyEnabled)
+	out := oneOf(at, mode, corev1.RecursiveReadOnlyDisabled, corev1.RecursiveReadOnlyEnabled, corev1.RecursiveReadOnlyIfPossible)
 	if mode == corev1.RecursiveReadOnlyDisabled || len(out) > 0 {
 		return out
 	}
@@ -100,7 +111,8 @@ func validateDevice(d *corev1.VolumeDevice, known volumes, at *field.Path) errs 
 	var out errs
 	if d.Name == "" {
 		out = append(out, field.Required(at.Child("name"), ""))
-	} else if v, ok := known[d.Name]; !ok {
+	}
+	if v, ok := known[d.Name]; !ok {
 		out = append(out, field.NotFound(at.Child("name"), d.Name))
 	} else if v.PersistentVolumeClaim == nil && v.Ephemeral == nil {
 		out = append(out, field.Invalid(at.Child("name"), d.Name, "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"))
@@ -108,5 +120,8 @@ func validateDevice(d *corev1.VolumeDevice, known volumes, at *field.Path) errs 
 	if d.DevicePath == "" {
 		return append(out, field.Required(at.Child("devicePath"), ""))
 	}
-	return append(out, noBacksteps(at.Child("devicePath"), d.DevicePath)...)
+	if len(noBacksteps(at, d.DevicePath)) > 0 {
+		out = append(out, field.Invalid(at.Child("devicePath"), d.DevicePath, "can not contain backsteps ('..')"))
+	}
+	return out
 }

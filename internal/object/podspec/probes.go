@@ -112,8 +112,8 @@ func validateHTTPGet(a *corev1.HTTPGetAction, at *field.Path) errs {
 	out := required(at.Child("path"), a.Path, nil)
 	out = append(out, portOrName(at.Child("port"), a.Port)...)
 	out = append(out, oneOf(at.Child("scheme"), a.Scheme, corev1.URISchemeHTTP, corev1.URISchemeHTTPS)...)
-	for i, h := range a.HTTPHeaders {
-		out = append(out, invalid(at.Child("httpHeaders").Index(i).Child("name"), h.Name, validation.IsHTTPHeaderName(h.Name))...)
+	for _, h := range a.HTTPHeaders {
+		out = append(out, invalid(at.Child("httpHeaders"), h.Name, validation.IsHTTPHeaderName(h.Name))...)
 	}
 	return out
 }

@@ -2,6 +2,8 @@ package podspec
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -72,7 +74,8 @@ func validateResources(r *corev1.ResourceRequirements, claims sets.Set[string], 
 		compute = compute || name == corev1.ResourceCPU || name == corev1.ResourceMemory
 		huge = huge || hugePages(name)
 	}
-	for name, q := range r.Limits {
+	for _, name := range slices.Sorted(maps.Keys(r.Limits)) {
+		q := r.Limits[name]
 		p := at.Child("limits").Key(string(name))
 		out = append(out, ValidateResourceName(name, p)...)
 		out = append(out, ValidateQuantity(name, q, p)...)
@@ -81,7 +84,8 @@ func validateResources(r *corev1.ResourceRequirements, claims sets.Set[string], 
 		}
 		note(name)
 	}
-	for name, q := range r.Requests {
+	for _, name := range slices.Sorted(maps.Keys(r.Requests)) {
+		q := r.Requests[name]
 		p := at.Child("requests").Key(string(name))
 		out = append(out, ValidateResourceName(name, p)...)
 		out = append(out, ValidateQuantity(name, q, p)...)
@@ -156,8 +160,12 @@ func validatePodResources(spec *corev1.PodSpec, at *field.Path) errs {
 	if len(r.Claims) > 0 {
 		out = append(out, field.Forbidden(at.Child("claims"), "claims may not be set for Resources at pod-level"))
 	}
-	for part, list := range map[string]corev1.ResourceList{"limits": r.Limits, "requests": r.Requests} {
-		for name := range list {
+	for _, part := range []string{"limits", "requests"} {
+		list := r.Limits
+		if part == "requests" {
+			list = r.Requests
+		}
+		for _, name := range slices.Sorted(maps.Keys(list)) {
 			if !helpers.IsSupportedPodLevelResource(name) {
 				out = append(out, field.NotSupported(at.Child(part), name, sets.List(helpers.SupportedPodLevelResources())))
 			}
@@ -167,14 +175,18 @@ func validatePodResources(spec *corev1.PodSpec, at *field.Path) errs {
 		return out
 	}
 	out = append(out, validateResources(&corev1.ResourceRequirements{Limits: r.Limits, Requests: r.Requests}, nil, at)...)
-	for name, sum := range helpers.AggregateContainerRequests(&corev1.Pod{Spec: *spec}, helpers.PodResourcesOptions{}) {
+	sums := helpers.AggregateContainerRequests(&corev1.Pod{Spec: *spec}, helpers.PodResourcesOptions{})
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
+		sum := sums[name]
 		if q, ok := r.Requests[name]; ok && helpers.IsSupportedPodLevelResource(name) && sum.Cmp(q) > 0 {
 			out = append(out, field.Invalid(at.Child("requests").Key(string(name)), q.String(),
 				fmt.Sprintf("must be greater than or equal to aggregate container requests of %s", sum.String())))
 		}
 	}
 	for i := range spec.Containers {
-		for name, limit := range spec.Containers[i].Resources.Limits {
+		limits := spec.Containers[i].Resources.Limits
+		for _, name := range slices.Sorted(maps.Keys(limits)) {
+			limit := limits[name]
 			if q, ok := r.Limits[name]; ok && limit.Cmp(q) > 0 {
 				out = append(out, field.Invalid(at.Child("limits").Key(string(name)), limit.String(),
 					fmt.Sprintf("must be less than or equal to pod limits of %s", q.String())))

@@ -1,7 +1,9 @@
 package podspec
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -101,9 +103,12 @@ func validateHost(spec *corev1.PodSpec, at *field.Path) errs {
 			"ShareProcessNamespace and HostPID cannot both be enabled"))
 	}
 	if u := spec.HostUsers; u != nil && !*u {
-		for name, set := range map[string]bool{"hostPID": spec.HostPID, "hostIPC": spec.HostIPC, "hostNetwork": spec.HostNetwork} {
-			if set {
-				out = append(out, field.Forbidden(at.Child(name), "when `hostUsers` is false"))
+		for _, host := range []struct {
+			name string
+			set  bool
+		}{{"hostNetwork", spec.HostNetwork}, {"hostPID", spec.HostPID}, {"hostIPC", spec.HostIPC}} {
+			if host.set {
+				out = append(out, field.Forbidden(at.Child(host.name), "when `hostUsers` is false"))
 			}
 		}
 		for i := range spec.Containers {
@@ -122,7 +127,8 @@ func validateHost(spec *corev1.PodSpec, at *field.Path) errs {
 	if spec.OS != nil {
 		out = append(out, requiredOneOf(at.Child("os", "name"), spec.OS.Name, corev1.Linux, corev1.Windows)...)
 	}
-	for name, q := range spec.Overhead {
+	for _, name := range slices.Sorted(maps.Keys(spec.Overhead)) {
+		q := spec.Overhead[name]
 		p := at.Child("overhead").Key(string(name))
 		out = append(out, ValidateResourceName(name, p)...)
 		out = append(out, ValidateQuantity(name, q, p)...)

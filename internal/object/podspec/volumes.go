@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
@@ -52,7 +53,7 @@ type namedSource struct {
 func validateVolume(v *corev1.VolumeSource, name string, at *field.Path) errs {
 	var out errs
 	n := 0
-	for _, s := range append(localSources(v, name), networkSources(v)...) {
+	for _, s := range append(localSources(v), networkSources(v, name, at)...) {
 		if !s.set {
 			continue
 		}
@@ -71,10 +72,20 @@ func validateVolume(v *corev1.VolumeSource, name string, at *field.Path) errs {
 	return out
 }
 
-func localSources(v *corev1.VolumeSource, name string) []namedSource {
+func localSources(v *corev1.VolumeSource) []namedSource {
 	return []namedSource{
 		{"emptyDir", v.EmptyDir != nil, func(at *field.Path) errs { return validateEmptyDir(v.EmptyDir, at) }},
 		{"hostPath", v.HostPath != nil, func(at *field.Path) errs { return ValidateHostPath(v.HostPath, at) }},
+		{"gitRepo", v.GitRepo != nil, func(at *field.Path) errs {
+			out := required(at.Child("repository"), v.GitRepo.Repository, nil)
+			return append(out, relativePath(at.Child("directory"), v.GitRepo.Directory)...)
+		}},
+		{"persistentDisk", v.GCEPersistentDisk != nil, func(at *field.Path) errs {
+			return append(texts(at, "pdName", v.GCEPersistentDisk.PDName), partition(v.GCEPersistentDisk.Partition, at)...)
+		}},
+		{"awsElasticBlockStore", v.AWSElasticBlockStore != nil, func(at *field.Path) errs {
+			return append(texts(at, "volumeID", v.AWSElasticBlockStore.VolumeID), partition(v.AWSElasticBlockStore.Partition, at)...)
+		}},
 		{"secret", v.Secret != nil, func(at *field.Path) errs {
 			out := required(at.Child("secretName"), v.Secret.SecretName, nil)
 			return append(out, validateItems(v.Secret.Items, v.Secret.DefaultMode, at)...)
@@ -83,25 +94,36 @@ func localSources(v *corev1.VolumeSource, name string) []namedSource {
 			out := required(at.Child("name"), v.ConfigMap.Name, nil)
 			return append(out, validateItems(v.ConfigMap.Items, v.ConfigMap.DefaultMode, at)...)
 		}},
-		{"downwardAPI", v.DownwardAPI != nil, func(at *field.Path) errs {
+		{downwardName(v), v.DownwardAPI != nil, func(at *field.Path) errs {
 			out := validateMode(v.DownwardAPI.DefaultMode, at.Child("defaultMode"))
-			return append(out, validateDownward(v.DownwardAPI.Items, at.Child("items"))...)
+			return append(out, validateDownward(v.DownwardAPI.Items, at)...)
 		}},
 		{"projected", v.Projected != nil, func(at *field.Path) errs { return validateProjected(v.Projected, at) }},
 		{"persistentVolumeClaim", v.PersistentVolumeClaim != nil, func(at *field.Path) errs {
 			return required(at.Child("claimName"), v.PersistentVolumeClaim.ClaimName, nil)
 		}},
-		{"ephemeral", v.Ephemeral != nil, func(at *field.Path) errs { return validateEphemeralVolume(v.Ephemeral, name, at) }},
+		{"ephemeral", v.Ephemeral != nil, func(at *field.Path) errs { return validateEphemeralVolume(v.Ephemeral, at) }},
 		{"csi", v.CSI != nil, func(at *field.Path) errs { return validateInlineCSI(v.CSI, at) }},
 		{"image", v.Image != nil, func(at *field.Path) errs {
 			out := required(at.Child("reference"), v.Image.Reference, nil)
 			return append(out, requiredOneOf(at.Child("pullPolicy"), v.Image.PullPolicy, corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
 		}},
-		{"gitRepo", v.GitRepo != nil, func(at *field.Path) errs {
-			out := required(at.Child("repository"), v.GitRepo.Repository, nil)
-			return append(out, relativePath(at.Child("directory"), v.GitRepo.Directory)...)
-		}},
 	}
+}
+
+// downwardName is how clients know the field: misspelt where another source goes before it.
+func downwardName(v *corev1.VolumeSource) string {
+	if v.EmptyDir != nil || v.HostPath != nil || v.GitRepo != nil || v.GCEPersistentDisk != nil || v.AWSElasticBlockStore != nil || v.Secret != nil {
+		return "downwarAPI"
+	}
+	return "downwardAPI"
+}
+
+func partition(n int32, at *field.Path) errs {
+	if n < 0 || n > 255 {
+		return errs{field.Invalid(at.Child("partition"), n, validation.InclusiveRangeError(1, 255))}
+	}
+	return nil
 }
 
 func validateEmptyDir(v *corev1.EmptyDirVolumeSource, at *field.Path) errs {
@@ -109,7 +131,7 @@ func validateEmptyDir(v *corev1.EmptyDirVolumeSource, at *field.Path) errs {
 	if v.SizeLimit != nil && v.SizeLimit.Sign() < 0 {
 		out = append(out, field.Forbidden(at.Child("sizeLimit"), "SizeLimit field must be a valid resource quantity"))
 	}
-	return append(out, validateMode(v.Mode, at.Child("mode"))...)
+	return out
 }
 
 // ValidateHostPath judges a path of the node.
@@ -119,8 +141,8 @@ func ValidateHostPath(v *corev1.HostPathVolumeSource, at *field.Path) errs {
 	}
 	out := noBacksteps(at.Child("path"), v.Path)
 	return append(out, oneOf(at.Child("type"), ptr.Deref(v.Type, corev1.HostPathUnset),
-		corev1.HostPathUnset, corev1.HostPathDirectoryOrCreate, corev1.HostPathDirectory, corev1.HostPathFileOrCreate,
-		corev1.HostPathFile, corev1.HostPathSocket, corev1.HostPathCharDev, corev1.HostPathBlockDev)...)
+		corev1.HostPathUnset, corev1.HostPathBlockDev, corev1.HostPathCharDev, corev1.HostPathDirectory, corev1.HostPathDirectoryOrCreate,
+		corev1.HostPathFile, corev1.HostPathFileOrCreate, corev1.HostPathSocket)...)
 }
 
 func validateMode(mode *int32, at *field.Path) errs {
@@ -144,7 +166,7 @@ func validateItems(items []corev1.KeyToPath, mode *int32, at *field.Path) errs {
 func validateDownward(items []corev1.DownwardAPIVolumeFile, at *field.Path) errs {
 	var out errs
 	for i := range items {
-		f, p := &items[i], at.Index(i)
+		f, p := &items[i], at // clients know the errors without the index
 		out = append(out, fileName(p.Child("path"), f.Path)...)
 		switch {
 		case f.FieldRef != nil:
@@ -165,67 +187,61 @@ func validateDownward(items []corev1.DownwardAPIVolumeFile, at *field.Path) errs
 func validateProjected(v *corev1.ProjectedVolumeSource, at *field.Path) errs {
 	out := validateMode(v.DefaultMode, at.Child("defaultMode"))
 	paths := unique{}
+	once := func(named, path string) {
+		if path != "" && len(paths.add(at, path)) > 0 {
+			out = append(out, field.Invalid(at, named, "conflicting duplicate paths"))
+		}
+	}
 	for i := range v.Sources {
 		s, p := &v.Sources[i], at.Child("sources").Index(i)
 		n := 0
-		take := func(name string, bad errs) {
+		take := func(bad errs) {
 			n++
-			if n > 1 {
-				out = append(out, field.Forbidden(p.Child(name), "may not specify more than 1 volume type per source"))
-				return
-			}
 			out = append(out, bad...)
-		}
-		once := func(at *field.Path, path string) {
-			if path != "" {
-				if bad := paths.add(at, path); len(bad) > 0 {
-					out = append(out, field.Invalid(at, path, "conflicting duplicate paths"))
-				}
+			if n > 1 {
+				out = append(out, field.Forbidden(p, "may not specify more than 1 volume type per source"))
 			}
 		}
 		if x := s.Secret; x != nil {
 			q := p.Child("secret")
-			take("secret", append(required(q.Child("name"), x.Name, nil), validateItems(x.Items, nil, q)...))
+			take(append(required(q.Child("name"), x.Name, nil), validateItems(x.Items, nil, q)...))
 			for _, item := range x.Items {
-				once(q, item.Path)
+				once(x.Name, item.Path)
 			}
 		}
 		if x := s.ConfigMap; x != nil {
 			q := p.Child("configMap")
-			take("configMap", append(required(q.Child("name"), x.Name, nil), validateItems(x.Items, nil, q)...))
+			take(append(required(q.Child("name"), x.Name, nil), validateItems(x.Items, nil, q)...))
 			for _, item := range x.Items {
-				once(q, item.Path)
+				once(x.Name, item.Path)
 			}
 		}
 		if x := s.DownwardAPI; x != nil {
-			take("downwardAPI", validateDownward(x.Items, p.Child("downwardAPI", "items")))
+			take(validateDownward(x.Items, p.Child("downwardAPI")))
 			for _, item := range x.Items {
-				once(p.Child("downwardAPI"), item.Path)
+				once(item.Path, item.Path)
 			}
 		}
 		if x := s.ServiceAccountToken; x != nil {
-			take("serviceAccountToken", validateTokenProjection(x, p.Child("serviceAccountToken")))
-			once(p.Child("serviceAccountToken"), x.Path)
+			take(validateTokenProjection(x, at, p.Child("serviceAccountToken")))
 		}
 		if x := s.ClusterTrustBundle; x != nil {
-			take("clusterTrustBundle", validateTrustBundle(x, p.Child("clusterTrustBundle")))
-			once(p.Child("clusterTrustBundle"), x.Path)
+			take(validateTrustBundle(x, p.Child("clusterTrustBundle")))
+			once(x.Path, x.Path)
 		}
 		if x := s.PodCertificate; x != nil {
-			take("podCertificate", validatePodCertificate(x, p.Child("podCertificate")))
+			take(validatePodCertificate(x, p.Child("podCertificate")))
 			for _, path := range []string{x.CredentialBundlePath, x.KeyPath, x.CertificateChainPath} {
-				once(p.Child("podCertificate"), path)
+				once(path, path)
 			}
-		}
-		if n == 0 {
-			out = append(out, field.Required(p, "must specify a volume type"))
 		}
 	}
 	return out
 }
 
-func validateTokenProjection(t *corev1.ServiceAccountTokenProjection, at *field.Path) errs {
-	out := fileName(at.Child("path"), t.Path)
+// validateTokenProjection judges a token's file. Clients know the errors of its path as those of the volume.
+func validateTokenProjection(t *corev1.ServiceAccountTokenProjection, volume, at *field.Path) errs {
+	out := fileName(volume.Child("path"), t.Path)
 	e := ptr.Deref(t.ExpirationSeconds, 0)
 	switch p := at.Child("expirationSeconds"); {
 	case t.ExpirationSeconds == nil:
@@ -258,7 +274,7 @@ func validateTrustBundle(c *corev1.ClusterTrustBundleProjection, at *field.Path)
 
 func validatePodCertificate(c *corev1.PodCertificateProjection, at *field.Path) errs {
 	out := required(at.Child("signerName"), c.SignerName, nil)
-	out = append(out, requiredOneOf(at.Child("keyType"), c.KeyType, "RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519")...)
+	out = append(out, oneOf(at.Child("keyType"), c.KeyType, "RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519")...)
 	switch m, p := ptr.Deref(c.MaxExpirationSeconds, minCertificateLife), at.Child("maxExpirationSeconds"); {
 	case m < minCertificateLife:
 		out = append(out, field.Invalid(p, m, fmt.Sprintf("if provided, maxExpirationSeconds must be >= %d", minCertificateLife)))
@@ -266,12 +282,12 @@ func validatePodCertificate(c *corev1.PodCertificateProjection, at *field.Path) 
 		out = append(out, field.Invalid(p, m, fmt.Sprintf("if provided, maxExpirationSeconds must be <= %d", maxCertificateLife)))
 	}
 	n := 0
-	for name, path := range map[string]string{
-		"credentialBundlePath": c.CredentialBundlePath, "keyPath": c.KeyPath, "certificateChainPath": c.CertificateChainPath,
+	for _, f := range []struct{ name, path string }{
+		{"credentialBundlePath", c.CredentialBundlePath}, {"keyPath", c.KeyPath}, {"certificateChainPath", c.CertificateChainPath},
 	} {
-		if path != "" {
+		if f.path != "" {
 			n++
-			out = append(out, fileName(at.Child(name), path)...)
+			out = append(out, fileName(at.Child(f.name), f.path)...)
 		}
 	}
 	if n == 0 {
@@ -280,20 +296,35 @@ func validatePodCertificate(c *corev1.PodCertificateProjection, at *field.Path) 
 	return out
 }
 
-func validateEphemeralVolume(v *corev1.EphemeralVolumeSource, name string, at *field.Path) errs {
+func validateEphemeralVolume(v *corev1.EphemeralVolumeSource, at *field.Path) errs {
 	if v.VolumeClaimTemplate == nil {
 		return errs{field.Required(at.Child("volumeClaimTemplate"), "")}
 	}
-	if strings.ContainsAny(name, "/") {
-		return errs{field.Invalid(at, name, "the volume name must be part of a claim's name")}
+	t, at := v.VolumeClaimTemplate, at.Child("volumeClaimTemplate")
+	p := at.Child("metadata")
+	out := validateAnnotations(t.Annotations, p.Child("annotations"))
+	out = append(out, metavalidation.ValidateLabels(t.Labels, p.Child("labels"))...)
+	// The rest of the claim's metadata follows from the pod.
+	rest := t.ObjectMeta
+	rest.Annotations, rest.Labels = nil, nil
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"name", rest.Name != ""}, {"generateName", rest.GenerateName != ""}, {"namespace", rest.Namespace != ""},
+		{"ownerReferences", rest.OwnerReferences != nil}, {"finalizers", rest.Finalizers != nil},
+	} {
+		if f.set {
+			out = append(out, field.Forbidden(p.Child(f.name), "cannot be set"))
+		}
 	}
-	return ValidateClaimSpec(&v.VolumeClaimTemplate.Spec, at.Child("volumeClaimTemplate", "spec"))
+	return append(out, ValidateClaimSpec(&t.Spec, at.Child("spec"))...)
 }
 
 func validateInlineCSI(v *corev1.CSIVolumeSource, at *field.Path) errs {
 	out := ValidateDriverName(v.Driver, at.Child("driver"))
 	if r := v.NodePublishSecretRef; r != nil {
-		out = append(out, required(at.Child("nodePublishSecretRef", "name"), r.Name, subdomain)...)
+		out = append(out, required(at.Child("nodePublishSecretRef", "name"), r.Name, nil)...)
 	}
 	return out
 }

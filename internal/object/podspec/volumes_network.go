@@ -9,12 +9,10 @@ import (
 )
 
 // networkSources are the in-tree storage drivers. Most are gone from the nodes, but the API serves their fields.
-func networkSources(v *corev1.VolumeSource) []namedSource {
+func networkSources(v *corev1.VolumeSource, name string, volume *field.Path) []namedSource {
 	return []namedSource{
 		{"nfs", v.NFS != nil, func(at *field.Path) errs { return ValidateNFS(v.NFS, at) }},
-		{"iscsi", v.ISCSI != nil, func(at *field.Path) errs {
-			return texts(at, "targetPortal", v.ISCSI.TargetPortal, "iqn", v.ISCSI.IQN)
-		}},
+		{"iscsi", v.ISCSI != nil, func(at *field.Path) errs { return validateISCSI(v.ISCSI, name, volume, at) }},
 		{"rbd", v.RBD != nil, func(at *field.Path) errs {
 			var out errs
 			if len(v.RBD.CephMonitors) == 0 {
@@ -22,7 +20,7 @@ func networkSources(v *corev1.VolumeSource) []namedSource {
 			}
 			return append(out, texts(at, "image", v.RBD.RBDImage)...)
 		}},
-		{"cephfs", v.CephFS != nil, func(at *field.Path) errs {
+		{cephName(v), v.CephFS != nil, func(at *field.Path) errs {
 			if len(v.CephFS.Monitors) == 0 {
 				return errs{field.Required(at.Child("monitors"), "")}
 			}
@@ -31,33 +29,22 @@ func networkSources(v *corev1.VolumeSource) []namedSource {
 		{"glusterfs", v.Glusterfs != nil, func(at *field.Path) errs {
 			return texts(at, "endpoints", v.Glusterfs.EndpointsName, "path", v.Glusterfs.Path)
 		}},
-		{"gcePersistentDisk", v.GCEPersistentDisk != nil, func(at *field.Path) errs {
-			return texts(at, "pdName", v.GCEPersistentDisk.PDName)
-		}},
-		{"awsElasticBlockStore", v.AWSElasticBlockStore != nil, func(at *field.Path) errs {
-			return texts(at, "volumeID", v.AWSElasticBlockStore.VolumeID)
-		}},
 		{"azureFile", v.AzureFile != nil, func(at *field.Path) errs {
 			return texts(at, "secretName", v.AzureFile.SecretName, "shareName", v.AzureFile.ShareName)
 		}},
-		{"azureDisk", v.AzureDisk != nil, func(at *field.Path) errs {
-			return texts(at, "diskName", v.AzureDisk.DiskName, "diskURI", v.AzureDisk.DataDiskURI)
+		{"azureDisk", v.AzureDisk != nil, func(at *field.Path) errs { return validateAzureDisk(v.AzureDisk, at) }},
+		{"cinder", v.Cinder != nil, func(at *field.Path) errs {
+			return append(texts(at, "volumeID", v.Cinder.VolumeID), namedSecret(v.Cinder.SecretRef, at)...)
 		}},
-		{"cinder", v.Cinder != nil, func(at *field.Path) errs { return texts(at, "volumeID", v.Cinder.VolumeID) }},
-		{"fc", v.FC != nil, func(at *field.Path) errs {
-			if len(v.FC.TargetWWNs) == 0 && len(v.FC.WWIDs) == 0 {
-				return errs{field.Required(at.Child("targetWWNs"), "must specify either targetWWNs or wwids, but not both")}
-			}
-			return nil
+		{"fc", v.FC != nil, func(at *field.Path) errs { return validateFC(v.FC, at) }},
+		{"flexVolume", v.FlexVolume != nil, func(at *field.Path) errs {
+			return append(texts(at, "driver", v.FlexVolume.Driver), flexOptions(v.FlexVolume.Options, at.Child("options"))...)
 		}},
-		{"flexVolume", v.FlexVolume != nil, func(at *field.Path) errs { return texts(at, "driver", v.FlexVolume.Driver) }},
-		{"flocker", v.Flocker != nil, nil},
+		{"flocker", v.Flocker != nil, func(at *field.Path) errs { return validateFlocker(v.Flocker, at) }},
 		{"vsphereVolume", v.VsphereVolume != nil, func(at *field.Path) errs {
 			return texts(at, "volumePath", v.VsphereVolume.VolumePath)
 		}},
-		{"quobyte", v.Quobyte != nil, func(at *field.Path) errs {
-			return texts(at, "registry", v.Quobyte.Registry, "volume", v.Quobyte.Volume)
-		}},
+		{"quobyte", v.Quobyte != nil, func(at *field.Path) errs { return validateQuobyte(v.Quobyte, at) }},
 		{"photonPersistentDisk", v.PhotonPersistentDisk != nil, func(at *field.Path) errs {
 			return texts(at, "pdID", v.PhotonPersistentDisk.PdID)
 		}},
@@ -67,14 +54,14 @@ func networkSources(v *corev1.VolumeSource) []namedSource {
 		{"scaleIO", v.ScaleIO != nil, func(at *field.Path) errs {
 			return texts(at, "gateway", v.ScaleIO.Gateway, "system", v.ScaleIO.System, "volumeName", v.ScaleIO.VolumeName)
 		}},
-		{"storageos", v.StorageOS != nil, nil},
+		{"storageos", v.StorageOS != nil, func(at *field.Path) errs { return validateStorageOS(v.StorageOS, at) }},
 	}
 }
 
 // ValidateNFS judges an NFS export.
 func ValidateNFS(v *corev1.NFSVolumeSource, at *field.Path) errs {
 	out := texts(at, "server", v.Server, "path", v.Path)
-	if v.Path != "" && !path.IsAbs(v.Path) {
+	if !path.IsAbs(v.Path) {
 		out = append(out, field.Invalid(at.Child("path"), v.Path, "must be an absolute path"))
 	}
 	return out

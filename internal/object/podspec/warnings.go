@@ -14,13 +14,22 @@ func Warnings(spec *corev1.PodSpec, at *field.Path) []string {
 	for i := range spec.Volumes {
 		v, p := &spec.Volumes[i], at.Child("volumes").Index(i)
 		if v.GitRepo != nil {
-			out = append(out, p.Child("gitRepo").String()+": deprecated in v1.11")
+			out = append(out, p.Child("gitRepo").String()+": deprecated in v1.11, and disabled by default in v1.33+")
 		}
 		if v.ScaleIO != nil {
 			out = append(out, p.Child("scaleIO").String()+": deprecated in v1.16, non-functional in v1.22+")
 		}
 		if v.StorageOS != nil {
 			out = append(out, p.Child("storageOS").String()+": deprecated in v1.22, non-functional in v1.25+")
+		}
+		if v.PhotonPersistentDisk != nil {
+			out = append(out, p.Child("photonPersistentDisk").String()+": deprecated in v1.11, non-functional in v1.16+")
+		}
+		if v.Flocker != nil {
+			out = append(out, p.Child("flocker").String()+": deprecated in v1.22, non-functional in v1.25+")
+		}
+		if v.Quobyte != nil {
+			out = append(out, p.Child("quobyte").String()+": deprecated in v1.22, non-functional in v1.25+")
 		}
 		if v.Glusterfs != nil {
 			out = append(out, p.Child("glusterfs").String()+": deprecated in v1.25, non-functional in v1.26+")

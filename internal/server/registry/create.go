@@ -3,7 +3,10 @@ package registry
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
@@ -34,9 +37,11 @@ func (r *Registry) Create(ctx context.Context, req *request.Request, t Target, o
 // create stores a new object. When it was applied, its managers are known already.
 func (r *Registry) create(ctx context.Context, req *request.Request, t Target, obj object.Object, o *metav1.CreateOptions, applied bool) (Result, error) {
 	k, dryRun := t.Kind, IsDryRun(o.DryRun)
-	if obj.GetResourceVersion() != "" {
+	if obj.GetResourceVersion() != "" && !dryRun { // what is not stored has no version to be at odds with
 		return Result{}, apierrors.NewBadRequest("resourceVersion should not be set on objects to be created")
 	}
+	obj.SetResourceVersion("")
+	uniqueOwners(req, obj)
 	if k.Default != nil {
 		k.Default(obj)
 	}
@@ -119,6 +124,28 @@ func (r *Registry) systemFields(obj object.Object) {
 	obj.SetDeletionTimestamp(nil)
 	obj.SetDeletionGracePeriodSeconds(nil)
 	obj.SetSelfLink("")
+}
+
+// uniqueOwners takes owners that are named again out of an object, and tells whoever named them so.
+func uniqueOwners(req *request.Request, obj object.Object) {
+	owners := obj.GetOwnerReferences()
+	if len(owners) < 2 {
+		return
+	}
+	var kept []metav1.OwnerReference
+	var twice []string
+	for i := range owners {
+		if slices.ContainsFunc(kept, func(o metav1.OwnerReference) bool { return equality.Semantic.DeepEqual(o, owners[i]) }) {
+			twice = append(twice, string(owners[i].UID))
+			continue
+		}
+		kept = append(kept, owners[i])
+	}
+	if len(twice) > 0 {
+		obj.SetOwnerReferences(kept)
+		req.Warn(".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; " +
+			"please fix your requests; duplicate UID(s) observed: " + strings.Join(twice, ", "))
+	}
 }
 
 func generateName(base string) string {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"strconv"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -175,6 +177,7 @@ func (u *updating) prepare(cur *store.Entry) (object.Object, error) {
 		return nil, err
 	}
 	keepSystemFields(obj, old)
+	uniqueOwners(u.req, obj)
 	if s.Default != nil {
 		s.Default(obj)
 	}
@@ -230,6 +233,9 @@ func (u *updating) createInstead() (Result, error) {
 
 // ErrName is the answer to an object of another name than that in the path.
 func ErrName(object, path string) error {
+	if object == "" {
+		return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s based on URL) was undeterminable: name must be provided", path))
+	}
 	return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", object, path))
 }
 
@@ -244,10 +250,13 @@ func (u *updating) match(obj, old object.Object) error {
 	}
 	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() {
 		return apierrors.NewConflict(k.GroupResource(), u.key.Name,
-			fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", uid, old.GetUID()))
+			fmt.Errorf("StorageError: invalid object, Code: 4, Key: /%s/%s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: %v, UID in object meta: %v",
+				k.StoragePrefix, u.key, uid, old.GetUID()))
 	}
 	switch rv := obj.GetResourceVersion(); {
 	case rv == old.GetResourceVersion():
+	case !wholeNumber(rv):
+		return errVersion(rv)
 	case rv != "" && rv != "0":
 		return conflict(k, u.key.Name)
 	case !unconditional(k, old):
@@ -269,6 +278,20 @@ func (o *UpdateOptions) matches(k *object.Kind, key object.Key, cur object.Objec
 	return nil
 }
 
+func wholeNumber(version string) bool {
+	_, err := strconv.ParseUint(version, 10, 64)
+	return err == nil || version == ""
+}
+
+// errVersion is the answer to a resourceVersion that is no number, in the form in which clients know it.
+func errVersion(version string) error {
+	_, err := strconv.ParseUint(version, 10, 64)
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusInternalServerError, Reason: metav1.StatusReasonUnknown,
+		Message: err.Error(),
+	}}
+}
+
 func conflict(k *object.Kind, name string) error {
 	return apierrors.NewConflict(k.GroupResource(), name, errors.New(
 		"the object has been modified; please apply your changes to the latest version and try again"))
@@ -278,8 +301,13 @@ func conflict(k *object.Kind, name string) error {
 func keepSystemFields(obj, old object.Object) {
 	obj.SetUID(old.GetUID())
 	obj.SetCreationTimestamp(old.GetCreationTimestamp())
-	obj.SetDeletionTimestamp(old.GetDeletionTimestamp())
-	obj.SetDeletionGracePeriodSeconds(old.GetDeletionGracePeriodSeconds())
+	// Of the deletion an update may leave out what it does not know; validation refuses what it makes up.
+	if obj.GetDeletionTimestamp() == nil {
+		obj.SetDeletionTimestamp(old.GetDeletionTimestamp())
+	}
+	if obj.GetDeletionGracePeriodSeconds() == nil {
+		obj.SetDeletionGracePeriodSeconds(old.GetDeletionGracePeriodSeconds())
+	}
 	obj.SetGeneration(old.GetGeneration())
 	obj.SetSelfLink("")
 }
@@ -287,6 +315,9 @@ func keepSystemFields(obj, old object.Object) {
 // unconditional says whether an update may leave out the resourceVersion.
 func unconditional(k *object.Kind, obj object.Object) bool {
 	if _, custom := obj.(*unstructured.Unstructured); custom {
+		return false
+	}
+	if k.Hub().Group == "admissionregistration.k8s.io" {
 		return false
 	}
 	switch k.GroupResource() {
@@ -297,7 +328,11 @@ func unconditional(k *object.Kind, obj object.Object) bool {
 		schema.GroupResource{Group: "storage.k8s.io", Resource: "csidrivers"},
 		schema.GroupResource{Group: "storage.k8s.io", Resource: "csinodes"},
 		schema.GroupResource{Group: "storage.k8s.io", Resource: "volumeattachments"},
-		schema.GroupResource{Group: "node.k8s.io", Resource: "runtimeclasses"}:
+		schema.GroupResource{Group: "node.k8s.io", Resource: "runtimeclasses"},
+		schema.GroupResource{Group: "storage.k8s.io", Resource: "csistoragecapacities"},
+		schema.GroupResource{Group: "certificates.k8s.io", Resource: "clustertrustbundles"},
+		schema.GroupResource{Group: "resource.k8s.io", Resource: "devicetaintrules"},
+		schema.GroupResource{Group: "storagemigration.k8s.io", Resource: "storageversionmigrations"}:
 		return false
 	}
 	return true
