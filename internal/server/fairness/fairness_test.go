@@ -6,6 +6,7 @@ import (
 	"math"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
@@ -293,27 +294,33 @@ func TestEstimate(t *testing.T) {
 
 // TestLinger keeps the seats of a write that many watch for a while after its end.
 func TestLinger(t *testing.T) {
-	f := New(Config{Seats: 600, Watchers: func(*request.Request) int { return 100000 }})
-	req := ask("someone")
-	req.Verb = "create"
-	done, err := f.Admit(t.Context(), req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	used := func() int {
-		f.dispatch.mu.Lock()
-		defer f.dispatch.mu.Unlock()
-		return f.dispatch.levels["global-default"].used
-	}
-	done()
-	if got := used(); got != 8 {
-		t.Errorf("after the answer %d seats are taken, want 8", got)
-	}
-	for end := time.Now().Add(time.Minute); used() > 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the seats do not come back")
+	synctest.Test(t, func(t *testing.T) {
+		f := New(Config{Seats: 600, Watchers: func(*request.Request) int { return 100000 }})
+		defer f.queue.ShutDown()
+		req := ask("someone")
+		req.Verb = "create"
+		done, err := f.Admit(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		used := func() int {
+			f.dispatch.mu.Lock()
+			defer f.dispatch.mu.Unlock()
+			return f.dispatch.levels["global-default"].used
+		}
+		done()
+		// 10,000 seats for 5 ms each are 8 seats for 6.25 s.
+		for _, c := range []struct {
+			pass time.Duration
+			want int
+		}{{0, 8}, {6 * time.Second, 8}, {time.Second, 0}} {
+			time.Sleep(c.pass) // by the bubble's clock
+			synctest.Wait()
+			if got := used(); got != c.want {
+				t.Errorf("%s later %d seats are taken, want %d", c.pass, got, c.want)
+			}
+		}
+	})
 }
 
 // TestFlows has a user who floods the server hold nobody else up: a second user's requests are served among the first, not after them.

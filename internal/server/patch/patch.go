@@ -181,8 +181,8 @@ func (p *Patch) applyOperations(current []byte) ([]byte, error) {
 // operate keeps the library's panics within: a test of the whole document without a value is one that it does not expect.
 func operate(operations jsonpatch.Patch, current []byte, o *jsonpatch.ApplyOptions) (out []byte, err error) {
 	defer func() {
-		if failed := recover(); failed != nil {
-			err = fmt.Errorf("an operation cannot be applied: %v", failed)
+		if recover() != nil {
+			out, err = nil, errors.New("an operation cannot be applied to the object")
 		}
 	}()
 	return operations.ApplyWithOptions(current, o)
