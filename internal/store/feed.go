@@ -20,7 +20,9 @@ type feed struct {
 	// rev: every event up to it has been applied to its collection.
 	rev     atomic.Int64
 	started chan struct{} // closed when rev is known
-	colls   atomic.Pointer[map[string]*Collection]
+	// from: it shows nothing up to here. 0 until that is known.
+	from  atomic.Int64
+	colls atomic.Pointer[map[string]*Collection]
 
 	mu      sync.Mutex
 	waiters map[*revWaiter]struct{}
@@ -56,6 +58,10 @@ func (f *feed) run(ctx context.Context) {
 		return
 	}
 	f.rev.Store(rev)
+	f.from.Store(rev)
+	for _, c := range *f.colls.Load() {
+		c.pending.settle(rev)
+	}
 	close(f.started)
 	for ctx.Err() == nil {
 		before := f.rev.Load()

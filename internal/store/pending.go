@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -53,6 +54,9 @@ func (p *pending) done(c *Collection, key string, w *pendingWrite, rev, lease in
 	w.told = true
 	if w.entry == nil {
 		w.entry = w.newEntry(c, key, rev, lease)
+		if rev <= c.store.feed.from.Load() {
+			p.drop(key, w)
+		}
 		return w.entry
 	}
 	p.drop(key, w)
@@ -92,7 +96,7 @@ func (p *pending) take(c *Collection, kv *mvccpb.KeyValue) *Entry {
 			found = w.entry
 		}
 	}
-	for _, w := range append([]*pendingWrite(nil), p.byKey[string(kv.Key)]...) {
+	for _, w := range slices.Clone(p.byKey[string(kv.Key)]) {
 		if w.seen && w.told {
 			p.drop(string(kv.Key), w)
 		}
@@ -113,6 +117,19 @@ func (p *pending) drop(key string, w *pendingWrite) {
 		return
 	}
 	p.byKey[key] = list
+}
+
+// settle forgets the writes up to rev, where the feed begins: it will not show them.
+func (p *pending) settle(rev int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, list := range p.byKey {
+		for _, w := range slices.Clone(list) {
+			if w.told && w.entry.Revision <= rev {
+				p.drop(key, w)
+			}
+		}
+	}
 }
 
 // clear forgets all: the feed has lost events and will not show them.
