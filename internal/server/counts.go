@@ -1,13 +1,12 @@
 package server
 
 import (
-	"math"
-	"sort"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"hyperkube/internal/counts"
 )
 
 // Bounds of buckets; upstream's. Times are in seconds, sizes in bytes.
@@ -17,62 +16,13 @@ var (
 	sizeBounds     = []float64{1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 )
 
-// counts is a histogram whose metric is made when somebody asks.
-type counts struct {
-	bounds  []float64
-	buckets []atomic.Uint64
-	count   atomic.Uint64
-	sum     atomic.Uint64 // bits of a float
-}
-
-func newCounts(bounds []float64) counts {
-	return counts{bounds: bounds, buckets: make([]atomic.Uint64, len(bounds))}
-}
-
-func (s *counts) add(v float64) {
-	s.count.Add(1)
-	if i := sort.SearchFloat64s(s.bounds, v); i < len(s.buckets) {
-		s.buckets[i].Add(1)
-	}
-	for {
-		was := s.sum.Load()
-		if s.sum.CompareAndSwap(was, math.Float64bits(math.Float64frombits(was)+v)) {
-			return
-		}
-	}
-}
-
-// total adds up sums with the same bounds.
-type total struct {
-	count   uint64
-	sum     float64
-	buckets map[float64]uint64
-}
-
-func (t *total) add(s *counts) {
-	if t.buckets == nil {
-		t.buckets = make(map[float64]uint64, len(s.bounds))
-	}
-	t.count += s.count.Load()
-	t.sum += math.Float64frombits(s.sum.Load())
-	below := uint64(0)
-	for i, b := range s.bounds {
-		below += s.buckets[i].Load()
-		t.buckets[b] += below
-	}
-}
-
-func (t *total) metric(d *prometheus.Desc, labels ...string) prometheus.Metric {
-	return prometheus.MustNewConstHistogram(d, t.count, t.sum, t.buckets, labels...)
-}
-
 // sums are those of the requests that differ in nothing but the code of the answer.
-type sums struct{ duration, own, sizes total }
+type sums struct{ duration, own, sizes counts.Total }
 
 func (s *sums) add(c *requestCount) {
-	s.duration.add(&c.duration)
-	s.own.add(&c.own)
-	s.sizes.add(&c.sizes)
+	s.duration.Add(c.duration)
+	s.own.Add(c.own)
+	s.sizes.Add(c.sizes)
 }
 
 // authorizations count what the authorizer says of requests.

@@ -21,13 +21,13 @@ func TestObserve(t *testing.T) {
 		return true
 	})
 	near := func(got, want float64) bool { return math.Abs(got-want) < 1e-9 }
-	if all.duration.count != 2 || !near(all.duration.sum, 3) || all.duration.buckets[1] != 1 || all.duration.buckets[2] != 2 {
+	if all.duration.Count != 2 || !near(all.duration.Sum, 3) || all.duration.Buckets[1] != 1 || all.duration.Buckets[2] != 2 {
 		t.Errorf("durations: %+v", all.duration)
 	}
-	if all.own.count != 2 || !near(all.own.sum, 2.1) || all.own.buckets[0.1] != 1 || all.own.buckets[1.5] != 1 {
+	if all.own.Count != 2 || !near(all.own.Sum, 2.1) || all.own.Buckets[0.1] != 1 || all.own.Buckets[1.5] != 1 {
 		t.Errorf("durations without what others took: %+v", all.own)
 	}
-	if all.sizes.count != 2 || all.sizes.sum != 1600 || all.sizes.buckets[1000] != 1 || all.sizes.buckets[10000] != 2 {
+	if all.sizes.Count != 2 || all.sizes.Sum != 1600 || all.sizes.Buckets[1000] != 1 || all.sizes.Buckets[10000] != 2 {
 		t.Errorf("sizes: %+v", all.sizes)
 	}
 }

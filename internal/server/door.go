@@ -131,6 +131,7 @@ func (s *Server) authenticate(r *http.Request, req *request.Request) error {
 			return apierrors.NewUnauthorized("Unauthorized")
 		}
 		req.User = resp.User
+		s.metrics.usage.user(resp.User.GetName())
 		r.Header.Del("Authorization")
 	}
 	return nil

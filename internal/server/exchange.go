@@ -32,9 +32,11 @@ func (x *exchange) serve() {
 	x.t = t
 	if t.Kind.Deprecated != "" {
 		x.req.Warn(t.Kind.Deprecated)
+		x.s.metrics.usage.deprecate(x.req)
 	}
 	if c := t.Version.Custom; c != nil && c.Warning != "" {
 		x.req.Warn(c.Warning)
+		x.s.metrics.usage.deprecate(x.req)
 	}
 	if h := x.s.handler(t, x.req.Subresource); h != nil && h.Connect != nil {
 		h.Connect(x.w, x.r, x.req)
@@ -117,6 +119,7 @@ func (x *exchange) body() ([]byte, error) {
 		if _, err := io.ReadFull(x.r.Body, data); err != nil {
 			return nil, badBody(err)
 		}
+		x.s.metrics.usage.body(x.req, len(data))
 		return data, nil
 	}
 	data, err := io.ReadAll(io.LimitReader(x.r.Body, MaxBody+1))
@@ -126,6 +129,7 @@ func (x *exchange) body() ([]byte, error) {
 	if len(data) > MaxBody {
 		return nil, errTooLarge(MaxBody)
 	}
+	x.s.metrics.usage.body(x.req, len(data))
 	return data, nil
 }
 

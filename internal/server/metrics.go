@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"hyperkube/internal/counts"
 	"hyperkube/internal/server/request"
 	"hyperkube/internal/version"
 )
@@ -23,6 +24,7 @@ type metrics struct {
 	}
 	watchers   watchers
 	authorized *authorizations
+	usage      usage
 
 	total, duration, own, sizes, inflight, longRunningDesc *prometheus.Desc
 }
@@ -34,8 +36,8 @@ type requestKey struct {
 }
 
 type requestCount struct {
-	duration, own counts // own: without the time that others took
-	sizes         counts
+	duration, own *counts.Histogram // own: without the time that others took
+	sizes         *counts.Histogram
 	long          bool
 }
 
@@ -125,18 +127,18 @@ func (m *metrics) observe(req *request.Request, code int, long bool, d time.Dura
 		v, _ = m.requests.LoadOrStore(k, newRequestCount(long))
 	}
 	c := v.(*requestCount)
-	c.duration.add(d.Seconds())
+	c.duration.Add(d.Seconds())
 	if long {
 		return
 	}
-	c.own.add(max(d-req.Waited(), 0).Seconds())
+	c.own.Add(max(d-req.Waited(), 0).Seconds())
 	if sent >= 0 && (k.verb == "GET" || k.verb == "LIST") {
-		c.sizes.add(float64(sent))
+		c.sizes.Add(float64(sent))
 	}
 }
 
 func newRequestCount(long bool) *requestCount {
-	return &requestCount{duration: newCounts(durationBounds), own: newCounts(ownBounds), sizes: newCounts(sizeBounds), long: long}
+	return &requestCount{duration: counts.New(durationBounds), own: counts.New(ownBounds), sizes: counts.New(sizeBounds), long: long}
 }
 
 func (m *metrics) unknown(req *request.Request) bool {
@@ -222,7 +224,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	durations := map[requestKey]*sums{}
 	m.requests.Range(func(key, value any) bool {
 		k, c := key.(requestKey), value.(*requestCount)
-		ch <- prometheus.MustNewConstMetric(m.total, prometheus.CounterValue, float64(c.duration.count.Load()), append([]string{strconv.Itoa(k.code), k.dryRun}, k.labels()...)...)
+		ch <- prometheus.MustNewConstMetric(m.total, prometheus.CounterValue, float64(c.duration.Count()), append([]string{strconv.Itoa(k.code), k.dryRun}, k.labels()...)...)
 		if c.long {
 			return true
 		}
@@ -236,13 +238,13 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		return true
 	})
 	for k, d := range durations {
-		ch <- d.duration.metric(m.duration, append([]string{k.dryRun}, k.labels()...)...)
+		ch <- d.duration.Metric(m.duration, append([]string{k.dryRun}, k.labels()...)...)
 		if k.dryRun != "" {
 			continue // of which neither objectives nor sizes tell apart
 		}
-		ch <- d.own.metric(m.own, k.labels()...)
-		if d.sizes.count > 0 {
-			ch <- d.sizes.metric(m.sizes, k.labels()...)
+		ch <- d.own.Metric(m.own, k.labels()...)
+		if d.sizes.Count > 0 {
+			ch <- d.sizes.Metric(m.sizes, k.labels()...)
 		}
 	}
 	ch <- prometheus.MustNewConstMetric(m.inflight, prometheus.GaugeValue, float64(m.s.inflight.reading.now.Load()), "readOnly")

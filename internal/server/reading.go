@@ -148,6 +148,7 @@ func (x *exchange) deleteCollection() {
 
 // watch streams events until the client, the timeout or the store ends it.
 func (x *exchange) watch() {
+	began := time.Now()
 	o := x.offer(false)
 	f, ok := negotiate.Accept(x.r.Header.Get("Accept"), o)
 	if !ok || f.Media == negotiate.YAML {
@@ -177,7 +178,7 @@ func (x *exchange) watch() {
 		return
 	}
 	if isWebSocket(x.r) {
-		x.watchOverWebSocket(ctx, w, frames, err)
+		x.watchOverWebSocket(ctx, w, frames, err, x.sends(began))
 		return
 	}
 	x.w.Header().Set("Content-Type", frames.ContentType())
@@ -187,11 +188,17 @@ func (x *exchange) watch() {
 	out := output{write: func(b []byte) error {
 		_, err := x.w.Write(b)
 		return err
-	}, flush: x.w.Flush, join: writeChunk, held: heldOf(x.r)}
+	}, flush: x.w.Flush, join: writeChunk, held: heldOf(x.r), tell: x.sends(began)}
 	if out.held != nil {
 		out.join = keepUpTo
 	}
 	x.s.stream(ctx, w, err, frames, out)
+}
+
+// sends counts what a watch that began then is sent.
+func (x *exchange) sends(began time.Time) tells {
+	u := &x.s.metrics.usage
+	return tells{sizes: u.sent(x.req.GVR()), state: func() { u.state(x.req, time.Since(began)) }}
 }
 
 // watchTimeout is what the client asks for, or a random time so that watches do not all end at once.

@@ -85,7 +85,7 @@ func New(cfg Config) (*Server, error) {
 	s.gatherer = prometheus.NewRegistry()
 	s.metrics = newMetrics(s)
 	s.parts.Metrics = s.gatherer
-	s.gatherer.MustRegister(s.metrics, s.metrics.authorized, s.queues, collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.gatherer.MustRegister(s.metrics, s.metrics.authorized, &s.metrics.usage, s.queues, collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.openStore()
 	s.inflight.reading.limit = int64(cfg.MaxInFlight)
 	s.inflight.mutating.limit = int64(cfg.MaxMutatingInFlight)
@@ -108,6 +108,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.registry = registry.New(registry.Config{Store: s.store, Admission: s.parts.Admission, Hooks: s.parts.Hooks, Charge: s.charge, EventTTL: cfg.EventTTL})
 	own := s.Direct(loopback())
+	if c := s.parts.Admission; c != nil {
+		s.gatherer.MustRegister(c)
+	}
 	s.crds = crd.New(crd.Config{Table: cfg.Table, Store: s.store, Managers: s.registry.Managers(), Client: own, Webhooks: webhook.New(own)})
 	s.gatherer.MustRegister(s.crds.Collectors()...)
 	s.nonAPI = s.nonAPIHandlers()

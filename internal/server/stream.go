@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"hyperkube/internal/counts"
 	"hyperkube/internal/server/encode"
 	"hyperkube/internal/store"
 )
@@ -15,6 +16,20 @@ type output struct {
 	flush func()
 	join  int       // how many bytes of frames go out in one write, which costs a head and, with HTTP/2, two switches of goroutines
 	held  *heldConn // not nil: the connection, which is the watch's alone
+	tell  tells
+}
+
+// tells is told of what was sent.
+type tells struct {
+	sizes *counts.Histogram // of the frames of events, in bytes
+	state func()            // the watch has the state that it began with
+}
+
+func (t *tells) sent(e *store.Event, frame []byte) {
+	t.sizes.Add(float64(len(frame)))
+	if e.EndsState() {
+		t.state()
+	}
 }
 
 // stream writes events until there are no more. failed, when not nil, is the one thing to tell.
@@ -76,6 +91,7 @@ func (o *output) batch(events []*store.Event, f *encode.Frames) error {
 			if o.write(frame) != nil {
 				return errClientGone
 			}
+			o.tell.sent(e, frame)
 		}
 		return nil
 	}
@@ -87,6 +103,7 @@ func (o *output) batch(events []*store.Event, f *encode.Frames) error {
 		if err != nil {
 			return err
 		}
+		o.tell.sent(e, frame)
 		if len(buf)+len(frame) > o.join && len(buf) > 0 {
 			if o.write(buf) != nil {
 				return errClientGone

@@ -18,7 +18,7 @@ func isWebSocket(r *http.Request) bool {
 }
 
 // watchOverWebSocket sends one message an event.
-func (x *exchange) watchOverWebSocket(ctx context.Context, w *store.Watcher, f *encode.Frames, failed error) {
+func (x *exchange) watchOverWebSocket(ctx context.Context, w *store.Watcher, f *encode.Frames, failed error, tell tells) {
 	// Origins are not checked: a browser's request carries no credentials that a page could borrow.
 	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 	conn, err := up.Upgrade(x.w, x.r, nil)
@@ -44,6 +44,6 @@ func (x *exchange) watchOverWebSocket(ctx context.Context, w *store.Watcher, f *
 	if f.Form.Media == negotiate.Protobuf {
 		kind = websocket.BinaryMessage
 	}
-	x.s.stream(ctx, w, failed, f, output{write: func(frame []byte) error { return conn.WriteMessage(kind, frame) }, flush: func() {}})
+	x.s.stream(ctx, w, failed, f, output{write: func(frame []byte) error { return conn.WriteMessage(kind, frame) }, flush: func() {}, tell: tell})
 	_ = conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
 }

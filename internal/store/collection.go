@@ -40,6 +40,8 @@ type Collection struct {
 
 	window window
 	topics topics
+
+	metrics *kindMetrics
 }
 
 // received is an event as it came from etcd; entry is nil for a deletion.
@@ -57,6 +59,7 @@ func newCollection(s *Store, k *object.Kind) *Collection {
 		prefix:  s.cfg.Prefix + k.StoragePrefix + "/",
 		ready:   make(chan struct{}),
 		loading: true,
+		metrics: s.kindMetrics(k.GroupResource()),
 	}
 	c.goType = reflect.TypeOf(k.Hub().New())
 	c.pending.byKey = map[string][]*pendingWrite{}
@@ -151,7 +154,9 @@ func (c *Collection) listAll(ctx context.Context) ([]*Entry, int64, error) {
 	start, rev := c.prefix, int64(0)
 	var all []*Entry
 	for {
+		asked := time.Now()
 		resp, err := c.store.client.Get(ctx, start, clientv3.WithRange(end), clientv3.WithLimit(page), clientv3.WithRev(rev))
+		c.metrics.asked(opList, asked, err)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -249,6 +254,8 @@ func (c *Collection) filled(entries []*Entry, rev, generation int64) bool {
 	c.snap, c.past = nil, nil
 	c.window = window{oldest: rev}
 	c.loading = false
+	c.metrics.filled.Add(1)
+	c.metrics.loaded.Add(uint64(len(entries)))
 	early := c.early
 	c.early = nil
 	for _, r := range early {
@@ -363,6 +370,7 @@ func (c *Collection) change(r received) bool {
 	c.snap = nil
 	ch := &change{rev: r.rev, at: r.at, old: old, new: r.entry}
 	c.window.add(ch)
+	c.metrics.dispatched.Add(1)
 	woken := c.topics.offer(c, ch)
 	if c.window.full(c.store.cfg) {
 		c.cut(c.window.excess(c.store.cfg))

@@ -22,8 +22,12 @@ type Event struct {
 	// Revision of the change.
 	Revision int64
 
-	enc encodings
+	endsState bool
+	enc       encodings
 }
+
+// EndsState says whether the event is the bookmark that tells a watcher that it has the state it began with.
+func (e *Event) EndsState() bool { return e.endsState }
 
 // change is an event before any selector: what a topic makes its events of. Each form is made once.
 type change struct {
@@ -122,5 +126,5 @@ func newBookmark(c *Collection, rev int64, initialEnd bool) *Event {
 	obj := emptyObject(c.kind, rev, annotations)
 	e := &Entry{Revision: rev, coll: c}
 	e.hold(obj)
-	return &Event{Type: watch.Bookmark, Entry: e, Revision: rev}
+	return &Event{Type: watch.Bookmark, Entry: e, Revision: rev, endsState: initialEnd}
 }

@@ -149,7 +149,7 @@ func (f *feed) apply(events []*clientv3.Event) {
 		if c == nil {
 			continue
 		}
-		f.store.metrics.events.Inc()
+		c.metrics.received.Add(1)
 		var e *Entry
 		if ev.Type == mvccpb.PUT {
 			e = c.received(ev.Kv)

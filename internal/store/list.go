@@ -66,7 +66,9 @@ func (c *Collection) readable(ctx context.Context, rv string) error {
 	}
 	switch {
 	case rv == "":
+		start := time.Now()
 		_, err = c.store.feed.fresh(ctx)
+		c.metrics.waited(start, err)
 	case rev > 0:
 		err = c.reach(ctx, rev)
 	}
@@ -146,7 +148,7 @@ func (c *Collection) listNow(start string, o ListOptions, sel *selector) (*Page,
 	}
 	s := c.snapshot()
 	c.mu.Unlock()
-	return s.page(c, start, o.Limit, sel)
+	return c.listed(fromCache)(s.page(c, start, o.Limit, sel))
 }
 
 // listAt lists one revision: from the cache while its window reaches back so far, else from etcd.
@@ -165,10 +167,10 @@ func (c *Collection) listAt(ctx context.Context, rev int64, start string, o List
 	s := c.stateAt(rev)
 	c.mu.Unlock()
 	if s != nil {
-		return s.page(c, start, o.Limit, sel)
+		return c.listed(fromCache)(s.page(c, start, o.Limit, sel))
 	}
 	c.store.metrics.etcdLists.Inc()
-	p, err := c.listEtcd(ctx, rev, start, o.Limit, sel)
+	p, err := c.listed(fromEtcd)(c.listEtcd(ctx, rev, start, o.Limit, sel))
 	if errors.Is(err, rpctypes.ErrCompacted) {
 		return nil, c.expired(start, o, sel)
 	}
@@ -330,7 +332,9 @@ func (c *Collection) listEtcd(ctx context.Context, rev int64, start string, limi
 	end := clientv3.GetPrefixRangeEnd(prefix)
 	from := max(prefix, start)
 	for {
+		asked := time.Now()
 		resp, err := c.store.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithRev(rev), clientv3.WithLimit(chunk))
+		c.metrics.asked(opList, asked, err)
 		if err != nil {
 			if errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, rpctypes.ErrFutureRev) {
 				return nil, err

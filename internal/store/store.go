@@ -128,6 +128,7 @@ type Store struct {
 
 	mu    sync.Mutex
 	colls map[string]*Collection // by storage prefix
+	kinds sync.Map               // GroupResource → *kindMetrics
 }
 
 // New makes a store and starts its watch of etcd and its compactor. It does not wait for etcd: reads and
@@ -142,7 +143,6 @@ func New(cfg Config) *Store {
 		answers: newEncodingCache(min(cfg.EncodingBudget, answersBudget)),
 		objects: newClock[*decoded](cfg.ObjectBudget),
 		leases:  newLeases(cfg.Client),
-		metrics: newMetrics(cfg.Metrics),
 		log:     slog.Default().With("component", "store"),
 		ctx:     ctx,
 		cancel:  cancel,
@@ -150,6 +150,7 @@ func New(cfg Config) *Store {
 	}
 	s.answers.brief, s.objects.brief = brief, brief
 	s.feed = newFeed(s)
+	s.metrics = s.newMetrics(cfg.Metrics)
 	s.compact = newCompactor(s.client, cfg.CompactionInterval, s.metrics, s.log)
 	s.background(s.feed.run)
 	s.background(s.tidy)

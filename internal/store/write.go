@@ -22,7 +22,7 @@ func (c *Collection) Create(ctx context.Context, key object.Key, obj object.Obje
 	if err := c.checkKey(key); err != nil {
 		return nil, err
 	}
-	e, _, err := c.write(ctx, c.etcdKey(key), nil, obj, ttl, "create")
+	e, _, err := c.write(ctx, c.etcdKey(key), nil, obj, ttl, opCreate)
 	if err == nil && e == nil {
 		return nil, apierrors.NewAlreadyExists(c.kind.GroupResource(), key.Name)
 	}
@@ -86,7 +86,7 @@ func (c *Collection) tryUpdate(ctx context.Context, key object.Key, st *state, t
 		obj = withResourceVersion(obj, "") // the cached one is shared
 	}
 	obj.SetResourceVersion("")
-	e, now, err := c.write(ctx, st.key, st.entry, obj, ttl, "update")
+	e, now, err := c.write(ctx, st.key, st.entry, obj, ttl, opUpdate)
 	switch {
 	case err != nil:
 		return nil, err
@@ -132,7 +132,7 @@ func (c *Collection) tryDelete(ctx context.Context, key object.Key, st *state, c
 			return nil, st.recheck(ctx, err)
 		}
 	}
-	resp, err := c.txn(ctx, "delete", st.key, st.entry.Revision, clientv3.OpDelete(st.key))
+	resp, err := c.txn(ctx, opDelete, st.key, st.entry.Revision, clientv3.OpDelete(st.key))
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +172,9 @@ func (s *state) recheck(ctx context.Context, outcome error) error {
 	if s.live {
 		return outcome
 	}
+	start := time.Now()
 	resp, err := s.c.store.client.Get(ctx, s.key)
+	s.c.metrics.asked(opGet, start, err)
 	if err != nil {
 		return errEtcd("get", s.c.kind.GroupResource(), err)
 	}
@@ -190,7 +192,7 @@ func (s *state) recheck(ctx context.Context, outcome error) error {
 
 // write stores obj in place of old (nil: none). It gives the new entry; or old when nothing changed; or no
 // entry, and what there is now, when another write came first.
-func (c *Collection) write(ctx context.Context, key string, old *Entry, obj object.Object, ttl time.Duration, op string) (e, now *Entry, err error) {
+func (c *Collection) write(ctx context.Context, key string, old *Entry, obj object.Object, ttl time.Duration, op etcdOperation) (e, now *Entry, err error) {
 	data, err := c.store.cfg.Codec.EncodeStorage(c.kind, obj)
 	if err != nil {
 		return nil, nil, apierrors.NewInternalError(err)
@@ -253,16 +255,16 @@ func (c *Collection) same(old *Entry, data []byte) bool {
 }
 
 // txn does op if the key was last changed at rev (0: is not there), and reads the key otherwise.
-func (c *Collection) txn(ctx context.Context, verb, key string, rev int64, op clientv3.Op) (*clientv3.TxnResponse, error) {
+func (c *Collection) txn(ctx context.Context, verb etcdOperation, key string, rev int64, op clientv3.Op) (*clientv3.TxnResponse, error) {
 	start := time.Now()
 	resp, err := c.store.client.Txn(ctx).
 		If(clientv3.Compare(clientv3.ModRevision(key), "=", rev)).
 		Then(op).
 		Else(clientv3.OpGet(key)).
 		Commit()
-	c.store.metrics.observe(verb, start, err)
+	c.metrics.asked(verb, start, err)
 	if err != nil {
-		return nil, errEtcd(verb, c.kind.GroupResource(), err)
+		return nil, errEtcd(verb.String(), c.kind.GroupResource(), err)
 	}
 	return resp, nil
 }

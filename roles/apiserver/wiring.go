@@ -232,6 +232,7 @@ func (w *wiring) services(c client.Interface, p *server.Parts) error {
 		p.Hooks = map[schema.GroupResource]server.WriteHook{}
 	}
 	p.Hooks[schema.GroupResource{Resource: "services"}] = a.Hook
+	p.Metrics.MustRegister(a)
 	p.Background = append(p.Background, a.Run)
 	return nil
 }

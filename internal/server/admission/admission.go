@@ -88,11 +88,23 @@ type Validator interface {
 	Validate(ctx context.Context, a *Attributes) error
 }
 
-// Chain is an ordered set of plugins. A nil Chain admits everything.
+// Chain is an ordered set of plugins, and the metrics of how long each takes. A nil Chain admits everything.
 type Chain struct {
-	mutators   []Mutator
-	validators []Validator
+	mutators   []timedMutator
+	validators []timedValidator
 	names      []string
+
+	mutating, validating timings
+}
+
+type timedMutator struct {
+	Mutator
+	took *timings
+}
+
+type timedValidator struct {
+	Validator
+	took *timings
 }
 
 // NewChain puts plugins in order. One that is neither Mutator nor Validator is an error.
@@ -105,10 +117,10 @@ func NewChain(plugins ...Plugin) (*Chain, error) {
 			return nil, fmt.Errorf("admission plugin %s neither mutates nor validates", p.Name())
 		}
 		if isMutator {
-			c.mutators = append(c.mutators, m)
+			c.mutators = append(c.mutators, timedMutator{m, &timings{}})
 		}
 		if isValidator {
-			c.validators = append(c.validators, v)
+			c.validators = append(c.validators, timedValidator{v, &timings{}})
 		}
 		c.names = append(c.names, p.Name())
 	}
@@ -131,11 +143,16 @@ func (c *Chain) Mutate(ctx context.Context, a *Attributes) error {
 	if c == nil {
 		return nil
 	}
+	w := startWatch()
 	for _, m := range c.mutators {
-		if err := m.Mutate(ctx, a); err != nil {
+		err := m.Mutate(ctx, a)
+		w.lap(m.took, a, err)
+		if err != nil {
+			w.stop(&c.mutating, a, err)
 			return asStatus(a, err)
 		}
 	}
+	w.stop(&c.mutating, a, nil)
 	return nil
 }
 
@@ -144,11 +161,16 @@ func (c *Chain) Validate(ctx context.Context, a *Attributes) error {
 	if c == nil {
 		return nil
 	}
+	w := startWatch()
 	for _, v := range c.validators {
-		if err := v.Validate(ctx, a); err != nil {
+		err := v.Validate(ctx, a)
+		w.lap(v.took, a, err)
+		if err != nil {
+			w.stop(&c.validating, a, err)
 			return asStatus(a, err)
 		}
 	}
+	w.stop(&c.validating, a, nil)
 	return nil
 }
 

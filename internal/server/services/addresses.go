@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -116,7 +117,9 @@ func (a *Allocator) addresses(ctx context.Context, s, was *corev1.Service, t *ta
 		if i < len(asked) && asked[i] != "" {
 			if ip, err := netip.ParseAddr(asked[i]); err != nil || !slices.Contains(had, ip) {
 				if err == nil {
+					began := time.Now()
 					err = a.take(ctx, ip, f, t)
+					a.addressed(t, ip, f, static, began, err)
 				}
 				if err != nil {
 					return field.ErrorList{field.Invalid(path, asked, fmt.Sprintf("failed to allocate IP %s: %v", asked[i], err))}
@@ -125,7 +128,9 @@ func (a *Allocator) addresses(ctx context.Context, s, was *corev1.Service, t *ta
 			got = append(got, asked[i])
 			continue
 		}
+		began := time.Now()
 		ip, err := a.find(ctx, f, t)
+		a.addressed(t, ip, f, dynamic, began, err)
 		if err != nil {
 			return field.ErrorList{field.InternalError(path, fmt.Errorf("failed to allocate a serviceIP: %w", err))}
 		}

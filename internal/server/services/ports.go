@@ -59,6 +59,7 @@ func (a *Allocator) nodePorts(s, was *corev1.Service, t *taking) field.ErrorList
 			}
 		case usesNodePorts(s):
 			n, ok := a.choosePort()
+			a.ported(t, dynamic, ok)
 			if !ok {
 				return field.ErrorList{field.InternalError(path, errors.New("failed to allocate a nodePort: range is full"))}
 			}
@@ -89,6 +90,7 @@ func (a *Allocator) healthPort(s, was *corev1.Service, t *taking) field.ErrorLis
 		return nil
 	}
 	n, ok := a.choosePort()
+	a.ported(t, dynamic, ok)
 	if !ok {
 		return field.ErrorList{field.InternalError(path, errors.New("failed to allocate a nodePort: range is full"))}
 	}
@@ -150,10 +152,13 @@ func (a *Allocator) takePort(n int, t *taking) error {
 	case held && holder == t.key:
 		return nil
 	case held:
+		a.ported(t, static, false)
 		return errors.New("provided port is already allocated")
 	case !a.ports.Contains(n):
+		a.ported(t, static, false)
 		return fmt.Errorf("provided port is not in the valid range. The range of valid ports is %s", a.ports.String())
 	}
+	a.ported(t, static, true)
 	a.taken[n] = t.key
 	t.ports = append(t.ports, n)
 	return nil

@@ -51,6 +51,8 @@ type Allocator struct {
 	ips   map[netip.Addr]object.Key // by services, and by writes in flight
 	named map[netip.Addr]struct{}   // by IPAddress objects, whosesoever
 	taken map[int]object.Key        // node ports
+
+	metrics metrics
 }
 
 // New makes an allocator of one or two default ranges of addresses (of different families) and one of ports.
@@ -58,7 +60,7 @@ type Allocator struct {
 func New(c client.Interface, cidrs []*net.IPNet, ports utilnet.PortRange) (*Allocator, error) {
 	a := &Allocator{
 		c: c, ports: ports, ready: make(chan struct{}),
-		ips: map[netip.Addr]object.Key{}, named: map[netip.Addr]struct{}{}, taken: map[int]object.Key{},
+		ips: map[netip.Addr]object.Key{}, named: map[netip.Addr]struct{}{}, taken: map[int]object.Key{}, metrics: newMetrics(),
 	}
 	for _, n := range cidrs {
 		p, err := netip.ParsePrefix(n.String())
