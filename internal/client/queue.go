@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
+
+	"hyperkube/internal/counts"
 )
 
 // Queue holds keys that need work, each at most once however often it was added, and
@@ -27,7 +29,7 @@ func NewQueue[K comparable](name string) *Queue[K] {
 // NewQueueWithBackoff makes a queue whose failed keys come back after min, doubling up to max.
 func NewQueueWithBackoff[K comparable](name string, min, max time.Duration) *Queue[K] {
 	limit := workqueue.NewTypedItemExponentialFailureRateLimiter[K](min, max)
-	stats := &queueStats{name: name}
+	stats := &queueStats{name: name, waited: counts.New(durationBounds), worked: counts.New(durationBounds)}
 	line := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[K]{Queue: &timed[K]{stats: stats}})
 	late := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[K]{Queue: line})
 	return &Queue[K]{workqueue.NewTypedRateLimitingQueueWithConfig(limit, workqueue.TypedRateLimitingQueueConfig[K]{DelayingQueue: late}), stats}
@@ -69,7 +71,7 @@ func (q *Queue[K]) work(ctx context.Context, busy *atomic.Int64, reconcile func(
 	busy.Store(began.UnixNano())
 	defer func() {
 		busy.Store(0)
-		q.stats.worked.add(time.Since(began))
+		q.stats.worked.Add(time.Since(began).Seconds())
 	}()
 	err := guarded(ctx, key, reconcile)
 	if err == nil {

@@ -3,12 +3,13 @@ package client
 import (
 	"context"
 	"math"
-	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"hyperkube/internal/counts"
 )
 
 // timed is the line of a queue: it notes when each key came. The work queue calls it under its lock.
@@ -37,7 +38,7 @@ func (t *timed[K]) Pop() K {
 	t.line[0] = waiting[K]{} // what the array still holds shall not keep the key alive
 	t.line = t.line[1:]
 	t.stats.depth.Add(-1)
-	t.stats.waited.add(time.Since(first.since))
+	t.stats.waited.Add(time.Since(first.since).Seconds())
 	return first.key
 }
 
@@ -46,7 +47,7 @@ type queueStats struct {
 	name           string
 	adds, retries  atomic.Uint64
 	depth          atomic.Int64
-	waited, worked durations
+	waited, worked *counts.Histogram // seconds
 
 	mu      sync.Mutex
 	workers []*atomic.Int64 // when the key began that each works on, in nanoseconds; 0: it has none
@@ -75,21 +76,6 @@ func (s *queueStats) busy(now time.Time) (all, longest float64) {
 
 // durationBounds in seconds are upstream's.
 var durationBounds = prometheus.ExponentialBuckets(1e-8, 10, 10)
-
-// durations is a histogram of times.
-type durations struct {
-	buckets [10]atomic.Uint64
-	count   atomic.Uint64
-	nanos   atomic.Int64
-}
-
-func (d *durations) add(t time.Duration) {
-	d.count.Add(1)
-	d.nanos.Add(int64(t))
-	if i := sort.SearchFloat64s(durationBounds, t.Seconds()); i < len(d.buckets) {
-		d.buckets[i].Add(1)
-	}
-}
 
 // QueueStats shows the work queues of one role in metrics, under upstream's names. What runs with its context is counted ([WithQueueStats]).
 type QueueStats struct {
@@ -139,30 +125,7 @@ func (s *QueueStats) Describe(ch chan<- *prometheus.Desc) {
 // queueSum is all queues of one name: one that is made anew goes on where the last left off.
 type queueSum struct {
 	adds, depth, retries, busy, longest float64
-	waited, worked                      durationSum
-}
-
-type durationSum struct {
-	count   uint64
-	seconds float64
-	buckets [10]uint64
-}
-
-func (s *durationSum) add(d *durations) {
-	s.count += d.count.Load()
-	s.seconds += time.Duration(d.nanos.Load()).Seconds()
-	for i := range d.buckets {
-		s.buckets[i] += d.buckets[i].Load()
-	}
-}
-
-func (s *durationSum) metric(d *prometheus.Desc, name string) prometheus.Metric {
-	buckets, below := make(map[float64]uint64, len(s.buckets)), uint64(0)
-	for i, n := range s.buckets {
-		below += n
-		buckets[durationBounds[i]] = below
-	}
-	return prometheus.MustNewConstHistogram(d, max(s.count, below), s.seconds, buckets, name)
+	waited, worked                      counts.Total
 }
 
 // Collect implements prometheus.Collector.
@@ -181,16 +144,16 @@ func (s *QueueStats) Collect(ch chan<- prometheus.Metric) {
 		sum.retries += float64(q.retries.Load())
 		sum.busy += busy
 		sum.longest = math.Max(sum.longest, longest)
-		sum.waited.add(&q.waited)
-		sum.worked.add(&q.worked)
+		sum.waited.Add(q.waited)
+		sum.worked.Add(q.worked)
 	}
 	s.mu.Unlock()
 	for name, sum := range sums {
 		ch <- prometheus.MustNewConstMetric(addsDesc, prometheus.CounterValue, sum.adds, name)
 		ch <- prometheus.MustNewConstMetric(depthDesc, prometheus.GaugeValue, sum.depth, name)
 		ch <- prometheus.MustNewConstMetric(retriesDesc, prometheus.CounterValue, sum.retries, name)
-		ch <- sum.waited.metric(waitedDesc, name)
-		ch <- sum.worked.metric(workedDesc, name)
+		ch <- sum.waited.Metric(waitedDesc, name)
+		ch <- sum.worked.Metric(workedDesc, name)
 		ch <- prometheus.MustNewConstMetric(busyDesc, prometheus.GaugeValue, sum.busy, name)
 		ch <- prometheus.MustNewConstMetric(longestDesc, prometheus.GaugeValue, sum.longest, name)
 	}

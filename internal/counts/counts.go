@@ -68,7 +68,12 @@ func (t *Total) Add(h *Histogram) {
 	}
 }
 
-// Metric gives the total to Prometheus.
+// Metric gives the total to Prometheus. What was counted while the total was made may be in a bucket but not in the count, which is
+// mended here: no bucket holds more than there is.
 func (t *Total) Metric(d *prometheus.Desc, labels ...string) prometheus.Metric {
-	return prometheus.MustNewConstHistogram(d, t.Count, t.Sum, t.Buckets, labels...)
+	n := t.Count
+	for _, below := range t.Buckets {
+		n = max(n, below)
+	}
+	return prometheus.MustNewConstHistogram(d, n, t.Sum, t.Buckets, labels...)
 }

@@ -29,6 +29,8 @@ import (
 type Config struct {
 	// Client of the API under the node's own identity. nil runs static pods only.
 	Client client.Interface
+	// Requests of Client, where they are counted.
+	Requests *client.RequestStats
 	// CRI is the container runtime.
 	CRI *cri.Client
 

@@ -111,6 +111,9 @@ func (k *Kubelet) metrics() prometheus.Gatherer {
 		return 0
 	})
 	r.MustRegister(states{k}, k.eviction.Ended())
+	if k.cfg.Requests != nil {
+		r.MustRegister(k.cfg.Requests)
+	}
 	for _, c := range k.cfg.CRI.Metrics() {
 		r.MustRegister(c)
 	}

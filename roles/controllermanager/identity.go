@@ -29,6 +29,8 @@ type identities struct {
 	rest    *rest.Config
 	each    bool // over REST, a service account for each
 	manager client.Interface
+	// requests of all of them, over REST.
+	requests client.RequestStats
 
 	mu   sync.Mutex
 	made map[string]client.Interface
@@ -42,6 +44,7 @@ func newIdentities(c *Config) (*identities, error) {
 	}
 	cfg := rest.CopyConfig(i.rest)
 	cfg.UserAgent = userAgent
+	i.requests.Count(cfg)
 	var err error
 	if i.manager, err = client.NewREST(cfg); err != nil {
 		return nil, fmt.Errorf("client of the API server: %w", err)
@@ -78,6 +81,7 @@ func (i *identities) make(name string) client.Interface {
 	cfg.UserAgent = userAgent + "/" + name
 	tokens := &accountTokens{client: i.manager, name: name}
 	cfg.Wrap(func(base http.RoundTripper) http.RoundTripper { return &accountTransport{base, tokens} })
+	i.requests.Count(cfg)
 	c, err := client.NewREST(cfg)
 	if err != nil {
 		// The same configuration made the manager's own client.

@@ -15,7 +15,7 @@ func (r *Role) serve(ctx context.Context) error {
 	cfg := r.cfg.Serving
 	cfg.Component = "kube-controller-manager"
 	reg := r.metrics
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &managed{r}, r.queues)
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &managed{r}, r.queues, &r.who.requests)
 	var checks []health.Check
 	for _, e := range r.chosen {
 		checks = append(checks, health.Check{Name: e.name, Func: func(context.Context) error {

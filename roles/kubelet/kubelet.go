@@ -39,6 +39,8 @@ type Kubelet struct {
 	node  *node.Kubelet
 	parts []lifecycle.Part
 	close []func()
+
+	requests *client.RequestStats // nil: the client was given
 }
 
 // New puts a kubelet together. Where the node has no certificate yet it asks for one and waits until it is issued,
@@ -132,7 +134,10 @@ func (k *Kubelet) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if k.cfg.Client, err = client.NewREST(client.Named(rc, "kubelet")); err != nil {
+	named := client.Named(rc, "kubelet")
+	k.requests = &client.RequestStats{}
+	k.requests.Count(named)
+	if k.cfg.Client, err = client.NewREST(named); err != nil {
 		return err
 	}
 	id.Renewed = func() { client.Reconnect(k.cfg.Client) }
@@ -169,7 +174,7 @@ func (k *Kubelet) nodeConfig() (node.Config, error) {
 		return node.Config{}, fmt.Errorf("containerLogMaxSize: %w", err)
 	}
 	nc := node.Config{
-		Client: cfg.Client, CRI: cfg.CRI, Claims: cfg.Claims, NodeName: cfg.HostnameOverride, NodeIPs: cfg.NodeIPs, Labels: cfg.Labels,
+		Client: cfg.Client, Requests: k.requests, CRI: cfg.CRI, Claims: cfg.Claims, NodeName: cfg.HostnameOverride, NodeIPs: cfg.NodeIPs, Labels: cfg.Labels,
 		Taints: s.RegisterWithTaints, ProviderID: s.ProviderID, NoRegister: !*s.RegisterNode,
 		RootDir: cfg.RootDir, PodLogsDir: s.PodLogsDir, ContainerLogsDir: cfg.ContainerLogsDir, PodManifestPath: s.StaticPodPath, DefaultPod: defaultPod,
 		CgroupRoot: s.CgroupRoot, NoPodCgroups: !*s.CgroupsPerQOS, NoEnforceAllocatable: !contains(s.EnforceNodeAllocatable, "pods"), PodPIDs: *s.PodPidsLimit,

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/urfave/cli/v2"
 	"k8s.io/client-go/rest"
 
@@ -34,10 +35,16 @@ func New(cfg Config) (*Role, error) {
 	if cfg.REST == nil {
 		return nil, errors.New("no API server: give --kubeconfig or --master")
 	}
-	c, err := client.NewREST(client.Named(cfg.REST, "kube-proxy"))
+	named, requests := client.Named(cfg.REST, "kube-proxy"), &client.RequestStats{}
+	requests.Count(named)
+	c, err := client.NewREST(named)
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Proxy.Metrics == nil {
+		cfg.Proxy.Metrics = prometheus.NewRegistry()
+	}
+	cfg.Proxy.Metrics.MustRegister(requests)
 	p, err := proxy.New(c, cfg.Proxy)
 	return &Role{p}, err
 }

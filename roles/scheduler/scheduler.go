@@ -68,7 +68,10 @@ func New(cfg Config) (*Role, error) {
 		if cfg.REST == nil {
 			return nil, errors.New("no API server is named: --kubeconfig is missing")
 		}
-		c, err := client.NewREST(client.Named(cfg.REST, "kube-scheduler"))
+		named, requests := client.Named(cfg.REST, "kube-scheduler"), &client.RequestStats{}
+		requests.Count(named)
+		r.metrics.MustRegister(requests)
+		c, err := client.NewREST(named)
 		if err != nil {
 			return nil, fmt.Errorf("client of the API server: %w", err)
 		}
