@@ -95,6 +95,16 @@ func (r Resource[T]) Update(ctx context.Context, c Interface, obj T) (T, error) 
 	return typed[T](c.Update(ctx, r.GVR, obj, metav1.UpdateOptions{}))
 }
 
+// CreateAs makes obj, whose fields the manager then manages.
+func (r Resource[T]) CreateAs(ctx context.Context, c Interface, obj T, manager string) (T, error) {
+	return typed[T](c.Create(ctx, r.GVR, obj, metav1.CreateOptions{FieldManager: manager}))
+}
+
+// UpdateAs replaces the object, or its status when sub says so; the manager manages what changed.
+func (r Resource[T]) UpdateAs(ctx context.Context, c Interface, obj T, manager string, sub ...string) (T, error) {
+	return typed[T](c.Update(ctx, r.GVR, obj, metav1.UpdateOptions{FieldManager: manager}, sub...))
+}
+
 // UpdateStatus replaces the object's status.
 func (r Resource[T]) UpdateStatus(ctx context.Context, c Interface, obj T) (T, error) {
 	return typed[T](c.Update(ctx, r.GVR, obj, metav1.UpdateOptions{}, "status"))

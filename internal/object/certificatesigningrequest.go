@@ -9,6 +9,7 @@ import (
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
+	certificatesv1beta1 "k8s.io/api/certificates/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -19,7 +20,7 @@ import (
 type csr = certificatesv1.CertificateSigningRequest
 
 func certificateSigningRequestKind() *Kind {
-	spec := doc(certificatesv1.CertificateSigningRequestSpec{}.SwaggerDoc())
+	spec, old := doc(certificatesv1.CertificateSigningRequestSpec{}.SwaggerDoc()), doc(certificatesv1beta1.CertificateSigningRequestSpec{}.SwaggerDoc())
 	return &Kind{
 		Versions: []Version{version[csr, certificatesv1.CertificateSigningRequestList](
 			certificatesv1.SchemeGroupVersion, "CertificateSigningRequest")},
@@ -62,10 +63,10 @@ func certificateSigningRequestKind() *Kind {
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
 			ageColumn(),
-			column("SignerName", "string", spec["signerName"]),
-			column("Requestor", "string", spec["request"]),
+			column("SignerName", "string", old["signerName"]),
+			column("Requestor", "string", old["request"]),
 			column("RequestedDuration", "string", spec["expirationSeconds"]),
-			column("Condition", "string", doc(certificatesv1.CertificateSigningRequestStatus{}.SwaggerDoc())["conditions"]),
+			column("Condition", "string", doc(certificatesv1beta1.CertificateSigningRequestStatus{}.SwaggerDoc())["conditions"]),
 		},
 		Cells: cells(func(c *csr, now time.Time) []any {
 			requested := none

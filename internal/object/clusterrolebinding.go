@@ -29,7 +29,7 @@ func clusterRoleBindingKind() *Kind {
 				return immutableRoleRef(b.RoleRef, old.RoleRef)
 			},
 		}.full(Cluster, nameIsSegment),
-		Columns: bindingColumns(doc(rbacv1.ClusterRoleBinding{}.SwaggerDoc())["subjects"]),
+		Columns: bindingColumns("clusterRoleBinding", "only reference a ClusterRole"),
 		Cells: cells(func(b *rbacv1.ClusterRoleBinding, now time.Time) []any {
 			return bindingCells(b, b.RoleRef, b.Subjects, now)
 		}),

@@ -40,8 +40,8 @@ func flowSchemaKind() *Kind {
 		})},
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
-			column("PriorityLevel", "string", spec["priorityLevelConfiguration"]),
-			column("MatchingPrecedence", "integer", spec["matchingPrecedence"]),
+			column("PriorityLevel", "string", doc(flowcontrolv1.PriorityLevelConfigurationReference{}.SwaggerDoc())["name"]),
+			column("MatchingPrecedence", "string", spec["matchingPrecedence"]),
 			column("DistinguisherMethod", "string", spec["distinguisherMethod"]),
 			ageColumn(),
 			column("MissingPL", "string", "references a broken or non-existent PriorityLevelConfiguration"),

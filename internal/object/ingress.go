@@ -52,10 +52,6 @@ func ingressKind() *Kind {
 			ageColumn(),
 		},
 		Cells: cells(func(i *networkingv1.Ingress, now time.Time) []any {
-			class := i.Annotations[ingressClassAnnotation]
-			if i.Spec.IngressClassName != nil {
-				class = *i.Spec.IngressClassName
-			}
 			ports := "80"
 			if len(i.Spec.TLS) > 0 {
 				ports = "80, 443"
@@ -68,7 +64,7 @@ func ingressKind() *Kind {
 					addresses = append(addresses, in.Hostname)
 				}
 			}
-			return []any{i.Name, orNone(class), ingressHosts(i.Spec.Rules), strings.Join(addresses, ","), ports, age(i, now)}
+			return []any{i.Name, orNone(deref(i.Spec.IngressClassName, "")), ingressHosts(i.Spec.Rules), strings.Join(addresses, ","), ports, age(i, now)}
 		}),
 	}
 }

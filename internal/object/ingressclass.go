@@ -10,7 +10,6 @@ import (
 )
 
 func ingressClassKind() *Kind {
-	spec := doc(networkingv1.IngressClassSpec{}.SwaggerDoc())
 	return &Kind{
 		Versions: []Version{version[networkingv1.IngressClass, networkingv1.IngressClassList](
 			networkingv1.SchemeGroupVersion, "IngressClass")},
@@ -33,8 +32,8 @@ func ingressClassKind() *Kind {
 		}.full(Cluster, nameIsSubdomain),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
-			column("Controller", "string", spec["controller"]),
-			column("Parameters", "string", spec["parameters"]),
+			column("Controller", "string", "Controller that is responsible for handling this class"),
+			column("Parameters", "string", "A reference to a resource with additional parameters"),
 			ageColumn(),
 		},
 		Cells: cells(func(c *networkingv1.IngressClass, now time.Time) []any {

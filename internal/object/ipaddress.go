@@ -2,12 +2,12 @@ package object
 
 import (
 	"net/netip"
-	"strings"
 	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -35,18 +35,17 @@ func ipAddressKind() *Kind {
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
 			column("ParentRef", "string", doc(networkingv1.IPAddressSpec{}.SwaggerDoc())["parentRef"]),
-			ageColumn(),
+			// The age has a cell, but no column.
 		},
 		Cells: cells(func(a *networkingv1.IPAddress, now time.Time) []any {
 			text := none
 			if r := a.Spec.ParentRef; r != nil {
-				var parts []string
-				for _, p := range []string{r.Group, r.Resource, r.Namespace, r.Name} {
+				text = schema.GroupResource{Group: r.Group, Resource: r.Resource}.String()
+				for _, p := range []string{r.Namespace, r.Name} {
 					if p != "" {
-						parts = append(parts, p)
+						text += "/" + p
 					}
 				}
-				text = strings.Join(parts, "/")
 			}
 			return []any{a.Name, text, age(a, now)}
 		}),

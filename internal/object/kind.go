@@ -176,6 +176,8 @@ type Kind struct {
 	// kubectl get shows it. Cells gives one value a column; now is for ages.
 	Columns []metav1.TableColumnDefinition
 	Cells   func(obj Object, now time.Time) []any
+	// RowConditions says what is special about the row of an object; nil: nothing ever is.
+	RowConditions func(obj Object) []metav1.TableRowCondition
 
 	// GracePeriod, where the kind has graceful deletion (pods), decides the grace period in seconds for a
 	// deletion; graceful false means that the object is removed at once.

@@ -11,7 +11,6 @@ import (
 
 func mutatingAdmissionPolicyKind() *Kind {
 	type policy = admissionregv1.MutatingAdmissionPolicy
-	spec := doc(admissionregv1.MutatingAdmissionPolicySpec{}.SwaggerDoc())
 	return &Kind{
 		Versions: []Version{version[policy, admissionregv1.MutatingAdmissionPolicyList](
 			admissionregv1.SchemeGroupVersion, "MutatingAdmissionPolicy")},
@@ -31,8 +30,8 @@ func mutatingAdmissionPolicyKind() *Kind {
 		}.full(Cluster, nameIsSubdomain),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
-			column("Mutations", "integer", spec["mutations"]),
-			column("ParamKind", "string", spec["paramKind"]),
+			column("Mutations", "integer", "Mutation indicates the number of mutations rules defined in this configuration"),
+			column("ParamKind", "string", "ParamKind specifies the kind of resources used to parameterize this policy"),
 			ageColumn(),
 		},
 		Cells: cells(func(p *policy, now time.Time) []any {

@@ -25,7 +25,7 @@ func mutatingAdmissionPolicyBindingKind() *Kind {
 				return validateBinding(b.Spec.PolicyName, b.Spec.ParamRef, b.Spec.MatchResources)
 			},
 		}.full(Cluster, nameIsSubdomain),
-		Columns: policyBindingColumns(doc(admissionregv1.MutatingAdmissionPolicyBindingSpec{}.SwaggerDoc())),
+		Columns: policyBindingColumns(),
 		Cells: cells(func(b *binding, now time.Time) []any {
 			return []any{b.Name, b.Spec.PolicyName, paramRefText(b.Spec.ParamRef), age(b, now)}
 		}),

@@ -29,13 +29,15 @@ func mutatingWebhookConfigurationKind() *Kind {
 			PrepareUpdate: func(c, old *config) { nextGeneration(c, old, c.Webhooks, old.Webhooks) },
 			Validate:      func(c *config) field.ErrorList { return validateWebhooks(c.Webhooks) },
 		}.full(Cluster, nameIsSubdomain),
-		Columns: webhookColumns(doc(config{}.SwaggerDoc())["webhooks"]),
+		Columns: webhookColumns(),
 		Cells: cells(func(c *config, now time.Time) []any {
 			return []any{c.Name, int64(len(c.Webhooks)), age(c, now)}
 		}),
 	}
 }
 
-func webhookColumns(description string) []metav1.TableColumnDefinition {
-	return []metav1.TableColumnDefinition{nameColumn(), column("Webhooks", "integer", description), ageColumn()}
+func webhookColumns() []metav1.TableColumnDefinition {
+	return []metav1.TableColumnDefinition{
+		nameColumn(), column("Webhooks", "integer", "Webhooks indicates the number of webhooks registered in this configuration"), ageColumn(),
+	}
 }

@@ -89,10 +89,14 @@ func nodeCells(n *corev1.Node, now time.Time) []any {
 		}
 		return s
 	}
+	kernel := text(info.KernelVersion)
+	if info.Architecture != "" {
+		kernel += " (" + info.Architecture + ")"
+	}
 	return []any{
 		n.Name, status, orNone(strings.Join(nodeRoles(n), ",")), age(n, now), info.KubeletVersion,
 		nodeAddress(n, corev1.NodeInternalIP), nodeAddress(n, corev1.NodeExternalIP),
-		text(info.OSImage), text(info.KernelVersion), text(info.ContainerRuntimeVersion),
+		text(info.OSImage), kernel, text(info.ContainerRuntimeVersion),
 	}
 }
 

@@ -58,10 +58,11 @@ func podKind() *Kind {
 			"spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork",
 			"status.phase", "status.podIP", "status.podIPs", "status.nominatedNodeName",
 		},
-		Fields:      selectableFields(podFields),
-		Columns:     podColumns(),
-		Cells:       cells(podCells),
-		GracePeriod: podGracePeriod,
+		Fields:        selectableFields(podFields),
+		Columns:       podColumns(),
+		Cells:         cells(podCells),
+		RowConditions: podRowConditions,
+		GracePeriod:   podGracePeriod,
 	}
 }
 

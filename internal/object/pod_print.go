@@ -51,6 +51,24 @@ func podCells(p *corev1.Pod, now time.Time) []any {
 	}
 }
 
+// podRowConditions tells of pods that have ended, which lists may leave out.
+func podRowConditions(obj Object) []metav1.TableRowCondition {
+	p, ok := obj.(*corev1.Pod)
+	if !ok {
+		return nil
+	}
+	c := metav1.TableRowCondition{Type: metav1.RowCompleted, Status: metav1.ConditionTrue, Reason: string(p.Status.Phase)}
+	switch p.Status.Phase {
+	case corev1.PodSucceeded:
+		c.Message = "The pod has completed successfully."
+	case corev1.PodFailed:
+		c.Message = "The pod failed."
+	default:
+		return nil
+	}
+	return []metav1.TableRowCondition{c}
+}
+
 // podSummary is what one line says of a pod.
 type podSummary struct {
 	text         string

@@ -58,9 +58,9 @@ func podCertificateRequestKind() *Kind {
 			column("NodeName", "string", spec["nodeName"]),
 			column("SignerName", "string", spec["signerName"]),
 			column("State", "string", "Is the request Pending, Issued, Denied, or Failed?"),
-			ageColumn(),
+			column("UnverifiedUserAnnotations", "string", spec["unverifiedUserAnnotations"]),
 		},
-		Cells: cells(func(p *podCert, now time.Time) []any {
+		Cells: cells(func(p *podCert, _ time.Time) []any {
 			state := "Pending"
 			for _, c := range p.Status.Conditions {
 				switch c.Type {
@@ -69,7 +69,7 @@ func podCertificateRequestKind() *Kind {
 					state = c.Type
 				}
 			}
-			return []any{p.Name, p.Spec.PodName, p.Spec.ServiceAccountName, string(p.Spec.NodeName), p.Spec.SignerName, state, age(p, now)}
+			return []any{p.Name, p.Spec.PodName, p.Spec.ServiceAccountName, string(p.Spec.NodeName), p.Spec.SignerName, state, labelsText(p.Spec.UnverifiedUserAnnotations)}
 		}),
 	}
 }

@@ -160,7 +160,7 @@ func paramRefText(p *admissionregv1.ParamRef) string {
 	case p.Name != "":
 		return "*/" + p.Name
 	}
-	return selectorText(p.Selector)
+	return p.Selector.String()
 }
 
 func paramKindText(p *admissionregv1.ParamKind) string {

@@ -110,14 +110,15 @@ func validateAggregation(a *rbacv1.AggregationRule) field.ErrorList {
 	return errs
 }
 
-func bindingColumns(subjects string) []metav1.TableColumnDefinition {
+// bindingColumns are those of a kind of binding, whose name they say.
+func bindingColumns(kind, refers string) []metav1.TableColumnDefinition {
 	return []metav1.TableColumnDefinition{
 		nameColumn(),
-		column("Role", "string", doc(rbacv1.RoleBinding{}.SwaggerDoc())["roleRef"]),
+		column("Role", "string", "roleRef can "+refers+" in the global namespace. If the RoleRef cannot be resolved, the Authorizer must return an error."),
 		ageColumn(),
-		wide("Users", "string", subjects),
-		wide("Groups", "string", subjects),
-		wide("ServiceAccounts", "string", subjects),
+		wide("Users", "string", "Users in the "+kind),
+		wide("Groups", "string", "Groups in the "+kind),
+		wide("ServiceAccounts", "string", "ServiceAccounts in the "+kind),
 	}
 }
 

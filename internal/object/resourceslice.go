@@ -45,15 +45,11 @@ func resourceSliceKind() *Kind {
 			nameColumn(),
 			column("Node", "string", spec["nodeName"]),
 			column("Driver", "string", spec["driver"]),
-			column("Pool", "string", spec["pool"]),
+			column("Pool", "string", doc(resourcev1.ResourcePool{}.SwaggerDoc())["name"]),
 			ageColumn(),
 		},
 		Cells: cells(func(s *slice, now time.Time) []any {
-			node := deref(s.Spec.NodeName, "<unset>")
-			if s.Spec.NodeName == nil && deref(s.Spec.AllNodes, false) {
-				node = "<all>"
-			}
-			return []any{s.Name, node, s.Spec.Driver, s.Spec.Pool.Name, age(s, now)}
+			return []any{s.Name, deref(s.Spec.NodeName, ""), s.Spec.Driver, s.Spec.Pool.Name, age(s, now)}
 		}),
 	}
 }

@@ -26,7 +26,7 @@ func roleBindingKind() *Kind {
 			},
 			ValidateUpdate: func(b, old *rbacv1.RoleBinding) field.ErrorList { return immutableRoleRef(b.RoleRef, old.RoleRef) },
 		}.full(Namespaced, nameIsSegment),
-		Columns: bindingColumns(doc(rbacv1.RoleBinding{}.SwaggerDoc())["subjects"]),
+		Columns: bindingColumns("roleBinding", "reference a Role in the current namespace or a ClusterRole"),
 		Cells: cells(func(b *rbacv1.RoleBinding, now time.Time) []any {
 			return bindingCells(b, b.RoleRef, b.Subjects, now)
 		}),

@@ -28,7 +28,7 @@ func runtimeClassKind() *Kind {
 		}.full(Cluster, nameIsSubdomain),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
-			column("Handler", "string", doc(nodev1.RuntimeClass{}.SwaggerDoc())["handler"]),
+			column("Handler", "string", ""),
 			ageColumn(),
 		},
 		Cells: cells(func(r *nodev1.RuntimeClass, now time.Time) []any {

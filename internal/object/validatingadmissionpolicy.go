@@ -13,7 +13,6 @@ import (
 
 func validatingAdmissionPolicyKind() *Kind {
 	type policy = admissionregv1.ValidatingAdmissionPolicy
-	spec := doc(admissionregv1.ValidatingAdmissionPolicySpec{}.SwaggerDoc())
 	return &Kind{
 		Versions: []Version{version[policy, admissionregv1.ValidatingAdmissionPolicyList](
 			admissionregv1.SchemeGroupVersion, "ValidatingAdmissionPolicy")},
@@ -48,8 +47,8 @@ func validatingAdmissionPolicyKind() *Kind {
 		})},
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
-			column("Validations", "integer", spec["validations"]),
-			column("ParamKind", "string", spec["paramKind"]),
+			column("Validations", "integer", "Validations indicates the number of validation rules defined in this configuration"),
+			column("ParamKind", "string", "ParamKind specifies the kind of resources used to parameterize this policy"),
 			ageColumn(),
 		},
 		Cells: cells(func(p *policy, now time.Time) []any {

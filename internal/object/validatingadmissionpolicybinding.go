@@ -28,18 +28,18 @@ func validatingAdmissionPolicyBindingKind() *Kind {
 				return append(errs, validateActions(b.Spec.ValidationActions, specPath.Child("validationActions"))...)
 			},
 		}.full(Cluster, nameIsSubdomain),
-		Columns: policyBindingColumns(doc(admissionregv1.ValidatingAdmissionPolicyBindingSpec{}.SwaggerDoc())),
+		Columns: policyBindingColumns(),
 		Cells: cells(func(b *binding, now time.Time) []any {
 			return []any{b.Name, b.Spec.PolicyName, paramRefText(b.Spec.ParamRef), age(b, now)}
 		}),
 	}
 }
 
-func policyBindingColumns(spec doc) []metav1.TableColumnDefinition {
+func policyBindingColumns() []metav1.TableColumnDefinition {
 	return []metav1.TableColumnDefinition{
 		nameColumn(),
-		column("PolicyName", "string", spec["policyName"]),
-		column("ParamRef", "string", spec["paramRef"]),
+		column("PolicyName", "string", "PolicyName indicates the policy definition which the policy binding binded to"),
+		column("ParamRef", "string", "ParamRef indicates the param resource which sets the configuration param"),
 		ageColumn(),
 	}
 }

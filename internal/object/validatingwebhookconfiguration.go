@@ -37,7 +37,7 @@ func validatingWebhookConfigurationKind() *Kind {
 				return validateWebhooks(hooks)
 			},
 		}.full(Cluster, nameIsSubdomain),
-		Columns: webhookColumns(doc(config{}.SwaggerDoc())["webhooks"]),
+		Columns: webhookColumns(),
 		Cells: cells(func(c *config, now time.Time) []any {
 			return []any{c.Name, int64(len(c.Webhooks)), age(c, now)}
 		}),

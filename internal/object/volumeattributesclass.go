@@ -38,11 +38,7 @@ func volumeAttributesClassKind() *Kind {
 			ageColumn(),
 		},
 		Cells: cells(func(v *storagev1.VolumeAttributesClass, now time.Time) []any {
-			name := v.Name
-			if v.Annotations[isDefaultClass] == "true" {
-				name += " (default)"
-			}
-			return []any{name, v.DriverName, age(v, now)}
+			return []any{v.Name, v.DriverName, age(v, now)}
 		}),
 	}
 }

@@ -28,6 +28,10 @@ func (s *Server) apply(ctx context.Context, req *request.Request, t registry.Tar
 		return outcome{}, err
 	}
 	if h := s.handler(t, req.Subresource); h != nil {
+		if h.Apply != nil {
+			obj, err := h.Apply(ctx, req, body, *o)
+			return s.handled(t, obj, err)
+		}
 		return s.applyByHandler(ctx, req, t, h, data, o)
 	}
 	if !plainStorage(t) {
@@ -82,7 +86,7 @@ func applyBody(req *request.Request, data []byte, validation string) (*unstructu
 	return u, nil
 }
 
-// applyByHandler merges into objects that a handler makes up (Scale), which have no managers.
+// applyByHandler merges into objects that a handler makes up, which have no managers.
 func (s *Server) applyByHandler(ctx context.Context, req *request.Request, t registry.Target, h *SubresourceHandler, data []byte, o *metav1.PatchOptions) (outcome, error) {
 	body, err := yaml.YAMLToJSON(data)
 	if err != nil {

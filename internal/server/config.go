@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	quotaconfig "k8s.io/apiserver/pkg/admission/plugin/resourcequota/apis/resourcequota/v1"
@@ -143,6 +144,8 @@ type SubresourceHandler struct {
 	// Update handles PUT, and PATCH by way of Get. A body with a resourceVersion must be refused with a conflict when
 	// that is not the current one.
 	Update func(ctx context.Context, req *request.Request, body object.Object, o metav1.UpdateOptions) (object.Object, error)
+	// Apply handles server-side apply; nil: what is applied is merged by way of Get and Update.
+	Apply func(ctx context.Context, req *request.Request, body *unstructured.Unstructured, o metav1.PatchOptions) (object.Object, error)
 	// List handles GET of the collection of a virtual kind.
 	List func(ctx context.Context, req *request.Request, o metav1.ListOptions) (*client.List, error)
 }

@@ -42,6 +42,7 @@ func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
 	req := &request.Request{Info: request.Parse(r), AuditID: auditID(r), UserAgent: r.UserAgent(), SourceIP: sourceIP(r), Unaudited: s.parts.Audit == nil}
 	w := &response{ResponseWriter: rw, req: req}
 	rw.Header().Set("Audit-Id", req.AuditID)
+	rw.Header().Set("Cache-Control", "no-cache, private")
 	long := req.LongRunning()
 	ctx := request.With(r.Context(), req)
 	cancel := context.CancelFunc(nil)
@@ -93,6 +94,10 @@ func (s *Server) pass(w *response, r *http.Request, req *request.Request, start 
 		sendStatus(w, r, err)
 		return
 	}
+	if err := checkTimeout(r, req); err != nil {
+		sendStatus(w, r, err)
+		return
+	}
 	x := &exchange{s: s, w: w, r: r, req: req}
 	done, err := s.admit(r.Context(), req)
 	if req.FlowSchemaUID != "" {
@@ -101,7 +106,9 @@ func (s *Server) pass(w *response, r *http.Request, req *request.Request, start 
 	}
 	if err == nil {
 		defer done()
-		err = s.authorize(r.Context(), req)
+		if err = s.authorize(r.Context(), req); err != nil {
+			w.Header().Set("X-Content-Type-Options", "nosniff")
+		}
 	}
 	if err != nil {
 		sendStatus(w, r, err)
@@ -160,6 +167,19 @@ func (s *Server) timeout(r *http.Request) time.Duration {
 		return s.cfg.RequestTimeout
 	}
 	return d
+}
+
+// checkTimeout refuses a request that says in no words of ours how long it may take.
+func checkTimeout(r *http.Request, req *request.Request) error {
+	if req.LongRunning() || !strings.Contains(r.URL.RawQuery, "timeout=") {
+		return nil
+	}
+	if text := r.URL.Query().Get("timeout"); text != "" {
+		if _, err := time.ParseDuration(text); err != nil {
+			return apierrors.NewBadRequest("invalid timeout specified in the request URL - " + err.Error())
+		}
+	}
+	return nil
 }
 
 func (s *Server) panicked(w *response, r *http.Request, p any) {

@@ -41,12 +41,39 @@ func errNotAcceptable(o negotiate.Offer) error {
 		"only the following media types are accepted: "+strings.Join(o.Accepted(), ", "))
 }
 
+// errNotRouted is the answer where no route of a built-in kind has what is accepted.
+func errNotRouted(list bool) error {
+	text := "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+	if list {
+		text += ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+	}
+	err := statusError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable, text)
+	err.ErrStatus.Details = &metav1.StatusDetails{}
+	return err
+}
+
+// goType is what clients are told to be the type of a kind.
+func goType(v *object.Version, kind string) string {
+	switch group, _, _ := strings.Cut(v.Group, "."); {
+	case v.Custom != nil && kind == v.Kind:
+		return "*unstructured.Unstructured"
+	case v.Custom != nil:
+		return "*unstructured.UnstructuredList"
+	case group == "" || group == "events":
+		return "*core." + kind
+	default:
+		return "*" + group + "." + kind
+	}
+}
+
 // errPatchType is the answer to a patch of a type that nobody reads.
 func errPatchType(custom bool) error {
 	if custom {
 		return errMedia(patchTypes(custom)...)
 	}
-	return statusError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType, "415: Unsupported Media Type")
+	err := statusError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType, "415: Unsupported Media Type")
+	err.ErrStatus.Details = &metav1.StatusDetails{}
+	return err
 }
 
 func errMedia(accepted ...string) error {
@@ -59,7 +86,11 @@ func errMethod(k *object.Kind, verb string) error {
 	if k.Hub().Custom != nil {
 		return apierrors.NewMethodNotSupported(k.GroupResource(), verb)
 	}
-	return apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, verb, schema.GroupResource{}, "", "", 0, false)
+	return errNotAllowed()
+}
+
+func errNotAllowed() error {
+	return apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "", "", 0, false)
 }
 
 func errTooLarge(limit int64) error {

@@ -1,11 +1,13 @@
 package server
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -42,10 +44,11 @@ func (x *exchange) serve() {
 		h.Connect(x.w, x.r, x.req)
 		return
 	}
-	if x.q, err = query(x.r); err != nil {
-		x.fail(err)
+	if x.r.Method == http.MethodHead && t.Version.Custom == nil {
+		x.fail(errMethod(t.Kind, "head"))
 		return
 	}
+	x.q = query(x.r)
 	x.verb()
 }
 
@@ -72,31 +75,31 @@ func (x *exchange) verb() {
 	}
 }
 
-func query(r *http.Request) (url.Values, error) {
+func query(r *http.Request) url.Values {
 	if r.URL.RawQuery == "" {
-		return nil, nil
+		return nil
 	}
-	q, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return nil, statusError(http.StatusBadRequest, metav1.StatusReasonBadRequest, err.Error())
-	}
-	return q, nil
+	return r.URL.Query() // what it cannot read, it leaves out
 }
 
 func (x *exchange) fail(err error) { sendStatus(x.w, x.r, err) }
 
 // offer is what the target can answer with.
-func (x *exchange) offer(list bool) negotiate.Offer {
+func (x *exchange) offer() negotiate.Offer {
 	o := negotiate.Offer{YAML: true, Protobuf: !x.t.Version.Untyped()}
 	if !x.t.Kind.Virtual || x.t.Kind.Serves("list") {
-		o.As = negotiate.TransformMeta(list)
+		o.As = negotiate.TransformMeta
 	}
 	return o
 }
 
 // form negotiates the answer; false: the refusal was sent.
 func (x *exchange) form(list bool) (negotiate.Form, bool) {
-	o := x.offer(list)
+	if x.t.Version.Custom == nil && !negotiate.Routed(x.r.Header.Get("Accept")) {
+		x.fail(errNotRouted(list))
+		return negotiate.Form{}, false
+	}
+	o := x.offer()
 	if list && x.t.Kind.Virtual {
 		o.Protobuf = false // made up item by item, as JSON
 	}
@@ -105,8 +108,25 @@ func (x *exchange) form(list bool) (negotiate.Form, bool) {
 		x.fail(errNotAcceptable(o))
 		return f, false
 	}
+	if err := x.fits(f, list); err != nil {
+		x.fail(err)
+		return f, false
+	}
 	f.Pretty = f.Pretty || x.q != nil && (x.q.Get("pretty") == "1" || x.q.Get("pretty") == "true")
 	return f, true
+}
+
+// fits refuses the metadata of one object where there are many, and the other way round.
+func (x *exchange) fits(f negotiate.Form, list bool) error {
+	switch {
+	case list && f.As == "PartialObjectMetadata":
+		return statusError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable,
+			"you requested "+f.As+", but the requested object is a list ("+goType(x.t.Version, x.t.Version.ListKind())+")")
+	case !list && f.As == "PartialObjectMetadataList":
+		return statusError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable,
+			"you requested "+f.As+", but the requested object is not a list ("+goType(x.t.Version, x.t.Version.Kind)+")")
+	}
+	return nil
 }
 
 // body reads the request's body up to the limit.
@@ -140,7 +160,7 @@ func badBody(err error) error {
 // media is the media type of the body; an error when no decoder knows it.
 func (x *exchange) media() (string, error) {
 	m := negotiate.ContentType(x.r.Header.Get("Content-Type"))
-	o := x.offer(false)
+	o := x.offer()
 	switch {
 	case m == negotiate.JSON, m == negotiate.YAML, m == negotiate.Protobuf && o.Protobuf:
 		return m, nil
@@ -199,7 +219,11 @@ func (x *exchange) update() {
 		x.fail(err)
 		return
 	}
-	if name := obj.GetName(); x.t.Sub == nil && name != "" && name != x.req.Name {
+	switch name := obj.GetName(); {
+	case name == "":
+		x.fail(apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s based on URL) was undeterminable: name must be provided", x.req.Name)))
+		return
+	case x.t.Sub == nil && name != x.req.Name:
 		x.fail(registry.ErrName(name, x.req.Name))
 		return
 	}
@@ -285,6 +309,9 @@ func (x *exchange) get() {
 		return
 	}
 	o, err := decode.Get(x.q)
+	if err == nil && x.q.Get("export") == "true" {
+		err = apierrors.NewBadRequest("the export parameter, deprecated since v1.14, is no longer supported")
+	}
 	if err != nil {
 		x.fail(err)
 		return
@@ -327,7 +354,7 @@ func (x *exchange) answer(code int, f negotiate.Form, out outcome, err error) {
 func (x *exchange) encode(f negotiate.Form, out outcome) ([]byte, error) {
 	switch {
 	case out.foreign && f.As != "":
-		return nil, errNotAcceptable(x.offer(false))
+		return nil, errNotAcceptable(x.offer())
 	case out.foreign:
 		return encode.Any(f, out.Object(), encode.KindOf(out.Object()))
 	case f.As != "":

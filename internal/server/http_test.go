@@ -85,7 +85,7 @@ func TestHTTPErrors(t *testing.T) {
 		{"method", "PUT", cmPath, "{}", nil, 405, "the server does not allow this method on the requested resource"},
 		{"method of a virtual kind", "GET", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "", nil, 405, "MethodNotAllowed"},
 		{"create without namespace", "POST", "/api/v1/configmaps", `{}`, nil, 405, "MethodNotAllowed"},
-		{"accept", "GET", cmPath + "/a", "", []string{"Accept", "text/html"}, 406, "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"},
+		{"accept", "GET", cmPath + "/a", "", []string{"Accept", "text/html"}, 406, "406: Not Acceptable\\n\\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf"},
 		{"content type", "POST", cmPath, "x", []string{"Content-Type", "text/plain"}, 415, "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf"},
 		{"syntax", "POST", cmPath, "{", nil, 400, "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: unexpected end of JSON input ({)"},
 		{"syntax of YAML", "POST", cmPath, "a: b: c", []string{"Content-Type", "application/yaml"}, 400, "the object provided is unrecognized (must be of type ConfigMap)"},

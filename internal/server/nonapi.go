@@ -140,6 +140,10 @@ func (s *Server) healthHandler() http.Handler {
 }
 
 func (s *Server) serveLegacyVersions(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		sendStatus(w, r, errNotAllowed())
+		return
+	}
 	if s.serveAggregated(w, r, true) {
 		return
 	}
@@ -165,6 +169,9 @@ func (s *Server) serveGroup(w http.ResponseWriter, r *http.Request) {
 		return
 	case len(parts) == 1:
 		s.serveGroups(w, r)
+		return
+	case parts[0] == "api" && len(parts) == 2 && r.Method != http.MethodGet:
+		sendStatus(w, r, errNotAllowed())
 		return
 	case parts[0] == "api" && len(parts) == 2:
 		if doc, ok := s.discovery.ResourceList(schema.GroupVersion{Version: parts[1]}); ok {
@@ -196,12 +203,12 @@ const aggregatedKind = "APIGroupDiscoveryList"
 
 // serveAggregated answers when the client asks for the aggregated document first.
 func (s *Server) serveAggregated(w http.ResponseWriter, r *http.Request, legacy bool) bool {
-	w.Header().Add("Vary", "Accept")
+	w.Header().Set("Vary", "Accept")
 	accept := r.Header.Get("Accept")
 	if !strings.Contains(accept, aggregatedKind) {
 		return false
 	}
-	f, ok := negotiate.Accept(accept, negotiate.Offer{Protobuf: true, As: func(kind, group, v string) bool {
+	f, ok := negotiate.Accept(accept, negotiate.Offer{Protobuf: true, YAML: true, As: func(kind, group, v string) bool {
 		return kind == aggregatedKind && group == apidiscoveryv2.GroupName && v == "v2"
 	}})
 	if !ok || f.As == "" {

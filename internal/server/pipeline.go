@@ -146,6 +146,9 @@ func (s *Server) target(req *request.Request) (registry.Target, error) {
 	if k.Scope == object.Cluster && req.Namespace != "" && k.Resource != "namespaces" {
 		return t, errNoRow
 	}
+	if req.WatchPath && req.Verb != "watch" {
+		return t, errMethod(k, req.Verb)
+	}
 	if req.Subresource == "" {
 		if !k.Serves(req.Verb) || (req.Verb == "create" && req.Name != "") || (req.Verb != "create" && needsName(req.Verb) && req.Name == "") {
 			return t, errMethod(k, req.Verb)
@@ -154,11 +157,19 @@ func (s *Server) target(req *request.Request) (registry.Target, error) {
 		if t.Sub = k.SubresourceIn(v, req.Subresource); t.Sub == nil {
 			return t, errNoRow
 		}
+		if req.Tail != "" && t.Sub.Name != "proxy" {
+			return t, errNoRow
+		}
 		if !subServes(t.Sub, req.Verb) {
 			return t, errMethod(k, req.Verb)
 		}
 	}
-	if k.Scope == object.Namespaced && req.Namespace == "" && (needsName(req.Verb) || req.Verb == "create") {
+	// Clients delete collections of one namespace; roles of this process (the end of a definition) those of all.
+	everywhere := req.Verb == "list" || req.Verb == "watch" || req.Direct && req.Verb == "deletecollection"
+	if k.Scope == object.Namespaced && req.Namespace == "" && !everywhere {
+		if req.Name != "" || k.Hub().Custom != nil {
+			return t, errNoRow
+		}
 		return t, errMethod(k, req.Verb)
 	}
 	return t, nil

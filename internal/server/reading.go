@@ -149,8 +149,15 @@ func (x *exchange) deleteCollection() {
 // watch streams events until the client, the timeout or the store ends it.
 func (x *exchange) watch() {
 	began := time.Now()
-	o := x.offer(false)
+	if x.t.Version.Custom == nil && !negotiate.Routed(x.r.Header.Get("Accept")) {
+		x.fail(errNotRouted(true))
+		return
+	}
+	o := x.offer()
 	f, ok := negotiate.Accept(x.r.Header.Get("Accept"), o)
+	if f.As == "PartialObjectMetadataList" {
+		f.As = "PartialObjectMetadata" // of each event
+	}
 	if !ok || f.Media == negotiate.YAML {
 		x.fail(errNotAcceptable(o))
 		return

@@ -115,9 +115,6 @@ var (
 func send(w http.ResponseWriter, r *http.Request, code int, contentType string, b *encode.Body) {
 	h := w.Header()
 	h.Set("Content-Type", contentType)
-	if h.Get("Cache-Control") == "" {
-		h.Set("Cache-Control", "no-cache, private")
-	}
 	if b.Size >= gzipFrom && acceptsGzip(r) {
 		sendGzip(w, code, b)
 		return
@@ -169,10 +166,10 @@ func acceptsGzip(r *http.Request) bool {
 	return false
 }
 
-// sendStatus writes an error. Its form is what the client accepts, JSON where that is nothing we have.
+// sendStatus writes an error. Its form is what the client accepts, JSON where that is nothing we have or a transformation.
 func sendStatus(w http.ResponseWriter, r *http.Request, err error) *metav1.Status {
 	s := statusOf(err)
-	form, ok := negotiate.Accept(r.Header.Get("Accept"), negotiate.Offer{Protobuf: true, YAML: true, As: func(string, string, string) bool { return true }})
+	form, ok := negotiate.Accept(r.Header.Get("Accept"), negotiate.Offer{Protobuf: true, YAML: true})
 	if !ok {
 		form = negotiate.Form{Media: negotiate.JSON}
 	}
@@ -185,7 +182,6 @@ func sendStatus(w http.ResponseWriter, r *http.Request, err error) *metav1.Statu
 	if s.Details != nil && s.Details.RetryAfterSeconds > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(s.Details.RetryAfterSeconds)))
 	}
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	auditStatus(w, s)
 	send(w, r, int(s.Code), form.Media, encode.One(data))
 	return s

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 
 	"hyperkube/internal/object"
 	"hyperkube/internal/server/registry"
@@ -36,6 +37,33 @@ func (s *Server) rescale(ctx context.Context, req *request.Request, t registry.T
 	}
 	res, err := s.registry.Update(ctx, req, t, object.Key{Namespace: req.Namespace, Name: req.Name}, change,
 		registry.UpdateOptions{DryRun: registry.IsDryRun(o.DryRun), Options: &o, UID: string(in.UID), Manager: o.FieldManager, TrackAs: "scale"})
+	if err != nil {
+		return nil, err
+	}
+	return scaleOf(t.Kind, res.Object())
+}
+
+// applyScale merges what a manager wants of the size of a workload.
+func (s *Server) applyScale(ctx context.Context, req *request.Request, t registry.Target, body *unstructured.Unstructured, o metav1.PatchOptions) (object.Object, error) {
+	change := func(cur *store.Entry) (object.Object, error) {
+		obj := cur.Object().DeepCopyObject().(object.Object)
+		live, err := scaleOf(t.Kind, obj)
+		if err != nil {
+			return nil, err
+		}
+		next, managers, err := s.registry.Managers().Scale(t.Kind, t.Version, obj.GetManagedFields(), live, body, o.FieldManager, ptr.Deref(o.Force, false))
+		if err != nil {
+			return nil, err
+		}
+		if err := checkScale(req, next); err != nil {
+			return nil, err
+		}
+		obj.SetManagedFields(managers)
+		obj.SetResourceVersion(next.ResourceVersion)
+		return obj, setReplicas(t.Kind, obj, next.Spec.Replicas)
+	}
+	res, err := s.registry.Update(ctx, req, t, object.Key{Namespace: req.Namespace, Name: req.Name}, change,
+		registry.UpdateOptions{DryRun: registry.IsDryRun(o.DryRun), Options: &o, Applied: true})
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +115,7 @@ func replicasOf(obj object.Object) **int32 {
 }
 
 // scaleOf shows the size of a workload.
-func scaleOf(k *object.Kind, obj object.Object) (object.Object, error) {
+func scaleOf(k *object.Kind, obj object.Object) (*autoscalingv1.Scale, error) {
 	out := &autoscalingv1.Scale{ObjectMeta: metav1.ObjectMeta{
 		Name: obj.GetName(), Namespace: obj.GetNamespace(), UID: obj.GetUID(),
 		ResourceVersion: obj.GetResourceVersion(), CreationTimestamp: obj.GetCreationTimestamp(),

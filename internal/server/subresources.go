@@ -8,6 +8,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"hyperkube/internal/object"
@@ -100,6 +101,13 @@ func (s *Server) scaleHandler(group, resource string) SubresourceHandler {
 				return nil, err
 			}
 			return s.rescale(ctx, req, t, body, o)
+		},
+		Apply: func(ctx context.Context, req *request.Request, body *unstructured.Unstructured, o metav1.PatchOptions) (object.Object, error) {
+			t, err := s.row(group, req.APIVersion, resource)
+			if err != nil {
+				return nil, err
+			}
+			return s.applyScale(ctx, req, t, body, o)
 		},
 	}
 }

@@ -62,7 +62,7 @@ func (c *Collection) Get(ctx context.Context, key object.Key, rv string) (*Entry
 func (c *Collection) readable(ctx context.Context, rv string) error {
 	rev, err := parseRevision(rv)
 	if err != nil {
-		return apierrors.NewBadRequest("invalid resource version: " + errBadVersion(rv, err).Error())
+		return errBadVersion(rv, err) // no error of the API: a 500
 	}
 	switch {
 	case rv == "":

@@ -50,7 +50,7 @@ func newSelector(k *object.Kind, namespace, name string, label labels.Selector, 
 		switch {
 		case exact && r.Field == "metadata.name" && (s.name == "" || s.name == v):
 			s.name = v
-		case exact && r.Field == "metadata.namespace" && (s.namespace == "" || s.namespace == v):
+		case exact && r.Field == "metadata.namespace" && k.Scope == object.Namespaced && (s.namespace == "" || s.namespace == v):
 			s.namespace = v
 		case exact && r.Field == indexField(k):
 			s.index, s.indexed = v, true

@@ -92,6 +92,7 @@ func (w *wiring) fairness(c client.Interface, p *server.Parts) {
 	p.FlowControl = f.Admit
 	maps.Copy(p.Handlers, f.Handlers())
 	p.Background = append(p.Background, f.Run)
+	p.Checks = append(p.Checks, server.Check{Name: "poststarthook/priority-and-fairness-config-producer", Func: f.Ready})
 	p.Metrics.MustRegister(f.Collectors()...)
 }
 

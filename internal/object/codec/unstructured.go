@@ -16,6 +16,7 @@ import (
 // the object; unknown fields are the business of whoever knows the schema.
 func DecodeUnstructured(data []byte, mediaType string, def *schema.GroupVersionKind, strict bool) (*unstructured.Unstructured, error) {
 	var strictErrs []error
+	said := data
 	switch mediaType {
 	case JSON:
 	case YAML:
@@ -44,7 +45,7 @@ func DecodeUnstructured(data []byte, mediaType string, def *schema.GroupVersionK
 		return nil, err
 	}
 	u := &unstructured.Unstructured{Object: content}
-	if err := completeKind(u, def, data); err != nil {
+	if err := completeKind(u, def, said); err != nil {
 		return nil, err
 	}
 	if len(strictErrs) > 0 {

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	kjson "k8s.io/apimachinery/pkg/runtime/serializer/json"
 
 	"hyperkube/internal/object"
 	"hyperkube/internal/object/codec"
@@ -113,13 +114,26 @@ func Warn(problems []error, warn func(string)) {
 
 func read(data []byte, media string, want Expect, strict bool) (runtime.Object, schema.GroupVersionKind, error) {
 	if want.Custom != nil {
-		u, err := codec.DecodeUnstructured(data, media, &want.GroupVersionKind, strict)
+		u, err := codec.DecodeUnstructured(data, media, nil, strict)
 		if u == nil {
-			return nil, want.GroupVersionKind, err
+			gvk, err := identify(data, media, err)
+			return nil, gvk, err
 		}
 		return u, u.GroupVersionKind(), err
 	}
 	return codec.Decode(data, media, &want.GroupVersionKind, nil, strict)
+}
+
+// identify finds what a custom resource that could not be read says of its kind, which clients are told before anything else that is wrong.
+func identify(data []byte, media string, err error) (schema.GroupVersionKind, error) {
+	if media != codec.JSON {
+		return schema.GroupVersionKind{}, err
+	}
+	gvk, bad := kjson.DefaultMetaFactory.Interpret(data)
+	if bad != nil {
+		return schema.GroupVersionKind{}, bad
+	}
+	return *gvk, err
 }
 
 // explain turns the error of a decoder into a 400.

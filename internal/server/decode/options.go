@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	internalvalidation "k8s.io/apimachinery/pkg/apis/meta/internalversion/validation"
@@ -163,6 +164,9 @@ func Selectors(k *object.Kind, v *object.Version, label, fieldText string) (labe
 }
 
 func knownField(k *object.Kind, v *object.Version, name string) error {
+	if v.Group == certificatesv1.GroupName && name == "metadata.namespace" {
+		return apierrors.NewBadRequest("field label not supported: " + name)
+	}
 	if name == "metadata.name" || name == "metadata.namespace" || slices.Contains(k.FieldNamesIn(v), name) {
 		return nil
 	}

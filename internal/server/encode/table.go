@@ -1,6 +1,7 @@
 package encode
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -20,6 +21,8 @@ type TableOptions struct {
 	// NoHeaders leaves the column definitions out, as all but the first event of a watch do.
 	NoHeaders bool
 	Now       time.Time
+	// Version of meta.k8s.io that the metadata in rows is of; empty: v1.
+	Version string
 	// Converted are the objects in the version of the table, in order; nil: each is converted where it is needed.
 	Converted []object.Object
 }
@@ -61,9 +64,12 @@ func Table(k *object.Kind, v *object.Version, objs []object.Object, meta metav1.
 			}
 		}
 		row := metav1.TableRow{Cells: cells(k, v, obj, in, o.Now)}
+		if k.RowConditions != nil {
+			row.Conditions = k.RowConditions(obj)
+		}
 		switch o.Include {
 		case metav1.IncludeMetadata:
-			row.Object.Object = Partial(obj, "v1")
+			row.Object.Object = Partial(obj, cmp.Or(o.Version, "v1"))
 		case metav1.IncludeObject:
 			row.Object.Object = in
 			if v.FromHub == nil {
@@ -131,6 +137,7 @@ func Transformed(f negotiate.Form, k *object.Kind, v *object.Version, obj object
 	if f.As == "PartialObjectMetadata" {
 		return Any(f, Partial(obj, f.Version), f.Target())
 	}
+	o.Version = f.Version
 	t, err := Table(k, v, []object.Object{obj}, metav1.ListMeta{ResourceVersion: obj.GetResourceVersion()}, o)
 	if err != nil {
 		return nil, err
@@ -143,7 +150,7 @@ func TransformedList(f negotiate.Form, k *object.Kind, v *object.Version, p *sto
 	if f.As == "PartialObjectMetadataList" {
 		l := &metav1.PartialObjectMetadataList{ListMeta: ListMeta(p), Items: make([]metav1.PartialObjectMetadata, 0, len(p.Entries))}
 		for _, e := range p.Entries {
-			l.Items = append(l.Items, metav1.PartialObjectMetadata{ObjectMeta: *objectMeta(e.Object())})
+			l.Items = append(l.Items, *Partial(e.Object(), f.Version))
 		}
 		return Any(f, l, f.Target())
 	}
@@ -157,6 +164,7 @@ func TransformedList(f negotiate.Form, k *object.Kind, v *object.Version, p *sto
 			return nil, err
 		}
 	}
+	o.Version = f.Version
 	t, err := Table(k, v, objs, ListMeta(p), o)
 	if err != nil {
 		return nil, err

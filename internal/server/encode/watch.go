@@ -28,7 +28,7 @@ type Frames struct {
 
 // ContentType of the stream.
 func (f *Frames) ContentType() string {
-	if f.Form.Media == negotiate.JSON && f.Form.As == "" {
+	if f.Form.Media == negotiate.JSON {
 		return negotiate.JSON
 	}
 	return f.Form.Media + ";stream=watch"

@@ -21,12 +21,18 @@ import (
 // left out.
 func Choose(ctx context.Context, c client.Interface, namespace, name, port string) (string, error) {
 	svc, err := client.Services.Get(ctx, c, namespace, name)
-	if err != nil {
+	switch {
+	case apierrors.IsNotFound(err):
+		return "", apierrors.NewServiceUnavailable(fmt.Sprintf("no endpoints available for service %q", name))
+	case err != nil:
 		return "", err
 	}
 	portName, ok := servicePort(svc, port)
 	if !ok {
-		return "", apierrors.NewServiceUnavailable(fmt.Sprintf("no service port %q found for service %q", port, name))
+		if _, err := strconv.Atoi(port); err != nil {
+			port = strconv.Quote(port)
+		}
+		return "", apierrors.NewServiceUnavailable(fmt.Sprintf("no service port %s found for service %q", port, name))
 	}
 	slices, _, err := client.EndpointSlices.List(ctx, c, namespace, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + name, ResourceVersion: "0"})
 	if err != nil {

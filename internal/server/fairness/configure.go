@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,6 +22,12 @@ import (
 
 // autoUpdate is on default objects that follow this server's version; users switch it off to keep their own.
 const autoUpdate = flowcontrolv1.AutoUpdateAnnotationKey
+
+// Who manages the fields of the default objects, and of the status of schemas.
+const (
+	producer = "api-priority-and-fairness-config-producer-v1"
+	consumer = "api-priority-and-fairness-config-consumer-v1"
+)
 
 // defaultShares of a level that does not say.
 const defaultShares = 30
@@ -38,56 +45,89 @@ func mandatory(name string) bool {
 // reconcile makes and updates the default objects, takes the configuration over and tells which schemas name no level.
 func (f *Fairness) reconcile(ctx context.Context) error {
 	s, l := defaults()
-	var errs []error
-	for _, want := range l {
-		have, ok := f.levels.Get("", want.Name)
-		errs = append(errs, ensure(ctx, f.cfg.API, levels, want, have, ok, func(a *flowcontrolv1.PriorityLevelConfiguration) any { return a.Spec },
-			func(a, from *flowcontrolv1.PriorityLevelConfiguration) { a.Spec = from.Spec }))
+	haveLevels, errLevels := ensure(ctx, f.cfg.API, levels, l, f.levels.List(), func(a *flowcontrolv1.PriorityLevelConfiguration) any { return a.Spec },
+		func(a, from *flowcontrolv1.PriorityLevelConfiguration) { a.Spec = from.Spec })
+	haveSchemas, errSchemas := ensure(ctx, f.cfg.API, schemas, s, f.schemas.List(), func(a *flowcontrolv1.FlowSchema) any { return a.Spec },
+		func(a, from *flowcontrolv1.FlowSchema) { a.Spec = from.Spec })
+	f.configure(haveSchemas, haveLevels)
+	err := errors.Join(errLevels, errSchemas)
+	if err == nil {
+		f.begin()
 	}
-	for _, want := range s {
-		have, ok := f.schemas.Get("", want.Name)
-		errs = append(errs, ensure(ctx, f.cfg.API, schemas, want, have, ok, func(a *flowcontrolv1.FlowSchema) any { return a.Spec },
-			func(a, from *flowcontrolv1.FlowSchema) { a.Spec = from.Spec }))
-	}
-	f.configure(f.schemas.List(), f.levels.List())
 	told := map[types.UID]string{}
-	for _, s := range f.schemas.List() {
+	for _, s := range haveSchemas {
 		told[s.UID] = f.told[s.UID]
 	}
 	f.told = told // without those that are gone
-	for _, s := range f.schemas.List() {
-		_, ok := f.levels.Get("", s.Spec.PriorityLevelConfiguration.Name)
-		errs = append(errs, f.tell(ctx, s, !ok))
+	for _, s := range haveSchemas {
+		dangling := !slices.ContainsFunc(haveLevels, func(l *flowcontrolv1.PriorityLevelConfiguration) bool {
+			return l.Name == s.Spec.PriorityLevelConfiguration.Name
+		})
+		err = errors.Join(err, f.tell(ctx, s, dangling))
 	}
-	return errors.Join(errs...)
+	return err
 }
 
-// ensure makes an object, or gives it the specification of this version unless a user keeps another.
+// ensure makes the objects that are missing, many at once, and gives those there are the specification of this version unless a user keeps
+// another. It returns all that are there then.
 func ensure[T interface {
 	client.Object
 	DeepCopy() T
-}](ctx context.Context, c client.Interface, r client.Resource[T], want, have T, ok bool, spec func(T) any, set func(T, T)) error {
-	if !ok {
-		next := want.DeepCopy()
-		next.SetAnnotations(map[string]string{autoUpdate: "true"})
-		_, err := r.Create(ctx, c, next)
-		if apierrors.IsAlreadyExists(err) {
-			return nil
+}](ctx context.Context, c client.Interface, r client.Resource[T], want, have []T, spec func(T) any, set func(T, T)) ([]T, error) {
+	now, there, errs := make([]T, len(want)), make([]bool, len(want)), make([]error, len(want))
+	rest := slices.Clone(have)
+	var all errgroup.Group
+	all.SetLimit(8)
+	for n, w := range want {
+		i := slices.IndexFunc(rest, func(h T) bool { return h.GetName() == w.GetName() })
+		if i >= 0 {
+			now[n], there[n] = rest[i], true
+			rest = slices.Delete(rest, i, i+1)
 		}
-		return err
+		all.Go(func() error {
+			if i < 0 {
+				now[n], errs[n] = provide(ctx, c, r, w)
+				there[n] = errs[n] == nil
+			} else if outdated(w, now[n], spec) {
+				next := now[n].DeepCopy()
+				set(next, w)
+				_, err := r.UpdateAs(ctx, c, next, producer)
+				errs[n] = changed(err)
+			}
+			return nil
+		})
 	}
+	_ = all.Wait() // which tells of no error
+	for n := range want {
+		if there[n] {
+			rest = append(rest, now[n])
+		}
+	}
+	return rest, errors.Join(errs...)
+}
+
+// provide makes a default object, unless another server has.
+func provide[T interface {
+	client.Object
+	DeepCopy() T
+}](ctx context.Context, c client.Interface, r client.Resource[T], want T) (T, error) {
+	next := want.DeepCopy()
+	next.SetAnnotations(map[string]string{autoUpdate: "true"})
+	made, err := r.CreateAs(ctx, c, next, producer)
+	if apierrors.IsAlreadyExists(err) {
+		return r.Get(ctx, c, "", want.GetName())
+	}
+	return made, err
+}
+
+// outdated says whether an object follows this server's version and is of another.
+func outdated[T client.Object](want, have T, spec func(T) any) bool {
 	follows := have.GetAnnotations()[autoUpdate] == "true" || mandatory(want.GetName())
 	if !follows || apiequality.Semantic.DeepEqual(spec(have), spec(want)) {
-		return nil
+		return false
 	}
 	// What users may say of the mandatory objects is their shares alone, which validation sees to.
-	if mandatory(want.GetName()) && have.GetAnnotations()[autoUpdate] == "false" {
-		return nil
-	}
-	next := have.DeepCopy()
-	set(next, want)
-	_, err := r.Update(ctx, c, next)
-	return changed(err)
+	return !mandatory(want.GetName()) || have.GetAnnotations()[autoUpdate] != "false"
 }
 
 // changed forgives that an object is not as it was when it was read: the informer tells how it is now.
@@ -121,7 +161,8 @@ func (f *Fairness) tell(ctx context.Context, s *flowcontrolv1.FlowSchema, dangli
 	if f.told[s.UID] == s.ResourceVersion {
 		return nil
 	}
-	_, err := schemas.UpdateStatus(ctx, f.cfg.API, next)
+	// Not applied, which would have every server read the schemas of all kinds as it starts.
+	_, err := schemas.UpdateAs(ctx, f.cfg.API, next, consumer, "status")
 	if err == nil {
 		f.told[s.UID] = s.ResourceVersion
 	}

@@ -15,6 +15,7 @@ package fairness
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -59,6 +60,8 @@ type Fairness struct {
 	metrics  *metrics
 	dispatch dispatcher
 	told     map[types.UID]string // schemas whose status was written, and their resourceVersion before that
+	begin    func()               // closes begun
+	begun    chan struct{}
 
 	mu    sync.RWMutex
 	rules []*rule // by precedence
@@ -69,7 +72,8 @@ func New(cfg Config) *Fairness {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	f := &Fairness{cfg: cfg, log: slog.Default().With("component", "fairness"), watched: client.NewInformers(cfg.API), queue: client.NewQueue[string]("fairness"), told: map[types.UID]string{}}
+	f := &Fairness{cfg: cfg, log: slog.Default().With("component", "fairness"), watched: client.NewInformers(cfg.API), queue: client.NewQueue[string]("fairness"), told: map[types.UID]string{}, begun: make(chan struct{})}
+	f.begin = sync.OnceFunc(func() { close(f.begun) })
 	f.schemas = client.InformerFor(f.watched, schemas)
 	f.levels = client.InformerFor(f.watched, levels)
 	f.schemas.OnChange(func(_, _ *flowcontrolv1.FlowSchema) { f.queue.Add("") })
@@ -92,6 +96,16 @@ func (f *Fairness) Run(ctx context.Context) error {
 	return nil
 }
 
+// Ready fails until the objects that every cluster has are there and requests are sorted by them, and so told their UIDs.
+func (f *Fairness) Ready(context.Context) error {
+	select {
+	case <-f.begun:
+		return nil
+	default:
+		return errors.New("the default flow schemas and priority levels are not there yet")
+	}
+}
+
 // Admit waits until the request may be served, or refuses it. The function it gives is called when the request has ended.
 func (f *Fairness) Admit(ctx context.Context, req *request.Request) (func(), error) {
 	// Parts of this process bound their own concurrency, and their refusal would only make them ask again.
@@ -104,7 +118,7 @@ func (f *Fairness) Admit(ctx context.Context, req *request.Request) (func(), err
 	w := f.estimate(req, r)
 	f.metrics.width.WithLabelValues(r.level.name, r.name).Observe(float64(max(w.first, w.last)))
 	if r.level.exempt {
-		return f.begun(f.dispatch.exempt(r.level, of, w, req)), nil
+		return f.admitted(f.dispatch.exempt(r.level, of, w, req)), nil
 	}
 	began := f.cfg.Now()
 	ticket, queued, refused := f.dispatch.enter(r.level, of, w, req)
@@ -125,12 +139,12 @@ func (f *Fairness) Admit(ctx context.Context, req *request.Request) (func(), err
 		f.metrics.refused.WithLabelValues(r.level.name, r.name, refused).Inc()
 		return nil, tooMany()
 	}
-	return f.begun(ticket), nil
+	return f.admitted(ticket), nil
 }
 
-// begun is what is to be called when a request has ended that has its seats now. A watch gives them back at once: what it costs to begin has
+// admitted is what is to be called when a request has ended that has its seats now. A watch gives them back at once: what it costs to begin has
 // been paid.
-func (f *Fairness) begun(t *ticket) func() {
+func (f *Fairness) admitted(t *ticket) func() {
 	if t.req.Verb == "watch" {
 		f.end(t)
 		return nil

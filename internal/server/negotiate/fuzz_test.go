@@ -15,7 +15,7 @@ func FuzzAccept(f *testing.F) {
 		f.Add(s, false, false)
 	}
 	f.Fuzz(func(t *testing.T, header string, protobuf, yaml bool) {
-		for _, as := range []func(string, string, string) bool{nil, TransformMeta(true), TransformMeta(false)} {
+		for _, as := range []func(string, string, string) bool{nil, TransformMeta} {
 			o := Offer{Protobuf: protobuf, YAML: yaml, As: as}
 			form, ok := Accept(header, o)
 			if !ok {

@@ -52,14 +52,26 @@ type Offer struct {
 
 // Accepted media types of an offer, for the text of a refusal.
 func (o Offer) Accepted() []string {
-	out := []string{JSON}
-	if o.YAML {
-		out = append(out, YAML)
+	if !o.YAML {
+		return []string{JSON, Protobuf}
 	}
-	if o.Protobuf {
-		out = append(out, Protobuf)
+	return []string{JSON, YAML, Protobuf} // protobuf even where only metadata has such a form
+}
+
+// Routed says whether anything in an Accept header names a media type that the routes of built-in kinds have. It is what a request is held to
+// before anything else: ranges such as application/* do not count, nor do parameters.
+func Routed(header string) bool {
+	if header == "" {
+		return true
 	}
-	return out
+	for _, part := range strings.Split(header, ",") {
+		media, _, _ := strings.Cut(part, ";")
+		switch strings.TrimSpace(media) {
+		case "*/*", JSON, YAML, Protobuf:
+			return true
+		}
+	}
+	return false
 }
 
 type clause struct {
@@ -104,7 +116,7 @@ func (o Offer) match(c clause) (Form, bool) {
 		}
 		f.Media = YAML
 	case Protobuf:
-		if !o.Protobuf {
+		if !o.Protobuf && !strings.HasPrefix(f.As, "PartialObjectMetadata") {
 			return f, false
 		}
 		f.Media = Protobuf
@@ -135,9 +147,7 @@ func parse(header string) []clause {
 		if q, err := strconv.ParseFloat(params["q"], 64); err == nil {
 			c.q = q
 		}
-		if c.q > 0 {
-			out = append(out, c)
-		}
+		out = append(out, c) // weight 0 comes last, but is no refusal
 	}
 	sort.SliceStable(out, func(i, j int) bool { return out[i].q > out[j].q })
 	return out
@@ -154,21 +164,10 @@ func ContentType(header string) string {
 	return strings.ToLower(strings.TrimSpace(header))
 }
 
-// TransformMeta allows the transformations of meta.k8s.io that an ordinary resource has. list is true for
-// collections.
-func TransformMeta(list bool) func(kind, group, version string) bool {
-	if list {
-		return transformList
-	}
-	return transformObject
-}
-
-func transformList(kind, group, version string) bool {
-	return metaVersion(group, version) && (kind == "Table" || kind == "PartialObjectMetadataList")
-}
-
-func transformObject(kind, group, version string) bool {
-	return metaVersion(group, version) && (kind == "Table" || kind == "PartialObjectMetadata")
+// TransformMeta allows the transformations of meta.k8s.io that an ordinary resource has. Whether what is answered is one object or many is seen
+// only afterwards.
+func TransformMeta(kind, group, version string) bool {
+	return metaVersion(group, version) && (kind == "Table" || kind == "PartialObjectMetadata" || kind == "PartialObjectMetadataList")
 }
 
 func metaVersion(group, version string) bool {

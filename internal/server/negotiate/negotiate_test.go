@@ -3,7 +3,7 @@ package negotiate
 import "testing"
 
 func TestAccept(t *testing.T) {
-	table := TransformMeta(true)
+	table := TransformMeta
 	for _, c := range []struct {
 		header string
 		offer  Offer

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,37 +15,41 @@ import (
 const deleteWorkers = 16
 
 // DeleteCollection deletes every object that the list selects, each as by Delete. Objects that others removed meanwhile are
-// no error. It gives the page that was listed; the first error stops it.
+// no error. It gives the page that was listed; an error stops it, and the one of the first object in the list is told.
 func (r *Registry) DeleteCollection(ctx context.Context, req *request.Request, t Target, l store.ListOptions, o *metav1.DeleteOptions) (*store.Page, error) {
 	page, err := r.Collection(t.Kind).List(ctx, l)
 	if err != nil {
 		return nil, err
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g, failed := errgroup.WithContext(ctx)
 	g.SetLimit(deleteWorkers)
-	var mu sync.Mutex
-	gone := map[*store.Entry]bool{}
-	for _, e := range page.Entries {
+	errs, begun := make([]error, len(page.Entries)), 0
+	for i, e := range page.Entries {
+		if failed.Err() != nil {
+			break
+		}
+		begun++
 		g.Go(func() error {
-			key := e.Key()
-			_, err := r.Delete(ctx, req, t, key, o.DeepCopy())
-			if apierrors.IsNotFound(err) {
-				mu.Lock()
-				gone[e] = true
-				mu.Unlock()
+			// Those under way when another fails are not cut off: one before it may have a failure of its own.
+			_, errs[i] = r.Delete(ctx, req, t, e.Key(), o.DeepCopy())
+			if apierrors.IsNotFound(errs[i]) {
 				return nil
 			}
-			return err
+			return errs[i]
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
+	_ = g.Wait() // its error is the first in time
 	kept := make([]*store.Entry, 0, len(page.Entries))
-	for _, e := range page.Entries {
-		if !gone[e] {
-			kept = append(kept, e)
+	for i, err := range errs[:begun] {
+		switch {
+		case err == nil:
+			kept = append(kept, page.Entries[i])
+		case !apierrors.IsNotFound(err):
+			return nil, err
 		}
+	}
+	if begun < len(page.Entries) {
+		return nil, ctx.Err()
 	}
 	page.Entries = kept
 	return page, nil

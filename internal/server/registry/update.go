@@ -260,7 +260,9 @@ func (u *updating) match(obj, old object.Object) error {
 	case rv != "" && rv != "0":
 		return conflict(k, u.key.Name)
 	case !unconditional(k, old):
-		return invalid(k, obj, field.ErrorList{field.Invalid(field.NewPath("metadata", "resourceVersion"), uint64(0), "must be specified for an update")})
+		gr := k.GroupResource()
+		return apierrors.NewInvalid(schema.GroupKind{Group: gr.Group, Kind: gr.Resource}, obj.GetName(),
+			field.ErrorList{field.Invalid(field.NewPath("metadata", "resourceVersion"), uint64(0), "must be specified for an update")})
 	default:
 		obj.SetResourceVersion(old.GetResourceVersion())
 	}

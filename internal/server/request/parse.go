@@ -44,7 +44,7 @@ func (info *Info) parseResource(r *http.Request, rest string) {
 	info.Verb = methodVerb(r.Method, info.Verb)
 	watching := false
 	if first, tail, ok := strings.Cut(rest, "/"); ok && first == "watch" {
-		watching, rest = true, tail
+		watching, info.WatchPath, rest = true, true, tail
 	}
 	if first, tail, ok := strings.Cut(rest, "/"); ok && first == "namespaces" {
 		ns, tail, more := strings.Cut(tail, "/")

@@ -18,7 +18,7 @@ func TestParse(t *testing.T) {
 		{"GET", "/api/v1/pods?watch=true&labelSelector=a%3Db", Info{IsResourceRequest: true, Verb: "watch", APIPrefix: "api", APIVersion: "v1", Resource: "pods", LabelSelector: "a=b"}},
 		{"GET", "/api/v1/pods?watch=false", Info{IsResourceRequest: true, Verb: "list", APIPrefix: "api", APIVersion: "v1", Resource: "pods"}},
 		{"GET", "/api/v1/namespaces/n/pods?fieldSelector=metadata.name%3Dp", Info{IsResourceRequest: true, Verb: "list", APIPrefix: "api", APIVersion: "v1", Namespace: "n", Resource: "pods", Name: "p", FieldSelector: "metadata.name=p"}},
-		{"GET", "/api/v1/watch/namespaces/n/pods/p", Info{IsResourceRequest: true, Verb: "watch", APIPrefix: "api", APIVersion: "v1", Namespace: "n", Resource: "pods", Name: "p"}},
+		{"GET", "/api/v1/watch/namespaces/n/pods/p", Info{IsResourceRequest: true, Verb: "watch", WatchPath: true, APIPrefix: "api", APIVersion: "v1", Namespace: "n", Resource: "pods", Name: "p"}},
 		{"PUT", "/api/v1/namespaces/n/pods/p/status", Info{IsResourceRequest: true, Verb: "update", APIPrefix: "api", APIVersion: "v1", Namespace: "n", Resource: "pods", Name: "p", Subresource: "status"}},
 		{"GET", "/api/v1/namespaces/n/services/s:80/proxy/a/b/", Info{IsResourceRequest: true, Verb: "get", APIPrefix: "api", APIVersion: "v1", Namespace: "n", Resource: "services", Name: "s:80", Subresource: "proxy", Tail: "a/b/"}},
 		{"GET", "/api/v1/namespaces", Info{IsResourceRequest: true, Verb: "list", APIPrefix: "api", APIVersion: "v1", Resource: "namespaces"}},

@@ -25,6 +25,8 @@ type Info struct {
 	// resources, the method in lower case.
 	Verb string
 	Path string
+	// WatchPath says that the path is one of the old ones that only watch: /api/v1/watch/….
+	WatchPath bool
 
 	APIPrefix   string // "api" or "apis"
 	APIGroup    string

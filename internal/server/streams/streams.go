@@ -92,7 +92,7 @@ func (s *Streams) nodeConnection(ctx context.Context, name string) (string, erro
 			}
 		}
 	}
-	return "", apierrors.NewServiceUnavailable(fmt.Sprintf("no preferred addresses found; known addresses: %v", node.Status.Addresses))
+	return "", fmt.Errorf("no preferred addresses found; known addresses: %v", node.Status.Addresses)
 }
 
 // pass hands the exchange to a backend and copies the answer, or the bytes of an upgraded connection, until
