@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	apidiscoveryv2 "k8s.io/api/apidiscovery/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,7 +27,7 @@ import (
 func (s *Server) nonAPIHandlers() map[string]http.Handler {
 	h := map[string]http.Handler{
 		"/version": http.HandlerFunc(s.serveVersion),
-		"/metrics": promhttp.HandlerFor(s.gatherer, promhttp.HandlerOpts{}),
+		"/metrics": promhttp.HandlerFor(prometheus.Gatherers{s.gatherer, libraryMetrics{}}, promhttp.HandlerOpts{}),
 		"/api":     http.HandlerFunc(s.serveLegacyVersions),
 		"/apis":    http.HandlerFunc(s.serveGroups),
 		"/apis/":   http.HandlerFunc(s.serveGroup),

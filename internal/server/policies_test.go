@@ -118,6 +118,19 @@ func TestPolicies(t *testing.T) {
 			t.Errorf("the change was not judged: %d", code)
 		}
 	})
+	_, scraped := w.do("GET", "/metrics", "")
+	for _, want := range []string{
+		`apiserver_validating_admission_policy_check_total{enforcement_action="deny",error_type="no_error",policy="few",policy_binding="few"} `,
+		`apiserver_validating_admission_policy_check_total{enforcement_action="warn",error_type="no_error",policy="odd",policy_binding="odd"} `,
+		`apiserver_validating_admission_policy_check_total{enforcement_action="deny",error_type="invalid_error",policy="broken",policy_binding="broken"} `,
+		`apiserver_validating_admission_policy_check_duration_seconds_count{enforcement_action="allow",error_type="no_error",policy="few",policy_binding="few"} `,
+		`apiserver_mutating_admission_policy_check_total{error_type="no_error",policy="labels",policy_binding="labels"} `,
+		"apiserver_cel_evaluation_duration_seconds_count ", "apiserver_cel_compilation_duration_seconds_count ", "apiserver_admission_match_condition_evaluation_seconds_count",
+	} {
+		if !strings.Contains(string(scraped), want) {
+			t.Errorf("there is no %s", want)
+		}
+	}
 	var list admissionregistrationv1.ValidatingAdmissionPolicyList
 	_, body := w.do("GET", policyPath+"validatingadmissionpolicies", "")
 	if err := json.Unmarshal(body, &list); err != nil || len(list.Items) != 4 {

@@ -173,6 +173,24 @@ func TestWebhooks(t *testing.T) {
 			}
 		}
 	})
+	t.Run("metrics", func(t *testing.T) {
+		res, data := w.do("GET", "/metrics", "")
+		if res.StatusCode != 200 {
+			t.Fatal(res.StatusCode)
+		}
+		for _, want := range []string{
+			`apiserver_admission_webhook_rejection_count{error_type="no_error",name="denied.example.com",operation="CREATE",rejection_code="403",type="validating"} `,
+			`apiserver_admission_webhook_rejection_count{error_type="calling_webhook_error",name="hanging.example.com",operation="CREATE",rejection_code="0",type="validating"} `,
+			`apiserver_admission_webhook_fail_open_count{name="ignored.example.com",type="validating"} `,
+			`apiserver_admission_webhook_request_total{code="200",name="changed.example.com",operation="CREATE",rejected="false",type="admit"} `,
+			`apiserver_admission_webhook_admission_duration_seconds_count{name="denied.example.com",operation="CREATE",rejected="true",type="validating"} `,
+			`apiserver_admission_controller_admission_duration_seconds_count{name="ValidatingAdmissionWebhook",operation="CREATE",rejected="true",type="validate"} `,
+		} {
+			if !strings.Contains(string(data), want) {
+				t.Errorf("there is no %s", want)
+			}
+		}
+	})
 	t.Run("delete", func(t *testing.T) {
 		// Made while nobody objected.
 		if code, text, _ := create("kept", ""); code != 201 {

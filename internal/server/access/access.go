@@ -68,8 +68,11 @@ func Wire(cfg Config) func(client.Interface, *server.Parts) error {
 		if may.RBAC != nil {
 			own = append(own, authz.NewEscalation(may))
 		}
-		rules := policies.Config{API: c, Informers: informers, Table: p.Table, Authorizer: may}
-		hooks := webhooks.Config{API: c, Informers: informers, Authorizer: may, Caller: webhook.New(c)}
+		rules := policies.Config{API: c, Informers: informers, Table: p.Table, Authorizer: may, Metrics: policies.NewMetrics()}
+		hooks := webhooks.Config{API: c, Informers: informers, Authorizer: may, Caller: webhook.New(c), Metrics: webhooks.NewMetrics()}
+		if p.Metrics != nil {
+			p.Metrics.MustRegister(append(rules.Metrics.Collectors(), hooks.Metrics.Collectors()...)...)
+		}
 		own = append(own, policies.NewMutating(rules), webhooks.NewMutating(hooks), policies.NewValidating(rules), webhooks.NewValidating(hooks))
 		cfg.Admission.Extra = append(own, cfg.Admission.Extra...)
 		if p.Admission, err = plugins.Default(cfg.Admission); err != nil {

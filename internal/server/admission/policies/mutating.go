@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -97,7 +98,11 @@ func (p *Mutating) run(ctx context.Context, a *admission.Attributes, b *bound[*m
 	}
 	changed := false
 	for _, bind := range b.bindings {
+		began := time.Now()
 		did, err := p.bound(ctx, a, b, &bind, v)
+		if did || err != nil {
+			p.cfg.Metrics.mutated(b.policy.Name, bind.name, err, time.Since(began))
+		}
 		if err != nil {
 			if f := b.policy.Spec.FailurePolicy; f != nil && *f == admissionregistrationv1.Ignore {
 				continue

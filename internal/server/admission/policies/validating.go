@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/cel-go/common/types"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -39,6 +40,7 @@ type Config struct {
 	Informers  *client.Informers
 	Table      *object.Table
 	Authorizer authorizer.UnconditionalAuthorizer
+	Metrics    *Metrics
 }
 
 // Validating is the admission plugin ValidatingAdmissionPolicy.
@@ -64,6 +66,7 @@ func (*Validating) Name() string { return "ValidatingAdmissionPolicy" }
 type verdict struct {
 	message string
 	reason  metav1.StatusReason
+	failure error // not nil: it could not be evaluated
 }
 
 // Validate implements admission.Validator.
@@ -106,10 +109,27 @@ func (p *Validating) judge(ctx context.Context, a *admission.Attributes, b *boun
 		} else if !ok {
 			continue
 		}
-		for _, found := range p.evaluate(ctx, a, b, &bind, in) {
-			if err := act(a, b.policy.Name, &bind, found); err != nil {
-				return err
-			}
+		if err := p.enforce(ctx, a, b, &bind, in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enforce does what a binding wants done about what the policy says.
+func (p *Validating) enforce(ctx context.Context, a *admission.Attributes, b *bound[*vap, *validation], bind *binding, in *match.Input) error {
+	began := time.Now()
+	said := p.evaluate(ctx, a, b, bind, in)
+	took := time.Since(began)
+	if len(said) == 0 {
+		p.cfg.Metrics.checked(b.policy.Name, bind.name, "allow", nil, took)
+	}
+	for _, v := range said {
+		for _, action := range bind.actions {
+			p.cfg.Metrics.checked(b.policy.Name, bind.name, strings.ToLower(string(action)), v.failure, took)
+		}
+		if err := act(a, b.policy.Name, bind, v); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -121,7 +141,7 @@ func (p *Validating) evaluate(ctx context.Context, a *admission.Attributes, b *b
 		if f := b.policy.Spec.FailurePolicy; f != nil && *f == admissionregistrationv1.Ignore {
 			return nil
 		}
-		return []verdict{{err.Error(), metav1.StatusReasonInvalid}}
+		return []verdict{{err.Error(), metav1.StatusReasonInvalid, err}}
 	}
 	compiled, err := b.compiled()
 	if err != nil {

@@ -43,6 +43,17 @@ func (h *hook) call(ctx context.Context, cfg *Config, a *admission.Attributes, i
 		}
 		version = group + "v1beta1"
 	}
+	began := time.Now()
+	response, refusal, failure := h.ask(ctx, cfg, a, in, version)
+	cfg.Metrics.called(h, a.Operation, time.Since(began), refusal, failure)
+	if failure != nil {
+		return nil, h.internal(a, at, failure)
+	}
+	return response, refusal
+}
+
+// ask gives what the webhook says, its refusal, or why it did not say anything of use.
+func (h *hook) ask(ctx context.Context, cfg *Config, a *admission.Attributes, in *match.Input, version string) (response *admissionv1.AdmissionResponse, refusal, failure error) {
 	id := uuid.NewUUID()
 	request := *in.Request
 	request.UID = id
@@ -50,15 +61,14 @@ func (h *hook) call(ctx context.Context, cfg *Config, a *admission.Attributes, i
 	request.OldObject = runtime.RawExtension{Object: in.Attributes.VersionedOldObject.Object()}
 	body, err := json.Marshal(&admissionv1.AdmissionReview{TypeMeta: metav1.TypeMeta{APIVersion: version, Kind: "AdmissionReview"}, Request: &request})
 	if err != nil {
-		return nil, apierrors.NewInternalError(fmt.Errorf("could not create AdmissionReview objects: %w", err))
+		return nil, apierrors.NewInternalError(fmt.Errorf("could not create AdmissionReview objects: %w", err)), nil
 	}
 	data, err := h.post(ctx, cfg, body)
 	if err != nil {
-		return nil, h.internal(a, at, fmt.Errorf("failed to call webhook: %w", err))
+		return nil, nil, fmt.Errorf("failed to call webhook: %w", err)
 	}
-	response, err := answer(data, version, id)
-	if err != nil {
-		return nil, h.internal(a, at, fmt.Errorf("received invalid webhook response: %w", err))
+	if response, err = answer(data, version, id); err != nil {
+		return nil, nil, fmt.Errorf("received invalid webhook response: %w", err)
 	}
 	for _, w := range response.Warnings {
 		a.Warn(w)
@@ -67,9 +77,9 @@ func (h *hook) call(ctx context.Context, cfg *Config, a *admission.Attributes, i
 		a.Annotate(h.name+"/"+k, v)
 	}
 	if !response.Allowed {
-		return nil, refused(h.name, response.Result)
+		return nil, refused(h.name, response.Result), nil
 	}
-	return response, nil
+	return response, nil, nil
 }
 
 // internal is an error of the server's, unless the webhook may be left out.

@@ -34,6 +34,7 @@ type Config struct {
 	Informers  *client.Informers
 	Authorizer authorizer.UnconditionalAuthorizer
 	Caller     *webhook.Caller
+	Metrics    *Metrics
 }
 
 // hook is one webhook of either kind.
