@@ -88,7 +88,9 @@ func (s *Server) pass(w *response, r *http.Request, req *request.Request, start 
 	}
 	var err error
 	if w.trail, err = s.parts.Audit.Begin(req, origin); err == nil {
-		err = s.impersonate(r, req)
+		if err = s.impersonate(r, req); err != nil {
+			w.Header().Set("X-Content-Type-Options", "nosniff")
+		}
 	}
 	if err != nil {
 		sendStatus(w, r, err)
@@ -209,7 +211,7 @@ func sourceIP(r *http.Request) string {
 // the built-in kinds.
 func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
 	if s.belowBuiltin(r.URL.Path) {
-		sendStatus(w, r, apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0, false))
+		sendStatus(w, r, errNotFound())
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

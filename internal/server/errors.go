@@ -41,13 +41,14 @@ func errNotAcceptable(o negotiate.Offer) error {
 		"only the following media types are accepted: "+strings.Join(o.Accepted(), ", "))
 }
 
-// errNotRouted is the answer where no route of a built-in kind has what is accepted.
-func errNotRouted(list bool) error {
-	text := "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf"
-	if list {
-		text += ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
-	}
-	err := statusError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable, text)
+// errNotFound is the answer where no route of a built-in kind has the path.
+func errNotFound() error {
+	return apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0, false)
+}
+
+// errNotRouted is the answer where no route has what is accepted.
+func errNotRouted(have ...string) error {
+	err := statusError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable, "406: Not Acceptable\n\nAvailable representations: "+strings.Join(have, ", "))
 	err.ErrStatus.Details = &metav1.StatusDetails{}
 	return err
 }

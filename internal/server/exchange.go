@@ -95,8 +95,12 @@ func (x *exchange) offer() negotiate.Offer {
 
 // form negotiates the answer; false: the refusal was sent.
 func (x *exchange) form(list bool) (negotiate.Form, bool) {
-	if x.t.Version.Custom == nil && !negotiate.Routed(x.r.Header.Get("Accept")) {
-		x.fail(errNotRouted(list))
+	if x.t.Version.Custom == nil && !negotiate.Routed(x.r.Header.Get("Accept"), negotiate.Routes...) {
+		have := negotiate.Routes
+		if list {
+			have = negotiate.Watches
+		}
+		x.fail(errNotRouted(have...))
 		return negotiate.Form{}, false
 	}
 	o := x.offer()

@@ -26,7 +26,7 @@ import (
 // nonAPIHandlers are the paths that are no resources.
 func (s *Server) nonAPIHandlers() map[string]http.Handler {
 	h := map[string]http.Handler{
-		"/version": http.HandlerFunc(s.serveVersion),
+		"/version": http.HandlerFunc(s.serveVersion), "/version/": http.HandlerFunc(s.serveVersion),
 		"/metrics": promhttp.HandlerFor(prometheus.Gatherers{s.gatherer, libraryMetrics{}}, promhttp.HandlerOpts{}),
 		"/api":     http.HandlerFunc(s.serveLegacyVersions),
 		"/apis":    http.HandlerFunc(s.serveGroups),
@@ -106,7 +106,19 @@ func sendDocument(w http.ResponseWriter, r *http.Request, v any) {
 	send(w, r, http.StatusOK, negotiate.JSON, encode.One(data))
 }
 
+// serveVersion answers as a route of the API would that has JSON alone.
 func (s *Server) serveVersion(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path != "/version" && r.URL.Path != "/version/":
+		sendStatus(w, r, errNotFound())
+		return
+	case r.Method != http.MethodGet:
+		sendStatus(w, r, errNotAllowed())
+		return
+	case !negotiate.Routed(r.Header.Get("Accept"), negotiate.JSON):
+		sendStatus(w, r, errNotRouted(negotiate.JSON))
+		return
+	}
 	sendDocument(w, r, version.Info())
 }
 
@@ -204,17 +216,17 @@ const aggregatedKind = "APIGroupDiscoveryList"
 
 // serveAggregated answers when the client asks for the aggregated document first.
 func (s *Server) serveAggregated(w http.ResponseWriter, r *http.Request, legacy bool) bool {
-	w.Header().Set("Vary", "Accept")
 	accept := r.Header.Get("Accept")
 	if !strings.Contains(accept, aggregatedKind) {
 		return false
 	}
-	f, ok := negotiate.Accept(accept, negotiate.Offer{Protobuf: true, YAML: true, As: func(kind, group, v string) bool {
+	f, ok := negotiate.AcceptAs(accept, negotiate.Offer{Protobuf: true, YAML: true, As: func(kind, group, v string) bool {
 		return kind == aggregatedKind && group == apidiscoveryv2.GroupName && v == "v2"
 	}})
-	if !ok || f.As == "" {
+	if !ok {
 		return false
 	}
+	w.Header().Set("Vary", "Accept")
 	doc, etag, err := s.discovery.Aggregated(legacy)
 	if err != nil {
 		sendStatus(w, r, err)

@@ -149,8 +149,8 @@ func (x *exchange) deleteCollection() {
 // watch streams events until the client, the timeout or the store ends it.
 func (x *exchange) watch() {
 	began := time.Now()
-	if x.t.Version.Custom == nil && !negotiate.Routed(x.r.Header.Get("Accept")) {
-		x.fail(errNotRouted(true))
+	if x.t.Version.Custom == nil && !negotiate.Routed(x.r.Header.Get("Accept"), negotiate.Routes...) {
+		x.fail(errNotRouted(negotiate.Watches...))
 		return
 	}
 	o := x.offer()

@@ -6,7 +6,7 @@
 package negotiate
 
 import (
-	"mime"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -19,6 +19,12 @@ const (
 	JSON     = "application/json"
 	YAML     = "application/yaml"
 	Protobuf = "application/vnd.kubernetes.protobuf"
+)
+
+// Routes and Watches are the media types that the routes of built-in kinds have, those of lists more, and name them by.
+var (
+	Routes  = []string{JSON, YAML, Protobuf}
+	Watches = []string{JSON, YAML, Protobuf, JSON + ";stream=watch", Protobuf + ";stream=watch"}
 )
 
 // Form is how a response is written.
@@ -58,16 +64,16 @@ func (o Offer) Accepted() []string {
 	return []string{JSON, YAML, Protobuf} // protobuf even where only metadata has such a form
 }
 
-// Routed says whether anything in an Accept header names a media type that the routes of built-in kinds have. It is what a request is held to
-// before anything else: ranges such as application/* do not count, nor do parameters.
-func Routed(header string) bool {
+// Routed says whether anything in an Accept header names a media type that a route has. It is what a request is held to before anything else:
+// ranges such as application/* do not count, nor do parameters.
+func Routed(header string, have ...string) bool {
 	if header == "" {
 		return true
 	}
 	for _, part := range strings.Split(header, ",") {
 		media, _, _ := strings.Cut(part, ";")
-		switch strings.TrimSpace(media) {
-		case "*/*", JSON, YAML, Protobuf:
+		media = strings.TrimSpace(media)
+		if media == "*/*" || slices.Contains(have, media) {
 			return true
 		}
 	}
@@ -105,6 +111,30 @@ func Accept(header string, o Offer) (Form, bool) {
 	return Form{}, false
 }
 
+// AcceptAs chooses the first form of the Accept header that is a transformation the offer can give, whatever else is accepted with more
+// weight.
+func AcceptAs(header string, o Offer) (Form, bool) {
+	for _, c := range parse(header) {
+		if f, ok := o.match(c); ok && f.Transformed() {
+			return f, true
+		}
+	}
+	return Form{}, false
+}
+
+// First of the media types of an Accept header, by weight and order, that have says the endpoint has. It is false when there is none.
+func First(header string, have func(media string) bool) (string, bool) {
+	if header == "" {
+		header = "*/*"
+	}
+	for _, c := range parse(header) {
+		if have(c.media) {
+			return c.media, true
+		}
+	}
+	return "", false
+}
+
 func (o Offer) match(c clause) (Form, bool) {
 	f := Form{As: c.params["as"], Group: c.params["g"], Version: c.params["v"], Pretty: c.params["pretty"] == "1"}
 	switch c.media {
@@ -132,6 +162,8 @@ func (o Offer) match(c clause) (Form, bool) {
 	return f, o.As != nil && o.As(f.As, f.Group, f.Version)
 }
 
+// parse reads the clauses of a header by weight. It is as lenient as clients are used to: parameters may be without a value, and media types
+// are what they are, in the case in which they are written.
 func parse(header string) []clause {
 	var out []clause
 	for _, part := range strings.Split(header, ",") {
@@ -139,12 +171,13 @@ func parse(header string) []clause {
 		if part == "" {
 			continue
 		}
-		media, params, err := mime.ParseMediaType(part)
-		if err != nil {
-			continue
+		media, rest, _ := strings.Cut(part, ";")
+		c := clause{media: strings.TrimSpace(media), params: map[string]string{}, q: 1}
+		for _, p := range strings.Split(rest, ";") {
+			k, v, _ := strings.Cut(p, "=")
+			c.params[strings.ToLower(strings.TrimSpace(k))] = strings.Trim(strings.TrimSpace(v), `"`)
 		}
-		c := clause{media: media, params: params, q: 1}
-		if q, err := strconv.ParseFloat(params["q"], 64); err == nil {
+		if q, err := strconv.ParseFloat(c.params["q"], 64); err == nil {
 			c.q = q
 		}
 		out = append(out, c) // weight 0 comes last, but is no refusal

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -43,17 +45,25 @@ func (p packed) convert(f func([]byte) ([]byte, error)) (packed, error) {
 	return pack(data)
 }
 
-// write sends a document, compressed where the client takes that.
-func (p packed) write(w http.ResponseWriter, compressed bool) error {
-	if compressed {
+// write sends a document, compressed where the client takes that, or the part of it that it asks for.
+func (p packed) write(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Accept-Ranges", "bytes")
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		w.Header().Set("Content-Encoding", "gzip")
 		_, err := w.Write(p)
 		return err
 	}
-	r, err := gzip.NewReader(bytes.NewReader(p))
+	z, err := gzip.NewReader(bytes.NewReader(p))
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(w, r)
+	if r.Header.Get("Range") == "" {
+		_, err = io.Copy(w, z)
+		return err
+	}
+	data, err := io.ReadAll(z)
+	if err == nil {
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+	}
 	return err
 }

@@ -1,6 +1,7 @@
 package openapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -8,12 +9,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	openapi_v2 "github.com/google/gnostic-models/openapiv2"
 	openapi_v3 "github.com/google/gnostic-models/openapiv3"
 	"google.golang.org/protobuf/proto"
 
 	"hyperkube/internal/object"
+	"hyperkube/internal/server/negotiate"
 )
 
 // protobuf names one protobuf form. Clients ask for it by a name with an @ in it, which is not a valid media type: what is
@@ -25,14 +28,12 @@ var (
 	proto3 = protobuf{"application/com.github.proto-openapi.spec.v3@v1.0+protobuf", "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"}
 )
 
-// wanted says whether the client prefers the form: it names it before JSON.
-func (p protobuf) wanted(accept string) bool {
-	for _, name := range []string{p.asked, p.sent} {
-		if before, _, ok := strings.Cut(accept, name); ok {
-			return !strings.Contains(before, mediaJSON)
-		}
-	}
-	return false
+// wanted says whether the client prefers the form to JSON; ok is false when it accepts neither.
+func (p protobuf) wanted(accept string) (binary, ok bool) {
+	media, ok := negotiate.First(accept, func(media string) bool {
+		return slices.Contains([]string{p.asked, p.sent, mediaJSON, "application/*", "*/*"}, media)
+	})
+	return media == p.asked || media == p.sent, ok
 }
 
 // shelfSize is how much of what was rendered is kept: more than the documents of the built-in kinds, which are compressed.
@@ -48,6 +49,8 @@ type OpenAPI struct {
 	mu         sync.Mutex
 	generation int64
 	groups     []*group // as the table of that generation has them
+	indexed    string   // the index that was served last, and since when
+	since      time.Time
 }
 
 // document is one rendered document; the protobuf form is made when it is first asked for.
@@ -142,12 +145,18 @@ func (o *OpenAPI) serveIndex(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	p, err := pack(data)
-	if err != nil {
-		fail(w, err)
-		return
+	// Of text and told apart by its age alone, as clients know it.
+	http.ServeContent(w, r, "", o.indexedSince(string(data)), bytes.NewReader(data))
+}
+
+// indexedSince is when the index was first seen to be this one.
+func (o *OpenAPI) indexedSince(index string) time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.indexed != index {
+		o.indexed, o.since = index, time.Now()
 	}
-	write(w, r, mediaJSON, o.allTag(all), p)
+	return o.since
 }
 
 func (o *OpenAPI) serveV3(w http.ResponseWriter, r *http.Request) {
@@ -156,7 +165,7 @@ func (o *OpenAPI) serveV3(w http.ResponseWriter, r *http.Request) {
 	i := slices.IndexFunc(all, func(g *group) bool { return g.path == path })
 	if i < 0 {
 		if o.foreign == nil || !o.foreign.ServeV3(path, w, r) {
-			http.NotFound(w, r)
+			w.WriteHeader(http.StatusNotFound)
 		}
 		return
 	}
@@ -169,6 +178,9 @@ func (o *OpenAPI) serveV3(w http.ResponseWriter, r *http.Request) {
 		}
 		w.Header().Set("Cache-Control", "public, immutable")
 	}
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		w.Header().Add("Vary", "Accept-Encoding")
+	}
 	o.send(w, r, path, g.tag, func() ([]byte, error) { return o.v3(g) }, proto3, func(data []byte) ([]byte, error) {
 		p, err := openapi_v3.ParseDocument(data)
 		if err != nil {
@@ -180,6 +192,7 @@ func (o *OpenAPI) serveV3(w http.ResponseWriter, r *http.Request) {
 
 func (o *OpenAPI) serveV2(w http.ResponseWriter, r *http.Request) {
 	all := o.current()
+	w.Header().Add("Vary", "Accept-Encoding")
 	o.send(w, r, "v2", o.allTag(all), func() ([]byte, error) { return o.whole(all) }, proto2, func(data []byte) ([]byte, error) {
 		p, err := openapi_v2.ParseDocument(data)
 		if err != nil {
@@ -191,7 +204,13 @@ func (o *OpenAPI) serveV2(w http.ResponseWriter, r *http.Request) {
 
 // send answers in the form that the client prefers, protobuf or JSON. For a client that has the content nothing is rendered.
 func (o *OpenAPI) send(w http.ResponseWriter, r *http.Request, path, tag string, build func() ([]byte, error), form protobuf, convert func([]byte) ([]byte, error)) {
-	binary, etag, mediaType := form.wanted(r.Header.Get("Accept")), tag, mediaJSON
+	w.Header().Add("Vary", "Accept")
+	binary, ok := form.wanted(r.Header.Get("Accept"))
+	if !ok {
+		w.WriteHeader(http.StatusNotAcceptable)
+		return
+	}
+	etag, mediaType := tag, mediaJSON
 	if binary {
 		etag, mediaType = tag+"-pb", form.sent
 	}
@@ -223,14 +242,13 @@ func known(r *http.Request, etag string) bool {
 
 func write(w http.ResponseWriter, r *http.Request, mediaType, etag string, data packed) {
 	w.Header().Set("Content-Type", mediaType)
-	w.Header().Set("Vary", "Accept, Accept-Encoding")
 	w.Header().Set("Etag", `"`+etag+`"`)
 	if known(r, etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
 	// The client is gone when this fails; there is nobody to tell.
-	_ = data.write(w, strings.Contains(r.Header.Get("Accept-Encoding"), "gzip"))
+	_ = data.write(w, r)
 }
 
 func fail(w http.ResponseWriter, err error) {
