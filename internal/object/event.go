@@ -14,6 +14,10 @@ import (
 func eventKind() *Kind {
 	events := version[eventsv1.Event, eventsv1.EventList](eventsv1.SchemeGroupVersion, "Event")
 	events.FromHub, events.ToHub = eventFromCore, eventToCore
+	events.FieldNames = []string{
+		"regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid", "regarding.apiVersion", "regarding.resourceVersion", "regarding.fieldPath",
+		"reason", "reportingController", "type",
+	}
 	d := doc(corev1.Event{}.SwaggerDoc())
 	return &Kind{
 		Versions: []Version{
@@ -31,9 +35,6 @@ func eventKind() *Kind {
 			"involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
 			"involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath",
 			"reason", "reportingComponent", "source", "type",
-			// The names of events.k8s.io/v1.
-			"regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid",
-			"regarding.apiVersion", "regarding.resourceVersion", "regarding.fieldPath", "reportingController",
 		},
 		Fields: selectableFields(eventFields),
 		Columns: []metav1.TableColumnDefinition{

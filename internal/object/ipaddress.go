@@ -6,7 +6,6 @@ import (
 
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -26,12 +25,6 @@ func ipAddressKind() *Kind {
 				return immutable(a.Spec.ParentRef, old.Spec.ParentRef, specPath.Child("parentRef"))
 			},
 		}.full(Cluster, nameIsAddress),
-		FieldNames: []string{"spec.parentRef.group", "spec.parentRef.resource", "spec.parentRef.namespace", "spec.parentRef.name"},
-		Fields: selectableFields(func(a *networkingv1.IPAddress) fields.Set {
-			ref := deref(a.Spec.ParentRef, networkingv1.ParentReference{})
-			return fields.Set{"spec.parentRef.group": ref.Group, "spec.parentRef.resource": ref.Resource,
-				"spec.parentRef.namespace": ref.Namespace, "spec.parentRef.name": ref.Name}
-		}),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
 			column("ParentRef", "string", doc(networkingv1.IPAddressSpec{}.SwaggerDoc())["parentRef"]),

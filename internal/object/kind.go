@@ -71,6 +71,8 @@ type Version struct {
 	// FromHubAll converts many objects at once, in order; all or none. It is there only where somebody else has to be asked, so
 	// that what comes out is worth keeping.
 	FromHubAll func(hubs []Object) ([]Object, error)
+	// FieldNames take the place of the row's; nil: they are the row's.
+	FieldNames []string
 	// Custom is what a version of a custom resource has of its own; nil for kinds with a Go type.
 	Custom *Custom
 }
@@ -274,6 +276,9 @@ func (k *Kind) SubresourceIn(v *Version, name string) *Subresource {
 func (k *Kind) FieldNamesIn(v *Version) []string {
 	if v.Custom != nil {
 		return v.Custom.FieldNames
+	}
+	if v.FieldNames != nil {
+		return v.FieldNames
 	}
 	return k.FieldNames
 }

@@ -58,10 +58,8 @@ func namespaceKind() *Kind {
 				},
 			}),
 		},
-		FieldNames: []string{"status.phase", "name"},
-		Fields: selectableFields(func(n *corev1.Namespace) fields.Set {
-			return fields.Set{"status.phase": string(n.Status.Phase), "name": n.Name}
-		}),
+		FieldNames: []string{"status.phase"},
+		Fields:     selectableFields(func(n *corev1.Namespace) fields.Set { return fields.Set{"status.phase": string(n.Status.Phase)} }),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
 			column("Status", "string", "The status of the namespace"),

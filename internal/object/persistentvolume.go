@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"hyperkube/internal/object/podspec"
@@ -37,8 +36,6 @@ func persistentVolumeKind() *Kind {
 		Subresources: []Subresource{writes("status", rules[*corev1.PersistentVolume]{
 			PrepareUpdate: func(p, old *corev1.PersistentVolume) { p.Spec = *old.Spec.DeepCopy() },
 		})},
-		FieldNames: []string{"name"},
-		Fields:     selectableFields(func(p *corev1.PersistentVolume) fields.Set { return fields.Set{"name": p.Name} }),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
 			column("Capacity", "string", spec["capacity"]),

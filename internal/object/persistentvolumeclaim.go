@@ -6,7 +6,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"hyperkube/internal/object/podspec"
@@ -46,8 +45,6 @@ func persistentVolumeClaimKind() *Kind {
 				return errs
 			},
 		})},
-		FieldNames: []string{"name"},
-		Fields:     selectableFields(func(p *pvc) fields.Set { return fields.Set{"name": p.Name} }),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
 			column("Status", "string", status["phase"]),

@@ -5,7 +5,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"hyperkube/internal/object/podspec"
@@ -56,8 +55,6 @@ func replicaSetKind() *Kind {
 				},
 			}),
 		},
-		FieldNames: []string{"status.replicas"},
-		Fields:     selectableFields(func(r *appsv1.ReplicaSet) fields.Set { return replicasField(r.Status.Replicas) }),
 		Columns: append([]metav1.TableColumnDefinition{
 			nameColumn(),
 			column("Desired", "integer", spec["replicas"]),

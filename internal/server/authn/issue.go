@@ -92,7 +92,7 @@ func (i *Issuer) Create(ctx context.Context, req *request.Request, body object.O
 		return nil, apierrors.NewNotFound(gr, req.Name)
 	}
 	if in.UID != "" && in.UID != sa.UID {
-		return nil, apierrors.NewConflict(gr, req.Name, fmt.Errorf("the UID in the token request (%s) does not match the UID of the service account (%s)", in.UID, sa.UID))
+		return nil, apierrors.NewConflict(schema.GroupResource{Group: authnv1.GroupName, Resource: "TokenRequest"}, req.Name, fmt.Errorf("the UID in the token request (%s) does not match the UID of the service account (%s)", in.UID, sa.UID))
 	}
 	claims, err := i.claims(ctx, sa, &out.Spec)
 	if err != nil {
@@ -112,11 +112,13 @@ func (i *Issuer) Create(ctx context.Context, req *request.Request, body object.O
 
 // prepare fills in defaults and judges the request.
 func (i *Issuer) prepare(req *request.Request, r *authnv1.TokenRequest) error {
-	if r.Name != "" && r.Name != req.Name {
-		return apierrors.NewBadRequest(fmt.Sprintf("the name of the service account in the URL (%s) and in the token request (%s) differ", req.Name, r.Name))
-	}
 	if r.Namespace != "" && r.Namespace != req.Namespace {
-		return apierrors.NewBadRequest(fmt.Sprintf("the namespace of the provided object does not match the namespace sent on the request (%s, %s)", r.Namespace, req.Namespace))
+		return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
+	}
+	kind := schema.GroupKind{Group: authnv1.GroupName, Kind: "TokenRequest"}
+	if r.Name != "" && r.Name != req.Name {
+		return apierrors.NewInvalid(kind, req.Name, field.ErrorList{
+			field.Invalid(field.NewPath("metadata", "name"), r.Name, "must match the service account name if specified")})
 	}
 	r.Status = authnv1.TokenRequestStatus{}
 	if len(r.Spec.Audiences) == 0 {
@@ -135,7 +137,7 @@ func (i *Issuer) prepare(req *request.Request, r *authnv1.TokenRequest) error {
 		errs = append(errs, field.Invalid(path, life, "may not specify a duration larger than 2^32 seconds"))
 	}
 	if len(errs) > 0 {
-		return apierrors.NewInvalid(schema.GroupKind{Group: authnv1.GroupName, Kind: "TokenRequest"}, req.Name, errs)
+		return apierrors.NewInvalid(kind, r.Name, errs)
 	}
 	if i.max > 0 {
 		life = min(life, int64(i.max/time.Second))

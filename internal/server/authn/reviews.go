@@ -57,6 +57,7 @@ func SelfSubjectReview(_ context.Context, req *request.Request, body object.Obje
 		return nil, apierrors.NewBadRequest("no user present on request")
 	}
 	out := in.DeepCopy()
+	out.CreationTimestamp = metav1.Now()
 	out.Status.UserInfo = userInfo(req.User)
 	return out, nil
 }

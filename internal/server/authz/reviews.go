@@ -34,7 +34,7 @@ func (r *Reviews) SubjectAccessReview(ctx context.Context, _ *request.Request, b
 	}
 	out := in.DeepCopy()
 	if errs := validateReview(&in.Spec); len(errs) > 0 {
-		return nil, invalid("SubjectAccessReview", errs)
+		return nil, invalid(errs)
 	}
 	out.Status = r.decide(ctx, attributes(subjectOf(&in.Spec), in.Spec.ResourceAttributes, in.Spec.NonResourceAttributes))
 	return out, nil
@@ -55,7 +55,7 @@ func (r *Reviews) LocalSubjectAccessReview(ctx context.Context, req *request.Req
 		errs = append(errs, field.Invalid(path.Child("resourceAttributes", "namespace"), ra.Namespace, "must match metadata.namespace"))
 	}
 	if len(errs) > 0 {
-		return nil, invalid("LocalSubjectAccessReview", errs)
+		return nil, invalid(errs)
 	}
 	out := in.DeepCopy()
 	out.Namespace = req.Namespace
@@ -70,7 +70,7 @@ func (r *Reviews) SelfSubjectAccessReview(ctx context.Context, req *request.Requ
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("not a SelfSubjectAccessReview: %T", body))
 	}
 	if errs := validateAttributes(in.Spec.ResourceAttributes, in.Spec.NonResourceAttributes); len(errs) > 0 {
-		return nil, invalid("SelfSubjectAccessReview", errs)
+		return nil, invalid(errs)
 	}
 	if req.User == nil {
 		return nil, apierrors.NewBadRequest("no user present on request")
@@ -222,21 +222,34 @@ func labelRequirements(s *authzv1.LabelSelectorAttributes) (labels.Requirements,
 }
 
 func validateReview(s *authzv1.SubjectAccessReviewSpec) field.ErrorList {
-	errs := validateAttributes(s.ResourceAttributes, s.NonResourceAttributes)
+	errs := validateChoice(s.ResourceAttributes, s.NonResourceAttributes)
 	if s.User == "" && len(s.Groups) == 0 {
 		errs = append(errs, field.Invalid(field.NewPath("spec", "user"), s.User, "at least one of user or group must be specified"))
 	}
-	return errs
+	return append(errs, validateSelectors(s.ResourceAttributes)...)
 }
 
 func validateAttributes(ra *authzv1.ResourceAttributes, nra *authzv1.NonResourceAttributes) field.ErrorList {
-	path := field.NewPath("spec", "resourceAttributes")
-	if (ra == nil) == (nra == nil) {
-		return field.ErrorList{field.Invalid(path, ra, "exactly one of nonResourceAttributes or resourceAttributes must be specified")}
+	return append(validateChoice(ra, nra), validateSelectors(ra)...)
+}
+
+// validateChoice shows the attributes of paths by the names that clients know from errors.
+func validateChoice(ra *authzv1.ResourceAttributes, nra *authzv1.NonResourceAttributes) field.ErrorList {
+	if (ra == nil) != (nra == nil) {
+		return nil
 	}
+	var shown *struct{ Path, Verb string }
+	if nra != nil {
+		shown = &struct{ Path, Verb string }{nra.Path, nra.Verb}
+	}
+	return field.ErrorList{field.Invalid(field.NewPath("spec"), shown, "exactly one of nonResourceAttributes or resourceAttributes must be specified")}
+}
+
+func validateSelectors(ra *authzv1.ResourceAttributes) field.ErrorList {
 	if ra == nil {
 		return nil
 	}
+	path := field.NewPath("spec", "resourceAttributes")
 	var errs field.ErrorList
 	if s := ra.FieldSelector; s != nil && s.RawSelector != "" && len(s.Requirements) > 0 {
 		errs = append(errs, field.Invalid(path.Child("fieldSelector", "rawSelector"), s.RawSelector, "may not specified at the same time as requirements"))
@@ -247,6 +260,7 @@ func validateAttributes(ra *authzv1.ResourceAttributes, nra *authzv1.NonResource
 	return errs
 }
 
-func invalid(kind string, errs field.ErrorList) error {
-	return apierrors.NewInvalid(schema.GroupKind{Group: authzv1.GroupName, Kind: kind}, "", errs)
+// invalid names no kind, as clients are used to.
+func invalid(errs field.ErrorList) error {
+	return apierrors.NewInvalid(schema.GroupKind{Group: authzv1.GroupName}, "", errs)
 }

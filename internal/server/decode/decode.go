@@ -10,9 +10,12 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kjson "k8s.io/apimachinery/pkg/runtime/serializer/json"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/yaml"
 
 	"hyperkube/internal/object"
 	"hyperkube/internal/object/codec"
@@ -57,7 +60,7 @@ func Object(data []byte, media string, want Expect, strict bool) (object.Object,
 		return nil, nil, gvk, err
 	}
 	if gvk != want.GroupVersionKind {
-		return nil, nil, gvk, mismatch(gvk, want)
+		return nil, nil, gvk, mismatch(found, gvk, want)
 	}
 	obj, ok := found.(object.Object)
 	if !ok {
@@ -119,6 +122,9 @@ func read(data []byte, media string, want Expect, strict bool) (runtime.Object, 
 			gvk, err := identify(data, media, err)
 			return nil, gvk, err
 		}
+		if _, bad := schema.ParseGroupVersion(u.GetAPIVersion()); bad != nil {
+			return nil, schema.GroupVersionKind{}, bad
+		}
 		return u, u.GroupVersionKind(), err
 	}
 	return codec.Decode(data, media, &want.GroupVersionKind, nil, strict)
@@ -126,8 +132,12 @@ func read(data []byte, media string, want Expect, strict bool) (runtime.Object, 
 
 // identify finds what a custom resource that could not be read says of its kind, which clients are told before anything else that is wrong.
 func identify(data []byte, media string, err error) (schema.GroupVersionKind, error) {
-	if media != codec.JSON {
-		return schema.GroupVersionKind{}, err
+	if media == codec.YAML {
+		j, bad := yaml.YAMLToJSON(data)
+		if bad != nil {
+			return schema.GroupVersionKind{}, err
+		}
+		data = j
 	}
 	gvk, bad := kjson.DefaultMetaFactory.Interpret(data)
 	if bad != nil {
@@ -142,14 +152,20 @@ func explain(err error, data []byte, found schema.GroupVersionKind, want Expect)
 	if errors.As(err, &status) {
 		return err
 	}
+	if want.Custom != nil && found.Kind != "" && runtime.IsMissingVersion(err) {
+		return mismatch(nil, found, want)
+	}
 	if found.Kind == "" || runtime.IsMissingKind(err) || runtime.IsMissingVersion(err) {
 		return apierrors.NewBadRequest(fmt.Sprintf("the object provided is unrecognized (must be of type %s): %v (%s)", want.Kind, err, summary(data)))
 	}
 	return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", found.Kind, found.Version, want.Kind, err))
 }
 
-func mismatch(found schema.GroupVersionKind, want Expect) error {
-	if found.Kind == want.Kind {
+func mismatch(obj runtime.Object, found schema.GroupVersionKind, want Expect) error {
+	if u, ok := obj.(*unstructured.Unstructured); ok && found.GroupVersion() == want.GroupVersion() {
+		return apierrors.NewInvalid(found.GroupKind(), u.GetName(), field.ErrorList{field.Invalid(field.NewPath("kind"), found.Kind, "must be "+want.Kind)})
+	}
+	if found.Kind == want.Kind || want.Custom != nil {
 		return apierrors.NewBadRequest(fmt.Sprintf("the API version in the data (%s) does not match the expected API version (%s)",
 			found.GroupVersion(), want.GroupVersion()))
 	}

@@ -5,7 +5,9 @@ import (
 	"net/url"
 	"slices"
 
+	batchv1 "k8s.io/api/batch/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	internalvalidation "k8s.io/apimachinery/pkg/apis/meta/internalversion/validation"
@@ -13,9 +15,11 @@ import (
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/yaml"
 
 	"hyperkube/internal/object"
 	"hyperkube/internal/object/codec"
@@ -88,14 +92,9 @@ func Delete(body []byte, media string, q url.Values) (*metav1.DeleteOptions, err
 	o := &metav1.DeleteOptions{}
 	switch {
 	case len(body) > 0:
-		def := schema.GroupVersionKind{Version: "v1", Kind: "DeleteOptions"}
-		obj, gvk, err := codec.Decode(body, media, &def, nil, false)
+		got, err := deleteOptions(body, media)
 		if err != nil {
 			return nil, apierrors.NewBadRequest(err.Error())
-		}
-		got, ok := obj.(*metav1.DeleteOptions)
-		if !ok {
-			return nil, apierrors.NewBadRequest("decoded object cannot be converted to DeleteOptions: it is a " + gvk.Kind)
 		}
 		o = got
 	case len(q) > 0:
@@ -104,6 +103,29 @@ func Delete(body []byte, media string, q url.Values) (*metav1.DeleteOptions, err
 		}
 	}
 	return o, CheckDelete(o)
+}
+
+// deleteOptions reads a body. Every group has DeleteOptions, which are all the same.
+func deleteOptions(body []byte, media string) (*metav1.DeleteOptions, error) {
+	def := schema.GroupVersionKind{Version: "v1", Kind: "DeleteOptions"}
+	obj, gvk, err := codec.Decode(body, media, &def, nil, false)
+	switch {
+	case err == nil:
+	case runtime.IsNotRegisteredError(err) && gvk.Kind == def.Kind && media != codec.Protobuf:
+		o := &metav1.DeleteOptions{}
+		return o, yaml.Unmarshal(body, o)
+	case runtime.IsNotRegisteredError(err):
+		def.Group = metav1.GroupName // which clients know as the group of those that name none
+		_, _, err = codec.Decode(body, media, &def, nil, false)
+		return nil, err
+	default:
+		return nil, err
+	}
+	o, ok := obj.(*metav1.DeleteOptions)
+	if !ok {
+		return nil, runtime.NewNotRegisteredErrForKind("pkg/runtime/scheme.go:111", gvk)
+	}
+	return o, nil
 }
 
 // CheckDelete judges DeleteOptions.
@@ -163,17 +185,29 @@ func Selectors(k *object.Kind, v *object.Version, label, fieldText string) (labe
 	return l, f, nil
 }
 
+// knownField refuses what a selector may not name, in the words of the version.
 func knownField(k *object.Kind, v *object.Version, name string) error {
-	if v.Group == certificatesv1.GroupName && name == "metadata.namespace" {
-		return apierrors.NewBadRequest("field label not supported: " + name)
-	}
-	if name == "metadata.name" || name == "metadata.namespace" || slices.Contains(k.FieldNamesIn(v), name) {
+	known := k.FieldNamesIn(v)
+	switch {
+	case name == "metadata.namespace" && !hasNamespaceField(k, v): // though other cluster-wide kinds do
+	case name == "metadata.name" || name == "metadata.namespace" || slices.Contains(known, name):
 		return nil
-	}
-	if v.Custom == nil && len(k.FieldNamesIn(v)) == 0 {
+	case v.Custom == nil && len(known) == 0:
 		return apierrors.NewBadRequest(fmt.Sprintf("%q is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", name))
 	}
+	switch gr := k.GroupResource(); {
+	case gr.Group == batchv1.GroupName && gr.Resource == "jobs":
+		return apierrors.NewBadRequest(fmt.Sprintf("field label %q not supported for Job", name))
+	case gr.Group == resourcev1.GroupName:
+		return apierrors.NewBadRequest(fmt.Sprintf("field label not supported for %s: %s", v.GroupVersion.WithKind(v.Kind), name))
+	}
 	return apierrors.NewBadRequest("field label not supported: " + name)
+}
+
+// hasNamespaceField says whether objects of a kind may be selected by metadata.namespace. Those that have selectable fields of their own and no
+// namespace may not, but for custom ones.
+func hasNamespaceField(k *object.Kind, v *object.Version) bool {
+	return v.Group != certificatesv1.GroupName && (k.Scope == object.Namespaced || v.Custom != nil || len(k.FieldNamesIn(v)) == 0)
 }
 
 func typeMeta(kind string) metav1.TypeMeta {

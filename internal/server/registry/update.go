@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"hyperkube/internal/object"
@@ -213,9 +214,13 @@ func (u *updating) createInstead() (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if u.o.UID != "" || obj.GetResourceVersion() != "" {
+	if u.o.UID != "" {
 		return Result{}, apierrors.NewNotFound(u.t.Kind.GroupResource(), u.key.Name)
 	}
+	if uid := obj.GetUID(); uid != "" && !u.o.Applied {
+		return Result{}, u.otherUID(uid, "")
+	}
+	obj.SetResourceVersion("") // that of an object that is gone
 	if u.o.Authorize != nil {
 		if err := u.o.Authorize(); err != nil {
 			return Result{}, err
@@ -229,6 +234,13 @@ func (u *updating) createInstead() (Result, error) {
 		return res, errMoved
 	}
 	return res, err
+}
+
+// otherUID is the answer to an object that is not the stored one, or that is not stored at all.
+func (u *updating) otherUID(want, stored types.UID) error {
+	return apierrors.NewConflict(u.t.Kind.GroupResource(), u.key.Name,
+		fmt.Errorf("StorageError: invalid object, Code: 4, Key: /registry/%s/%s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: %v, UID in object meta: %v",
+			u.t.Kind.StoragePrefix, u.key, want, stored))
 }
 
 // ErrName is the answer to an object of another name than that in the path.
@@ -249,9 +261,7 @@ func (u *updating) match(obj, old object.Object) error {
 		return ErrName(obj.GetName(), u.key.Name)
 	}
 	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() {
-		return apierrors.NewConflict(k.GroupResource(), u.key.Name,
-			fmt.Errorf("StorageError: invalid object, Code: 4, Key: /%s/%s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: %v, UID in object meta: %v",
-				k.StoragePrefix, u.key, uid, old.GetUID()))
+		return u.otherUID(uid, old.GetUID())
 	}
 	switch rv := obj.GetResourceVersion(); {
 	case rv == old.GetResourceVersion():
