@@ -51,10 +51,12 @@ func dispatch(ctx context.Context, args []string) error {
 		case guardVerb:
 			return guard(args[1:])
 		case roundVerb:
+			load.Thrifty()
 			return round(ctx, args[1:])
 		case herdVerb:
 			return tend(ctx, args[1:])
 		case scenario.ReadersVerb:
+			load.Thrifty()
 			return load.ReadStreams(ctx, os.Stdin, os.Stdout)
 		}
 	}

@@ -3,11 +3,14 @@ package load
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // Hollow pods have no containers behind them, hollow nodes no machine: both exist only in the API.
@@ -45,6 +48,24 @@ func HollowPod(namespace string, n int) *corev1.Pod {
 			}},
 		},
 	}
+}
+
+// CreateHollowPods are the requests that make some of them.
+func CreateHollowPods(namespace, format string, count int) ([]Message, error) {
+	info, ok := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), format)
+	if !ok {
+		return nil, fmt.Errorf("no encoder for %s", format)
+	}
+	to := scheme.Codecs.WithoutConversion().EncoderForVersion(info.Serializer, corev1.SchemeGroupVersion)
+	all := make([]Message, count)
+	for n := range all {
+		body, err := runtime.Encode(to, HollowPod(namespace, n))
+		if err != nil {
+			return nil, err
+		}
+		all[n] = Message{Method: http.MethodPost, Path: Pods.Path(namespace, ""), Type: format, Accept: format, Body: body, Code: http.StatusCreated}
+	}
+	return all, nil
 }
 
 // HollowNode is a node with room for 110 pods.

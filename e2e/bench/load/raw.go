@@ -2,6 +2,7 @@ package load
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -14,15 +15,22 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// own gives a configuration whose connections are shared with no other's.
+// own gives a configuration whose connections are shared with no other's. What there is to read is read with few calls.
 func own(cfg *rest.Config) *rest.Config {
 	c := rest.CopyConfig(cfg)
-	c.Dial = (&net.Dialer{}).DialContext
+	c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &readAhead{conn, bufio.NewReaderSize(conn, 64<<10)}, nil
+	}
 	return c
 }
 
-// Getter reads answers and drops them, so that decoding in the client does not hide the server. It asks for no compression.
-type Getter struct {
+// Raw sends bodies that were encoded beforehand over client-go's connections and drops the answers, so that encoding and decoding in the client do not hide
+// the server. It asks for no compression.
+type Raw struct {
 	client *http.Client
 	host   string
 	buf    []byte
@@ -32,25 +40,55 @@ type Getter struct {
 // the client's updates of HTTP/2's windows that are measured.
 const readAtOnce = 256 << 10
 
-// NewGetter makes one with a connection of its own.
-func NewGetter(cfg *rest.Config) (*Getter, error) {
+// NewRaw makes one with a connection of its own.
+func NewRaw(cfg *rest.Config) (*Raw, error) {
 	c := own(cfg)
 	c.DisableCompression = true
 	client, err := rest.HTTPClientFor(c)
 	if err != nil {
 		return nil, err
 	}
-	return &Getter{client, c.Host, make([]byte, readAtOnce)}, nil
+	return &Raw{client, c.Host, make([]byte, readAtOnce)}, nil
 }
 
-// Get asks for a path in a format and gives the length of the answer. It is for one goroutine.
-func (g *Getter) Get(ctx context.Context, path, format string) (int64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.host+path, nil)
+// Raws is a number of them.
+func Raws(cfg *rest.Config, n int) ([]*Raw, error) {
+	var all []*Raw
+	for range n {
+		r, err := NewRaw(cfg)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// Message is a request.
+type Message struct {
+	Method, Path string
+	Type         string // of the body
+	Accept       string
+	Body         []byte
+	// Code of a success; any other fails.
+	Code int
+}
+
+// Send sends a request and gives the length of the answer. It is for one goroutine.
+func (r *Raw) Send(ctx context.Context, m Message) (int64, error) {
+	var body io.Reader
+	if m.Body != nil {
+		body = bytes.NewReader(m.Body)
+	}
+	req, err := http.NewRequestWithContext(ctx, m.Method, r.host+m.Path, body)
 	if err != nil {
 		return 0, err
 	}
-	req.Header.Set("Accept", format)
-	res, err := g.client.Do(req)
+	req.Header.Set("Accept", m.Accept)
+	if m.Body != nil {
+		req.Header.Set("Content-Type", m.Type)
+	}
+	res, err := r.client.Do(req)
 	if err != nil {
 		return 0, err
 	}
@@ -58,16 +96,16 @@ func (g *Getter) Get(ctx context.Context, path, format string) (int64, error) {
 	var n int64
 	for err == nil {
 		var got int
-		got, err = res.Body.Read(g.buf)
+		got, err = res.Body.Read(r.buf)
 		n += int64(got)
 	}
-	if err == io.EOF {
-		err = nil
+	switch {
+	case err != io.EOF:
+		return n, err
+	case res.StatusCode != m.Code:
+		return n, fmt.Errorf("%s %s: %s", m.Method, m.Path, res.Status)
 	}
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", path, res.Status)
-	}
-	return n, err
+	return n, nil
 }
 
 // Stream is a watch that is read but not decoded, over a connection of its own.

@@ -47,6 +47,9 @@ func (b *Box) Memory(words ...string) (Memory, error) {
 // CPU is the time that the system has used since the box was made, by the kernel's accounting.
 func (b *Box) CPU() (time.Duration, error) { return groupTime(b.systemGroup()) }
 
+// LoadCPU is the time that the load has used since then.
+func (b *Box) LoadCPU() (time.Duration, error) { return groupTime(b.clientGroup()) }
+
 // Written is what the system's living processes have handed to the disk.
 func (b *Box) Written() (int64, error) {
 	var sum int64

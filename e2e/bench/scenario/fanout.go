@@ -18,12 +18,12 @@ func fanOut() Scenario {
 	const streams, makers, pods = 500, 8, 400
 	f := Figure{Name: "watch events to 500 streams", Unit: "/s", Higher: true, Times: 10}
 	bytes := Figure{Name: "watch events to 500 streams, bytes", Unit: "MB/s", Higher: true}
-	cost := Figure{Name: "a watch event to one stream, CPU of the servers", Unit: "µs"}
+	cost := costOf("a watch event to one stream")
 	return Scenario{
 		Name: "watch",
 		Sentence: fmt.Sprintf("%d JSON watches of a namespace, each with its own TLS connection and read without decoding, while %d clients in another process make %d pods: events and bytes received, "+
 			"from the first pod's creation until every stream has all.", streams, makers, pods),
-		Figures: []Figure{f, bytes, cost}, Limit: 4 * time.Minute,
+		Figures: []Figure{f, bytes, cost.system, cost.load}, Limit: 4 * time.Minute,
 		Run: onAPI(func(ctx context.Context, r *Round, cfg *rest.Config) error {
 			self, err := os.Executable()
 			if err != nil {
@@ -35,31 +35,21 @@ func fanOut() Scenario {
 				return err
 			}
 			defer readers.Close()
-			all, err := load.Clients(cfg, load.Protobuf, makers)
-			if err != nil {
+			var received int64
+			var took float64
+			err = r.recordCosts(cost, streams*pods, func() error {
+				made, err := fill(ctx, cfg, load.Protobuf, makers, pods)
+				if err != nil {
+					return err
+				}
+				rest := time.Now()
+				received, err = readers.Wait()
+				took = (made.Wall + time.Since(rest)).Seconds()
 				return err
-			}
-			since, err := r.spent()
-			if err != nil {
-				return err
-			}
-			began := time.Now()
-			_, err = load.Parallel(ctx, all, pods, func(ctx context.Context, a *load.API, n int) error {
-				return a.Create(ctx, load.Pods, namespace, load.HollowPod(namespace, n))
 			})
 			if err != nil {
 				return err
 			}
-			received, err := readers.Wait()
-			if err != nil {
-				return err
-			}
-			took := time.Since(began).Seconds()
-			each, err := since(streams * pods)
-			if err != nil {
-				return err
-			}
-			r.Record(cost.Name, each)
 			r.Record(f.Name, streams*pods/took)
 			r.Record(bytes.Name, megabytes(received)/took)
 			return nil

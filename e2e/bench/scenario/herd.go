@@ -69,10 +69,10 @@ func herdOf(name, how string, o herd.Options) Scenario {
 				if err := load.AwaitServiceAccount(ctx, api, "default"); err != nil {
 					return err
 				}
-				if err := r.recordPods(out.Name, outCost.Name, func() error { return rollOut(ctx, api) }); err != nil {
+				if err := r.recordPods(out, outCost, func() error { return rollOut(ctx, api) }); err != nil {
 					return err
 				}
-				return r.recordPods(away.Name, awayCost.Name, func() error { return rollAway(ctx, api) })
+				return r.recordPods(away, awayCost, func() error { return rollAway(ctx, api) })
 			})
 		},
 	}
@@ -120,12 +120,12 @@ func withHerd(ctx context.Context, r *Round, o herd.Options, run func(context.Co
 }
 
 // recordPods runs what all pods of the Deployment go through, and records how many did in a second and what each has cost.
-func (r *Round) recordPods(rate, cost string, load func() error) error {
+func (r *Round) recordPods(rate, cost Figure, load func() error) error {
 	at := time.Now()
-	if err := r.recordSpent(cost, herdPods, load); err != nil {
+	if err := r.recordCosts(costs{system: cost}, herdPods, load); err != nil {
 		return err
 	}
-	r.Record(rate, herdPods/time.Since(at).Seconds())
+	r.Record(rate.Name, herdPods/time.Since(at).Seconds())
 	return nil
 }
 

@@ -62,30 +62,41 @@ func All() []Scenario {
 
 var controlPlane = system.Options{Parts: []system.Part{system.Controllers, system.Scheduler}}
 
-// spent gives the CPU time that the system has used since the call, for each of a number of operations, in microseconds. Unlike the time
-// on the clock it does not depend on what else the machine does.
-func (r *Round) spent() (since func(operations int) (float64, error), err error) {
-	before, err := r.Box.CPU()
-	return func(operations int) (float64, error) {
-		after, err := r.Box.CPU()
-		return float64((after - before).Microseconds()) / float64(operations), err
-	}, err
+// costs is the CPU time of one operation: that of the system, and that of the load which shares the processors with it; a figure without a name is not
+// wanted. Unlike the time on the clock it does not depend on what else the machine does.
+type costs struct{ system, load Figure }
+
+// costOf makes the figures of an operation.
+func costOf(operation string) costs {
+	return costs{Figure{Name: operation + ", CPU of the servers", Unit: "µs"}, Figure{Name: operation + ", CPU of the load", Unit: "µs"}}
 }
 
-// recordSpent runs a load of a number of operations and records what each has cost the system.
-func (r *Round) recordSpent(figure string, operations int, load func() error) error {
-	since, err := r.spent()
-	if err != nil {
-		return err
+// recordCosts runs a load of a number of operations and records what each has cost.
+func (r *Round) recordCosts(c costs, operations int, load func() error) error {
+	of := []struct {
+		figure Figure
+		used   func() (time.Duration, error)
+		before time.Duration
+	}{{c.system, r.Box.CPU, 0}, {c.load, r.Box.LoadCPU, 0}}
+	for i := range of {
+		var err error
+		if of[i].before, err = of[i].used(); err != nil {
+			return err
+		}
 	}
 	if err := load(); err != nil {
 		return err
 	}
-	v, err := since(operations)
-	if err != nil {
-		return err
+	for _, o := range of {
+		if o.figure.Name == "" {
+			continue
+		}
+		after, err := o.used()
+		if err != nil {
+			return err
+		}
+		r.Record(o.figure.Name, float64((after-o.before).Microseconds())/float64(operations))
 	}
-	r.Record(figure, v)
 	return nil
 }
 
