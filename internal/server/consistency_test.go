@@ -128,7 +128,18 @@ func newRun(t *testing.T, spoil func(client.Interface) client.Interface) *run {
 	r.record() // before there is a server that compacts
 	r.doors[0].Store(r.open(0))
 	r.doors[1].Store(r.open(1))
+	r.fill()
 	return r
+}
+
+// fill makes what nobody looks at: lists of a kind with few objects are not remembered.
+func (r *run) fill() {
+	for n := range 80 {
+		obj := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "calm", Name: fmt.Sprintf("c%02d", n), Labels: map[string]string{"v": "even"}}}
+		if _, err := r.any(0).Create(r.t.Context(), maps, obj, metav1.CreateOptions{}); err != nil {
+			r.t.Fatal(err)
+		}
+	}
 }
 
 // open starts a server and gives one of its doors.
@@ -222,9 +233,11 @@ func (r *run) any(n int) client.Interface { return r.doors[n%len(r.doors)].Load(
 
 var maps = client.ConfigMaps.GVR
 
-// write keeps changing the keys that are its own. What fails while a server goes may have been done or not: the history knows.
-func (r *run) write(ctx context.Context, w int) {
-	for n := 0; ctx.Err() == nil; n++ {
+// write keeps changing the keys that are its own. What fails while a server goes may have been done or not: the history knows. The
+// last request is waited for and not broken off, since it might be done after the fence, which ends the history.
+func (r *run) write(until context.Context, w int) {
+	ctx := context.WithoutCancel(until)
+	for n := 0; until.Err() == nil; n++ {
 		key, c := fmt.Sprintf("w%d-%d", w, rand.IntN(8)), r.any(w+n/16)
 		label := "even"
 		if n%2 == 1 {

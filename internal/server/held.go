@@ -6,19 +6,27 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // heldConn is a connection below TLS that can keep what is written to it for a while, so that the many records that net/http makes of
-// one batch of events go out in one call: on a connection it is the calls that cost.
+// one batch of events, or of a long list, go out in few calls: on a connection it is the calls that cost.
 type heldConn struct {
 	net.Conn
-	mu   sync.Mutex
-	hold bool
-	kept *[]byte // nil: nothing
+	mu    sync.Mutex
+	holds int         // who wants what is written to be kept
+	kept  *[]byte     // nil: nothing
+	late  *time.Timer // while bulk is kept; nil before the first
+	err   error       // why something that was kept could not be written
 }
 
-// keepUpTo is how many bytes are kept before they are written in any case.
-const keepUpTo = 64 << 10
+const (
+	// keepUpTo is how many bytes are kept before they are written in any case.
+	keepUpTo = 64 << 10
+	// keepFor is how long bulk is kept while no more comes. HTTP/2 may have to wait for the client's leave to send more, which that gives only when it has
+	// read what was sent.
+	keepFor = time.Millisecond
+)
 
 var keeps = sync.Pool{New: func() any { b := make([]byte, 0, keepUpTo+18<<10); return &b }}
 
@@ -26,39 +34,79 @@ var keeps = sync.Pool{New: func() any { b := make([]byte, 0, keepUpTo+18<<10); r
 func (c *heldConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.err != nil {
+		return 0, c.err
+	}
 	if c.kept == nil {
-		if !c.hold {
+		if c.holds == 0 {
 			return c.Conn.Write(p)
 		}
 		c.kept = keeps.Get().(*[]byte)
+		if c.late != nil {
+			c.late.Reset(keepFor)
+		}
 	}
 	*c.kept = append(*c.kept, p...)
-	if c.hold && len(*c.kept) < keepUpTo {
+	if c.holds > 0 && len(*c.kept) < keepUpTo {
 		return len(p), nil
 	}
 	return len(p), c.writeKept()
 }
 
 func (c *heldConn) writeKept() error {
-	_, err := c.Conn.Write(*c.kept)
+	_, c.err = c.Conn.Write(*c.kept)
 	*c.kept = (*c.kept)[:0]
 	keeps.Put(c.kept)
 	c.kept = nil
-	return err
+	return c.err
 }
 
-func (c *heldConn) setHold(on bool) {
+// hold begins (by 1) or ends (by -1) that what is written is kept.
+func (c *heldConn) hold(by int) {
 	c.mu.Lock()
-	c.hold = on
+	c.holds += by
 	c.mu.Unlock()
+}
+
+// inBulk calls write, which writes much, and hands it to the kernel in few calls. Others may write to the connection meanwhile; what they write goes
+// the same way. Without a connection it only calls write.
+func (c *heldConn) inBulk(write func()) {
+	if c == nil {
+		write()
+		return
+	}
+	c.mu.Lock()
+	if c.late == nil {
+		c.late = time.AfterFunc(time.Hour, c.release)
+		c.late.Stop()
+	}
+	c.holds++
+	c.mu.Unlock()
+	defer func() {
+		c.hold(-1)
+		c.release()
+	}()
+	write()
+}
+
+// release writes what is kept; the next write tells of its failure.
+func (c *heldConn) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.kept != nil {
+		_ = c.writeKept()
+	}
+	if c.late != nil {
+		c.late.Stop()
+	}
 }
 
 // together calls write, which writes something, and then flush, and hands all of it to the kernel with the last that flush writes. TLS does that
 // write, and not we, so that closing the connection interrupts it.
 func (c *heldConn) together(write func() error, flush func()) error {
-	c.setHold(true)
+	c.hold(1)
 	err := write()
-	c.setHold(false)
+	c.hold(-1)
 	flush()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -100,6 +148,11 @@ func heldOf(r *http.Request) *heldConn {
 	if r.ProtoMajor != 1 {
 		return nil
 	}
+	return connOf(r)
+}
+
+// connOf is the connection of a request; nil where it is not the server's own.
+func connOf(r *http.Request) *heldConn {
 	c, _ := r.Context().Value(heldKey{}).(*heldConn)
 	return c
 }

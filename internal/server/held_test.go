@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
 	"testing"
 )
@@ -98,6 +99,63 @@ func TestHeldConnTellsFailure(t *testing.T) {
 	if err != errClientGone {
 		t.Errorf("the error is %v, want %v", err, errClientGone)
 	}
+	if _, err := c.Write([]byte("y")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the next write gives %v, want %v", err, net.ErrClosed)
+	}
+}
+
+func TestBulkGoesOutInFewWrites(t *testing.T) {
+	below := &told{}
+	c := &heldConn{Conn: below}
+	c.inBulk(func() {
+		for range 9 {
+			if _, err := c.Write(bytes.Repeat([]byte("x"), 16<<10)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	total := 0
+	for _, w := range below.writes {
+		total += len(w)
+	}
+	if total != 9*16<<10 || len(below.writes) != 3 {
+		t.Errorf("%d bytes in %d writes, want %d in 3", total, len(below.writes), 9*16<<10)
+	}
+	below.writes = nil
+	if _, err := c.Write([]byte("at once again")); err != nil || len(below.writes) != 1 {
+		t.Errorf("after it %q was written (%v), want all at once", below.writes, err)
+	}
+	called := false
+	(*heldConn)(nil).inBulk(func() { called = true })
+	if !called {
+		t.Error("without a connection nothing was written")
+	}
+}
+
+// A client that gives leave to send more only when it has read what was sent must get it while the rest is written.
+func TestBulkIsNotKeptForLong(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	c := &heldConn{Conn: ours}
+	read := make(chan error, 1)
+	go func() {
+		_, err := io.ReadFull(theirs, make([]byte, 5))
+		read <- err
+	}()
+	c.inBulk(func() {
+		if _, err := c.Write([]byte("hello")); err != nil {
+			t.Error(err)
+		}
+		if err := <-read; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestBulkTellsFailure(t *testing.T) {
+	c := &heldConn{Conn: &told{err: net.ErrClosed}}
+	c.inBulk(func() { _, _ = c.Write([]byte("x")) })
 	if _, err := c.Write([]byte("y")); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the next write gives %v, want %v", err, net.ErrClosed)
 	}

@@ -116,7 +116,7 @@ func send(w http.ResponseWriter, r *http.Request, code int, contentType string, 
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	if b.Size >= gzipFrom && acceptsGzip(r) {
-		sendGzip(w, code, b)
+		connOf(r).inBulk(func() { sendGzip(w, code, b) })
 		return
 	}
 	h.Set("Content-Length", strconv.Itoa(b.Size))
@@ -128,6 +128,10 @@ func send(w http.ResponseWriter, r *http.Request, code int, contentType string, 
 		_, _ = w.Write(b.Parts[0]) // the client is gone; nobody is left to tell
 		return
 	}
+	connOf(r).inBulk(func() { sendParts(w, b) })
+}
+
+func sendParts(w io.Writer, b *encode.Body) {
 	buf := buffers.Get().(*bufio.Writer)
 	buf.Reset(w)
 	writeParts(buf, b)

@@ -89,6 +89,8 @@ func (s *Server) httpServer() (*http.Server, error) {
 		t.MinVersion = tls.VersionTLS12
 	}
 	t.NextProtos = []string{"h2", "http/1.1"}
+	// Small records at the beginning of a connection are for web pages, which a browser begins to show before they are whole.
+	t.DynamicRecordSizingDisabled = true
 	srv := &http.Server{
 		Handler:           spread(s.cfg.GoawayChance, s.Handler()),
 		TLSConfig:         t,

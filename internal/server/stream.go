@@ -46,8 +46,12 @@ func (s *Server) stream(ctx context.Context, w *store.Watcher, failed error, f *
 			err = turn.Take(ctx)
 		}
 		if err == nil {
-			err = o.next(ctx, w, f)
+			var events int
+			events, err = o.next(ctx, w, f)
 			turn.Done()
+			if err == nil && events < enough {
+				err = turn.Rest(ctx, w.Together())
+			}
 		}
 		if err != nil {
 			if err != errClientGone && ctx.Err() == nil {
@@ -58,26 +62,29 @@ func (s *Server) stream(ctx context.Context, w *store.Watcher, failed error, f *
 	}
 }
 
+// enough events in one turn make it not worth while to wait for more before the next.
+const enough = 64
+
 var errClientGone = errors.New("the client is gone")
 
-// next writes all that has happened.
-func (o *output) next(ctx context.Context, w *store.Watcher, f *encode.Frames) error {
+// next writes all that has happened, and says how many events that were.
+func (o *output) next(ctx context.Context, w *store.Watcher, f *encode.Frames) (int, error) {
 	events, err := w.Next(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := f.Prepare(events); err != nil {
-		return err
+		return 0, err
 	}
 	f.Table.Now = time.Now()
 	if o.held != nil {
-		return o.held.together(func() error { return o.batch(events, f) }, o.flush)
+		return len(events), o.held.together(func() error { return o.batch(events, f) }, o.flush)
 	}
 	if err := o.batch(events, f); err != nil {
-		return err
+		return 0, err
 	}
 	o.flush()
-	return nil
+	return len(events), nil
 }
 
 // batch writes the frames of events, short ones together.

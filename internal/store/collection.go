@@ -38,8 +38,10 @@ type Collection struct {
 	snap    *snapshot             // of the present state, while nothing changed since
 	past    []*snapshot           // made for pages of lists, newest last
 
-	window window
-	topics topics
+	window     window
+	topics     topics
+	remembered remembered
+	making     sync.Mutex // held by a list that makes encodings
 
 	metrics *kindMetrics
 }
@@ -376,22 +378,6 @@ func (c *Collection) change(r received) bool {
 		c.cut(c.window.excess(c.store.cfg))
 	}
 	return woken
-}
-
-// cut drops the oldest n changes from the window and from every topic.
-func (c *Collection) cut(n int) {
-	if n <= 0 {
-		return
-	}
-	c.window.drop(n)
-	c.topics.trim(c.window.oldest)
-}
-
-func (c *Collection) trim(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.cut(c.window.aged(now.Add(-c.store.cfg.WindowAge)))
-	c.past = nil
 }
 
 func (c *Collection) wake() {

@@ -99,15 +99,9 @@ func (e *Entry) JSON(v *object.Version) ([]byte, error) {
 	})
 }
 
-// JSONMembers is the same as JSON without what precedes the first member after apiVersion and kind: lists of built-in kinds
+// JSONMembers is JSON of a built-in object without what precedes the first member after apiVersion and kind: lists of built-in kinds
 // leave these two out of their items. Write '{' and then these bytes.
-func (e *Entry) JSONMembers(v *object.Version) ([]byte, error) {
-	data, err := e.JSON(v)
-	if err != nil {
-		return nil, err
-	}
-	return data[typeMetaLen(v):], nil
-}
+func JSONMembers(data []byte, v *object.Version) []byte { return data[typeMetaLen(v):] }
 
 // typeMetaLen is the length of {"kind":"Pod","apiVersion":"v1", in front of a built-in object.
 func typeMetaLen(v *object.Version) int {

@@ -34,6 +34,7 @@ type ListOptions struct {
 
 // Page is a part of a list, in the order of keys.
 type Page struct {
+	// Entries may be shared with other pages and must not be changed.
 	Entries []*Entry
 	// Revision that the list shows.
 	Revision int64
@@ -147,8 +148,28 @@ func (c *Collection) listNow(start string, o ListOptions, sel *selector) (*Page,
 		return nil, c.stopped
 	}
 	s := c.snapshot()
+	// While events are missing there is nothing to count from.
+	if start != "" || o.Limit > 0 || !sel.remembers() || c.loading {
+		c.mu.Unlock()
+		return c.listed(fromCache)(s.page(c, start, o.Limit, sel))
+	}
+	id, now := sel.id(), c.moment()
+	before, changes := c.since(id)
 	c.mu.Unlock()
-	return c.listed(fromCache)(s.page(c, start, o.Limit, sel))
+	var p *Page
+	if before != nil {
+		p = before.pageAt(s.rev, changes, sel)
+	}
+	if p == nil {
+		var err error
+		if p, err = s.page(c, "", 0, sel); err != nil {
+			return nil, err
+		}
+	}
+	if s.tree.Len() >= rememberFrom && (before == nil || before.at != now) {
+		c.remembered.put(&listed{id, now, p.Entries})
+	}
+	return c.listed(fromCache)(p, nil)
 }
 
 // listAt lists one revision: from the cache while its window reaches back so far, else from etcd.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"hyperkube/internal/object"
 )
@@ -10,7 +11,7 @@ import (
 type topic struct {
 	sel      selector
 	id       string
-	watchers int // guarded by the collection's lock
+	watchers atomic.Int32 // changed under the collection's lock
 	dirty    bool
 
 	mu     sync.Mutex
@@ -109,13 +110,13 @@ func (ts *topics) join(sel selector) *topic {
 		ts.byID[id] = t
 		ts.place(t, func(list []*topic) []*topic { return append(list, t) })
 	}
-	t.watchers++
+	t.watchers.Add(1)
 	return t
 }
 
 // leave takes one watcher off; a topic without watchers is gone.
 func (ts *topics) leave(t *topic) {
-	if t.watchers--; t.watchers > 0 || ts.byID[t.id] != t {
+	if t.watchers.Add(-1) > 0 || ts.byID[t.id] != t {
 		return
 	}
 	delete(ts.byID, t.id)

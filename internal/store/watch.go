@@ -180,6 +180,9 @@ func (w *Watcher) Stop() {
 	})
 }
 
+// Together is how many watchers, this one included, are told the same.
+func (w *Watcher) Together() int { return int(w.t.watchers.Load()) }
+
 // Next blocks until there are events and gives them, oldest first. The slice and the events are shared and must not be changed.
 // An error is the end: that of ctx, a status error to send to the client (410 when the watcher was too slow or history was lost), or
 // that the watch was stopped.

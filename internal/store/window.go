@@ -8,6 +8,7 @@ import (
 // window is the recent changes of a collection: watches resume from it, and past states are told from it.
 type window struct {
 	changes []*change
+	dropped int64 // how many changes came before those
 	oldest  int64 // every change after this revision is here
 	bytes   int64 // of the superseded values that the window keeps alive
 }
@@ -51,6 +52,7 @@ func (w *window) drop(n int) {
 		w.bytes -= w.changes[n].weight()
 		n++
 	}
+	w.dropped += int64(n)
 	rest := make([]*change, len(w.changes)-n, len(w.changes)-n+64)
 	copy(rest, w.changes[n:])
 	w.changes = rest
@@ -60,4 +62,21 @@ func (w *window) drop(n int) {
 func (w *window) after(rev int64) []*change {
 	i := sort.Search(len(w.changes), func(i int) bool { return w.changes[i].rev > rev })
 	return w.changes[i:len(w.changes):len(w.changes)]
+}
+
+// cut drops the oldest n changes from the window and from every topic.
+func (c *Collection) cut(n int) {
+	if n <= 0 {
+		return
+	}
+	c.window.drop(n)
+	c.topics.trim(c.window.oldest)
+}
+
+func (c *Collection) trim(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut(c.window.aged(now.Add(-c.store.cfg.WindowAge)))
+	c.past = nil
+	c.remembered.forget()
 }

@@ -70,26 +70,20 @@ func jsonList(v *object.Version, p *store.Page) (*Body, error) {
 	}
 	b.add(head)
 	_, untyped := v.New().(runtime.Unstructured)
-	var made [][]byte
+	var items [][]byte
 	if v.FromHubAll != nil {
-		if made, err = store.JSONAll(v, p.Entries); err != nil {
-			return nil, err
-		}
+		items, err = store.JSONAll(v, p.Entries)
+	} else {
+		items, err = p.JSON(v)
 	}
-	for i, e := range p.Entries {
+	if err != nil {
+		return nil, err
+	}
+	for i, item := range items {
 		// Items of typed lists leave their kind out; what stands before each is then ",{" in place of ",".
-		var item []byte
 		sep := comma
-		if made != nil {
-			item = made[i]
-		} else if untyped {
-			item, err = e.JSON(v)
-		} else {
-			item, err = e.JSONMembers(v)
-			sep = commaBrace
-		}
-		if err != nil {
-			return nil, err
+		if !untyped {
+			item, sep = store.JSONMembers(item, v), commaBrace
 		}
 		if i == 0 {
 			sep = sep[1:]
@@ -129,11 +123,11 @@ func protoList(v *object.Version, p *store.Page) (*Body, error) {
 	}
 	items := make([][]byte, 0, len(p.Entries))
 	size := 1 + varintLen(len(metaBytes)) + len(metaBytes)
-	for _, e := range p.Entries {
-		env, err := e.Proto(v)
-		if err != nil {
-			return nil, err
-		}
+	envelopes, err := p.Proto(v)
+	if err != nil {
+		return nil, err
+	}
+	for _, env := range envelopes {
 		raw, err := rawMessage(env)
 		if err != nil {
 			return nil, err

@@ -4,6 +4,9 @@
 // that one change, and whoever makes changes would wait for all of them; taking turns, each writes in its turn all that has
 // happened until then, and requests are served in between: one processor is always left to them. Where nobody waits, a turn costs nothing.
 //
+// What many watches are told alike they write only so often: after a turn each rests for a time that grows with their number, while requests are served and more
+// happens to be written at once. Whoever has rested is not held up: a single event goes out at once, however many are told.
+//
 // A turn that takes long (the client does not read, or reads slowly) is given to the next in line, and the watch writes without turns until it
 // is quick again: a slow client holds up nobody but itself.
 package turns
@@ -17,6 +20,14 @@ import (
 
 // long is after what time, while others wait, a turn is taken away: at the earliest, and at twice of it at the latest.
 const long = 2 * time.Millisecond
+
+// How long a watch rests: about twice what all that are told the same take for their turns, so that half of the time is left for what is told. Few do not
+// rest at all.
+const (
+	restEach = 50 * time.Microsecond
+	restMost = 25 * time.Millisecond
+	few      = 16
+)
 
 // Line is where turns are waited for, first come, first served.
 type Line struct {
@@ -50,7 +61,8 @@ type Turn struct {
 	given chan struct{}
 	gone  bool // waits no more; guarded by the line's lock
 	slow  bool
-	began time.Time // of what a slow one writes
+	began time.Time
+	rest  *time.Timer // nil before the first rest
 }
 
 // Join makes a turn for a new watch.
@@ -58,15 +70,13 @@ func (l *Line) Join() *Turn { return &Turn{line: l, given: make(chan struct{}, 1
 
 // Take waits for the turn, unless ctx ends before. After Take comes Done.
 func (t *Turn) Take(ctx context.Context) error {
-	if t.slow {
+	if t.slow || t.line.enter(t) {
 		t.began = time.Now()
-		return nil
-	}
-	if t.line.enter(t) {
 		return nil
 	}
 	select {
 	case <-t.given:
+		t.began = time.Now()
 		return nil
 	case <-ctx.Done():
 		t.line.leave(t)
@@ -84,6 +94,29 @@ func (t *Turn) Done() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t.slow = !l.free(t)
+}
+
+// Rest waits, after a turn and before the next, until as much time has passed since the turn began as so many watches that are told the same leave each other.
+func (t *Turn) Rest(ctx context.Context, together int) error {
+	if together < few {
+		return nil
+	}
+	left := min(time.Duration(together)*restEach, restMost) - time.Since(t.began)
+	if left <= 0 {
+		return nil
+	}
+	if t.rest == nil {
+		t.rest = time.NewTimer(left)
+	} else {
+		t.rest.Reset(left)
+	}
+	select {
+	case <-t.rest.C:
+		return nil
+	case <-ctx.Done():
+		t.rest.Stop()
+		return ctx.Err()
+	}
 }
 
 // enter gives a free place, or queues.

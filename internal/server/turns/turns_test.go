@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // inLine tells how many are in line, those that gave up included.
@@ -164,5 +165,45 @@ func BenchmarkTurnOfOne(b *testing.B) {
 			b.Fatal(err)
 		}
 		turn.Done()
+	}
+}
+
+func TestRestGrowsWithThoseBeside(t *testing.T) {
+	l := timeless(1)
+	turn := l.Join()
+	rested := func(together int) time.Duration {
+		t.Helper()
+		take(t, turn)
+		turn.Done()
+		if err := turn.Rest(t.Context(), together); err != nil {
+			t.Fatal(err)
+		}
+		return time.Since(turn.began)
+	}
+	if err := turn.Rest(t.Context(), few); err != nil {
+		t.Errorf("a rest that is over long since: %v", err)
+	}
+	for _, together := range []int{few, 3 * few, 100 * few} {
+		want := min(time.Duration(together)*restEach, restMost)
+		if got := rested(together); got < want {
+			t.Errorf("with %d beside each other the next turn may begin after %s, want %s", together, got, want)
+		}
+	}
+	if turn.rest == nil {
+		t.Fatal("nobody rested")
+	}
+	alone := l.Join()
+	take(t, alone)
+	alone.Done()
+	if err := alone.Rest(t.Context(), few-1); err != nil || alone.rest != nil {
+		t.Errorf("one of few rested (%v)", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	take(t, turn)
+	turn.Done()
+	turn.began = turn.began.Add(time.Hour)
+	if err := turn.Rest(ctx, 100*few); !errors.Is(err, context.Canceled) {
+		t.Errorf("a rest ended with %v, want that it was canceled", err)
 	}
 }
