@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -37,6 +38,22 @@ const cronTabs = `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResource
 "bars":{"type":"array","x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"],"items":{"type":"object","required":["name"],"properties":{"name":{"type":"string"},"age":{"type":"integer"}}}}}},
 "status":{"type":"object","properties":{"replicas":{"type":"integer"},"selector":{"type":"string"}}}}}}},
 {"name":"v2","served":true,"storage":false,"deprecated":true,"schema":{"openAPIV3Schema":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}]}}`
+
+// TestDefinitionsInProtobuf asks for definitions, which are stored as JSON, in protobuf: the answer to a write, a state and a list.
+func TestDefinitionsInProtobuf(t *testing.T) {
+	api := servertest.Start(t, nil)
+	for _, ask := range []struct {
+		method, path string
+		body         []byte
+		want         int
+	}{{"POST", crdPath, []byte(cronTabs), 201}, {"GET", crdPath + "/crontabs.stable.example.com", nil, 200}, {"GET", crdPath, nil, 200}} {
+		res := throw(api, ask.method, ask.path, "Content-Type: application/json\r\nAccept: application/vnd.kubernetes.protobuf", ask.body)
+		body := res.Body.Bytes()
+		if res.Code != ask.want || !bytes.HasPrefix(body, []byte("k8s\x00")) || !bytes.Contains(body, []byte("crontabs.stable.example.com")) {
+			t.Errorf("%s %s: %d %q", ask.method, ask.path, res.Code, body)
+		}
+	}
+}
 
 // establish makes a definition and waits until it says that it is served.
 func establish(t *testing.T, api *servertest.API, w *web, definition string) {

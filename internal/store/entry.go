@@ -111,9 +111,9 @@ func typeMetaLen(v *object.Version) int {
 // Proto is the object in version v in the protobuf envelope ("k8s\x00"…). The error of a kind that has no
 // protobuf form is protobuf.IsNotMarshalable.
 func (e *Entry) Proto(v *object.Version) ([]byte, error) {
-	if e.marks.Load()&(written|exact) == written|exact && v == e.coll.kind.Hub() {
+	if stored := e.value(); stored != nil && e.marks.Load()&(written|exact) == written|exact && v == e.coll.kind.Hub() {
 		// Its writer's answer costs less to make than to keep.
-		if data, ok := withVersion(e.value(), formatRevision(e.Revision)); ok {
+		if data, ok := withVersion(stored, formatRevision(e.Revision)); ok {
 			e.marks.And(^uint32(written))
 			return data, nil
 		}
