@@ -32,34 +32,40 @@ type Options struct {
 // errLimit ends a reading at its byte limit.
 var errLimit = errors.New("limit reached")
 
-// Read writes the log at path to the option's writers. A log that does not exist is an error wrapping fs.ErrNotExist.
+// Read writes the log at path to the option's writers: without Follow what it is when the reading begins, however fast it grows. A log
+// that does not exist is an error wrapping fs.ErrNotExist.
 func Read(ctx context.Context, path string, o Options) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer func() { f.Close() }()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	begin := int64(0)
 	if o.Tail != nil {
-		at, err := tailOffset(f, *o.Tail)
-		if err != nil {
+		if begin, err = tailOffset(f, size, *o.Tail); err != nil {
 			return err
 		}
-		if _, err := f.Seek(at, io.SeekStart); err != nil {
-			return err
-		}
+	}
+	if _, err := f.Seek(begin, io.SeekStart); err != nil {
+		return err
 	}
 	w := &writer{o: o, left: -1}
 	if o.Limit != nil {
 		w.left = *o.Limit
 	}
 	var follow *follower
+	r := &lineReader{r: bufio.NewReaderSize(io.LimitReader(f, size-begin), 32<<10)}
 	if o.Follow {
 		if follow, err = newFollower(path); err != nil {
 			return err
 		}
 		defer follow.close()
+		r.r.Reset(f)
 	}
-	r := &lineReader{r: bufio.NewReaderSize(f, 32<<10)}
 	for {
 		err := drain(ctx, r, w)
 		if errors.Is(err, errLimit) {
@@ -202,13 +208,12 @@ func (w *writer) write(out io.Writer, b []byte) error {
 	return nil
 }
 
-// tailOffset finds where the last n lines begin, reading backwards.
-func tailOffset(f *os.File, n int64) (int64, error) {
-	size, err := f.Seek(0, io.SeekEnd)
-	if err != nil || n < 0 {
-		return 0, err
-	}
-	if n == 0 {
+// tailOffset finds where the last n lines of a log of that size begin, reading backwards.
+func tailOffset(f io.ReaderAt, size, n int64) (int64, error) {
+	switch {
+	case n < 0:
+		return 0, nil
+	case n == 0:
 		return size, nil
 	}
 	const block = 8 << 10

@@ -54,6 +54,53 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// grows adds a line to a log whenever it is written to, within reason.
+type grows struct {
+	bytes.Buffer
+	log *os.File
+}
+
+func (g *grows) Write(b []byte) (int, error) {
+	if g.Len() > 1<<20 {
+		return g.Buffer.Write(b)
+	}
+	if _, err := g.log.WriteString("2026-01-01T00:00:09Z stdout F later\n"); err != nil {
+		return 0, err
+	}
+	return g.Buffer.Write(b)
+}
+
+// TestReadOfALogThatGrows has as many lines as there were, however many are read at once.
+func TestReadOfALogThatGrows(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "0.log")
+	const lines = 2000
+	if err := os.WriteFile(path, bytes.Repeat([]byte("2026-01-01T00:00:01Z stdout F earlier\n"), lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	tail := int64(lines)
+	for _, o := range []Options{{}, {Tail: &tail}} {
+		g := &grows{log: log}
+		if o.Stdout = g; o.Tail != nil {
+			tail *= 2 // those that were there, and those that came in the first reading
+		}
+		if err := Read(t.Context(), path, o); err != nil {
+			t.Fatal(err)
+		}
+		want := lines
+		if o.Tail != nil {
+			want = int(tail)
+		}
+		if n := strings.Count(g.String(), "\n"); n != want {
+			t.Errorf("%d lines, want %d", n, want)
+		}
+	}
+}
+
 // TestFollow reads a log while it grows, in pieces that are not whole lines, and over a rotation.
 func TestFollow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "0.log")
