@@ -28,6 +28,7 @@ func cronJobKind() *Kind {
 				setDefaultPtr(&c.Spec.Suspend, false)
 				setDefaultPtr(&c.Spec.SuccessfulJobsHistoryLimit, 3)
 				setDefaultPtr(&c.Spec.FailedJobsHistoryLimit, 1)
+				c.Spec.JobTemplate.Spec.Scheduling = nil // of a feature that is off
 				podspec.DefaultTemplate(&c.Spec.JobTemplate.Spec.Template.Spec)
 			},
 			PrepareCreate: func(c *batchv1.CronJob) {
@@ -40,6 +41,9 @@ func cronJobKind() *Kind {
 			},
 			Validate:       validateCronJob,
 			ValidateCreate: validateNewCronJob,
+			Warnings: func(c, old *batchv1.CronJob) []string {
+				return templateWarnings(c, old, &c.Spec.JobTemplate.Spec.Template, specPath.Child("jobTemplate", "spec", "template"))
+			},
 		}.full(Namespaced, nameIsSubdomain),
 		Subresources: []Subresource{writes("status", rules[*batchv1.CronJob]{
 			PrepareUpdate: func(c, old *batchv1.CronJob) { c.Spec = *old.Spec.DeepCopy() },

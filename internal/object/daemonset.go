@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"hyperkube/internal/object/goform"
 	"hyperkube/internal/object/podspec"
 )
 
@@ -29,7 +30,7 @@ func daemonSetKind() *Kind {
 			PrepareCreate: func(d *appsv1.DaemonSet) {
 				d.Status = appsv1.DaemonSetStatus{}
 				firstGeneration(d)
-				setTemplateGeneration(d, 1)
+				setTemplateGeneration(d, max(templateGeneration(d), 1))
 			},
 			PrepareUpdate: func(d, old *appsv1.DaemonSet) {
 				d.Status = *old.Status.DeepCopy()
@@ -41,12 +42,18 @@ func daemonSetKind() *Kind {
 				setTemplateGeneration(d, n)
 			},
 			Validate: validateDaemonSet,
+			Warnings: func(d, old *appsv1.DaemonSet) []string {
+				return templateWarnings(d, old, &d.Spec.Template, specPath.Child("template"))
+			},
 			ValidateUpdate: func(d, old *appsv1.DaemonSet) field.ErrorList {
 				return immutable(d.Spec.Selector, old.Spec.Selector, specPath.Child("selector"))
 			},
 		}.full(Namespaced, nameIsSubdomain),
 		Subresources: []Subresource{writes("status", rules[*appsv1.DaemonSet]{
-			PrepareUpdate:  func(d, old *appsv1.DaemonSet) { d.Spec = *old.Spec.DeepCopy() },
+			PrepareUpdate: func(d, old *appsv1.DaemonSet) {
+				d.Spec = *old.Spec.DeepCopy()
+				setTemplateGeneration(d, templateGeneration(old))
+			},
 			ValidateUpdate: validateDaemonSetStatus,
 		})},
 		Columns: append([]metav1.TableColumnDefinition{
@@ -111,7 +118,7 @@ func validateDaemonSet(d *appsv1.DaemonSet) field.ErrorList {
 		return errs
 	case appsv1.RollingUpdateDaemonSetStrategyType:
 	default:
-		return append(errs, field.NotSupported(at, s.UpdateStrategy, []appsv1.DaemonSetUpdateStrategyType{
+		return append(errs, field.NotSupported(at, goform.Of(s.UpdateStrategy), []appsv1.DaemonSetUpdateStrategyType{
 			appsv1.RollingUpdateDaemonSetStrategyType, appsv1.OnDeleteDaemonSetStrategyType}))
 	}
 	p, r := at.Child("rollingUpdate"), s.UpdateStrategy.RollingUpdate
@@ -139,6 +146,9 @@ func validateDaemonSetStatus(d, old *appsv1.DaemonSet) field.ErrorList {
 		n("desiredNumberScheduled", s.DesiredNumberScheduled), n("numberReady", s.NumberReady),
 		n("updatedNumberScheduled", s.UpdatedNumberScheduled), n("numberAvailable", s.NumberAvailable),
 		n("numberUnavailable", s.NumberUnavailable), number{statusPath.Child("observedGeneration"), s.ObservedGeneration})
+	if c := s.CollisionCount; c != nil {
+		errs = append(errs, nonNegative(num(statusPath.Child("collisionCount"), c))...)
+	}
 	if deref(s.CollisionCount, 0) < deref(old.Status.CollisionCount, 0) {
 		errs = append(errs, field.Invalid(statusPath.Child("collisionCount"), deref(s.CollisionCount, 0), "cannot be decremented"))
 	}

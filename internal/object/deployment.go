@@ -42,10 +42,7 @@ func deploymentKind() *Kind {
 				return immutable(d.Spec.Selector, old.Spec.Selector, specPath.Child("selector"))
 			},
 			Warnings: func(d, old *appsv1.Deployment) []string {
-				if old != nil && old.Generation == d.Generation {
-					return nil
-				}
-				return podspec.Warnings(&d.Spec.Template.Spec, specPath.Child("template", "spec"))
+				return templateWarnings(d, old, &d.Spec.Template, specPath.Child("template"))
 			},
 		}.full(Namespaced, nameIsSubdomain),
 		Subresources: []Subresource{
@@ -132,8 +129,8 @@ func validateDeploymentStatus(d, old *appsv1.Deployment) field.ErrorList {
 	s := &d.Status
 	errs := nonNegative(number{statusPath.Child("observedGeneration"), s.ObservedGeneration},
 		number{statusPath.Child("unavailableReplicas"), int64(s.UnavailableReplicas)})
-	errs = append(errs, counts(s.Replicas, map[string]int32{
-		"updatedReplicas": s.UpdatedReplicas, "readyReplicas": s.ReadyReplicas, "availableReplicas": s.AvailableReplicas})...)
+	errs = append(errs, counts(s.Replicas, count{"updatedReplicas", s.UpdatedReplicas},
+		count{"readyReplicas", s.ReadyReplicas}, count{"availableReplicas", s.AvailableReplicas})...)
 	if s.AvailableReplicas > s.ReadyReplicas {
 		errs = append(errs, field.Invalid(statusPath.Child("availableReplicas"), s.AvailableReplicas, "cannot be greater than readyReplicas"))
 	}

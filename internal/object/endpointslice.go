@@ -1,6 +1,7 @@
 package object
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -51,6 +52,7 @@ func endpointSliceKind() *Kind {
 					s.AddressType != old.AddressType || !apiequality.Semantic.DeepEqual(s.Labels, old.Labels) {
 					s.Generation = old.Generation + 1
 				}
+				keepKnownTopology(s, old)
 			},
 			Validate: validateEndpointSlice,
 			ValidateUpdate: func(s, old *discoveryv1.EndpointSlice) field.ErrorList {
@@ -100,6 +102,19 @@ const (
 	maxZoneNameHints   = 8
 	deprecatedTopology = 16
 )
+
+// keepKnownTopology: a topology that is there from before v1 may stay as it is; no other comes to a slice.
+func keepKnownTopology(s, old *discoveryv1.EndpointSlice) {
+	known := map[string]bool{}
+	for i := range old.Endpoints {
+		known[fmt.Sprint(old.Endpoints[i].DeprecatedTopology)] = true
+	}
+	for i := range s.Endpoints {
+		if !known[fmt.Sprint(s.Endpoints[i].DeprecatedTopology)] {
+			s.Endpoints[i].DeprecatedTopology = nil
+		}
+	}
+}
 
 func validateEndpointSlice(s *discoveryv1.EndpointSlice) field.ErrorList {
 	errs := requiredOneOf(field.NewPath("addressType"), s.AddressType,

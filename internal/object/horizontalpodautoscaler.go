@@ -187,87 +187,30 @@ func validateHPA(h *hpa) field.ErrorList {
 	scalesOnOther := slices.ContainsFunc(s.Metrics, func(m autoscalingv2.MetricSpec) bool {
 		return m.Type == autoscalingv2.ObjectMetricSourceType || m.Type == autoscalingv2.ExternalMetricSourceType
 	})
-	if least < 1 && !(least == 0 && scalesOnOther) {
+	switch {
+	case least < 0:
+		errs = append(errs, field.Invalid(specPath.Child("minReplicas"), least, "must be greater than or equal to 0"))
+	case least < 1 && !(least == 0 && scalesOnOther):
 		errs = append(errs, field.Invalid(specPath.Child("minReplicas"), least, "must be greater than or equal to 1"))
 	}
-	if s.MaxReplicas < 1 {
-		errs = append(errs, field.Invalid(specPath.Child("maxReplicas"), s.MaxReplicas, "must be greater than 0"))
+	switch {
+	case s.MaxReplicas == 0:
+		errs = append(errs, field.Required(specPath.Child("maxReplicas"), ""))
+	case s.MaxReplicas < 0:
+		errs = append(errs, field.Invalid(specPath.Child("maxReplicas"), s.MaxReplicas, "must be greater than or equal to 1"))
 	}
 	if s.MaxReplicas < least {
 		errs = append(errs, field.Invalid(specPath.Child("maxReplicas"), s.MaxReplicas, "must be greater than or equal to `minReplicas`"))
 	}
 	ref := specPath.Child("scaleTargetRef")
-	for name, value := range inOrder(named("kind", s.ScaleTargetRef.Kind), named("name", s.ScaleTargetRef.Name)) {
-		if value == "" {
-			errs = append(errs, field.Required(ref.Child(name), ""))
-		} else {
-			errs = append(errs, check(ref.Child(name), value, nameIsSegment(value, false))...)
-		}
-	}
+	errs = append(errs, validateReference(&s.ScaleTargetRef, ref)...)
+	errs = append(errs, groupOfTarget(&s.ScaleTargetRef, ref)...)
 	for i := range s.Metrics {
 		errs = append(errs, validateMetric(&s.Metrics[i], specPath.Child("metrics").Index(i))...)
 	}
 	if b := s.Behavior; b != nil {
 		errs = append(errs, validateScaling(b.ScaleUp, specPath.Child("behavior", "scaleUp"))...)
 		errs = append(errs, validateScaling(b.ScaleDown, specPath.Child("behavior", "scaleDown"))...)
-	}
-	return errs
-}
-
-func validateMetric(m *autoscalingv2.MetricSpec, at *field.Path) field.ErrorList {
-	errs := requiredOneOf(at.Child("type"), m.Type, autoscalingv2.ContainerResourceMetricSourceType, autoscalingv2.ExternalMetricSourceType,
-		autoscalingv2.ObjectMetricSourceType, autoscalingv2.PodsMetricSourceType, autoscalingv2.ResourceMetricSourceType)
-	target := func(t *autoscalingv2.MetricTarget, at *field.Path) {
-		errs = append(errs, validateTarget(t, at.Child("target"))...)
-	}
-	named := func(name string, at *field.Path) {
-		if name == "" {
-			errs = append(errs, field.Required(at.Child("name"), "must specify a metric name"))
-		}
-	}
-	found := ""
-	switch {
-	case m.Object != nil:
-		found = "object"
-		named(m.Object.Metric.Name, at.Child("object", "metric"))
-		target(&m.Object.Target, at.Child("object"))
-	case m.Pods != nil:
-		found = "pods"
-		named(m.Pods.Metric.Name, at.Child("pods", "metric"))
-		target(&m.Pods.Target, at.Child("pods"))
-	case m.Resource != nil:
-		found = "resource"
-		named(string(m.Resource.Name), at.Child("resource"))
-		target(&m.Resource.Target, at.Child("resource"))
-	case m.ContainerResource != nil:
-		found = "containerResource"
-		named(string(m.ContainerResource.Name), at.Child("containerResource"))
-		if m.ContainerResource.Container == "" {
-			errs = append(errs, field.Required(at.Child("containerResource", "container"), "must specify a container"))
-		}
-		target(&m.ContainerResource.Target, at.Child("containerResource"))
-	case m.External != nil:
-		found = "external"
-		named(m.External.Metric.Name, at.Child("external", "metric"))
-		target(&m.External.Target, at.Child("external"))
-	}
-	if want := strings.ToLower(string(m.Type[:min(len(m.Type), 1)])) + string(m.Type[min(len(m.Type), 1):]); m.Type != "" && found != want {
-		errs = append(errs, field.Required(at.Child(want), "must populate information for the given metric source"))
-	}
-	return errs
-}
-
-func validateTarget(t *autoscalingv2.MetricTarget, at *field.Path) field.ErrorList {
-	errs := requiredOneOf(at.Child("type"), t.Type,
-		autoscalingv2.UtilizationMetricType, autoscalingv2.ValueMetricType, autoscalingv2.AverageValueMetricType)
-	if v := t.Value; v != nil && v.Sign() != 1 {
-		errs = append(errs, field.Invalid(at.Child("value"), v, "must be positive"))
-	}
-	if v := t.AverageValue; v != nil && v.Sign() != 1 {
-		errs = append(errs, field.Invalid(at.Child("averageValue"), v, "must be positive"))
-	}
-	if v := t.AverageUtilization; v != nil && *v < 1 {
-		errs = append(errs, field.Invalid(at.Child("averageUtilization"), *v, "must be greater than 0"))
 	}
 	return errs
 }
@@ -290,12 +233,15 @@ func validateScaling(r *autoscalingv2.HPAScalingRules, at *field.Path) field.Err
 	}
 	for i, p := range r.Policies {
 		q := at.Child("policies").Index(i)
-		errs = append(errs, oneOf(q.Child("type"), p.Type, autoscalingv2.PodsScalingPolicy, autoscalingv2.PercentScalingPolicy)...)
+		errs = append(errs, oneOf(q.Child("type"), p.Type, autoscalingv2.PercentScalingPolicy, autoscalingv2.PodsScalingPolicy)...)
 		if p.Value <= 0 {
 			errs = append(errs, field.Invalid(q.Child("value"), p.Value, "must be greater than zero"))
 		}
-		if p.PeriodSeconds <= 0 || p.PeriodSeconds > hour/2 {
-			errs = append(errs, field.Invalid(q.Child("periodSeconds"), p.PeriodSeconds, "must be greater than zero and less than or equal to 1800"))
+		switch {
+		case p.PeriodSeconds <= 0:
+			errs = append(errs, field.Invalid(q.Child("periodSeconds"), p.PeriodSeconds, "must be greater than zero"))
+		case p.PeriodSeconds > hour/2:
+			errs = append(errs, field.Invalid(q.Child("periodSeconds"), p.PeriodSeconds, "must be less than or equal to 1800"))
 		}
 	}
 	if t := r.Tolerance; t != nil && t.Sign() < 0 {

@@ -36,12 +36,20 @@ func jobKind() *Kind {
 			PrepareUpdate: func(j, old *batchv1.Job) {
 				j.Status = *old.Status.DeepCopy()
 				nextGeneration(j, old, j.Spec, old.Spec)
+				labelsFromTemplate(j)
 			},
 			Validate:       validateJob,
+			ValidateCreate: validateGeneratedSelector,
 			ValidateUpdate: validateJobUpdate,
+			Warnings: func(j, old *batchv1.Job) []string {
+				return templateWarnings(j, old, &j.Spec.Template, specPath.Child("template"))
+			},
 		}.full(Namespaced, nameIsSubdomain),
 		Subresources: []Subresource{writes("status", rules[*batchv1.Job]{
-			PrepareUpdate:  func(j, old *batchv1.Job) { j.Spec = *old.Spec.DeepCopy() },
+			PrepareUpdate: func(j, old *batchv1.Job) {
+				j.Spec = *old.Spec.DeepCopy()
+				labelsFromTemplate(j)
+			},
 			ValidateUpdate: validateJobStatus,
 		})},
 		FieldNames: []string{"status.successful"},
@@ -61,6 +69,7 @@ func jobKind() *Kind {
 
 func defaultJob(j *batchv1.Job) {
 	s := &j.Spec
+	s.Scheduling = nil // of a feature that is off
 	podspec.DefaultTemplate(&s.Template.Spec)
 	setDefaultPtr(&s.ManualSelector, false)
 	// Without both, the job runs one pod once; with parallelism alone it is a work queue.

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"hyperkube/internal/object/goform"
 	"hyperkube/internal/object/podspec"
 )
 
@@ -24,11 +25,8 @@ func validateJob(j *batchv1.Job) field.ErrorList {
 		errs = append(errs, field.Required(at, ""))
 	} else {
 		errs = append(errs, metavalidation.ValidateLabelSelector(j.Spec.Selector, metavalidation.LabelSelectorValidationOptions{}, at)...)
-		errs = append(errs, selectsTemplate(j.Spec.Selector, &j.Spec.Template)...)
 	}
-	if !deref(j.Spec.ManualSelector, false) {
-		errs = append(errs, validateGeneratedSelector(j)...)
-	}
+	errs = append(errs, selectsTemplate(j.Spec.Selector, &j.Spec.Template)...)
 	if deref(j.Spec.CompletionMode, "") == batchv1.IndexedCompletion && deref(j.Spec.Completions, 0) > 0 {
 		// The names of the pods end in the index, and have to be valid host names.
 		longest := fmt.Sprintf("%s-%d", j.Name, *j.Spec.Completions-1)
@@ -40,7 +38,11 @@ func validateJob(j *batchv1.Job) field.ErrorList {
 	return errs
 }
 
+// validateGeneratedSelector: only a new job is held to it, for later its selector does not change.
 func validateGeneratedSelector(j *batchv1.Job) field.ErrorList {
+	if deref(j.Spec.ManualSelector, false) {
+		return nil
+	}
 	var errs field.ErrorList
 	at := specPath.Child("template", "metadata", "labels")
 	for _, l := range []struct{ key, want string }{
@@ -74,7 +76,7 @@ func validateJobSpec(s *batchv1.JobSpec, at *field.Path) field.ErrorList {
 		}
 	}
 	if p := s.PodReplacementPolicy; p != nil {
-		errs = append(errs, oneOf(at.Child("podReplacementPolicy"), *p, batchv1.TerminatingOrFailed, batchv1.Failed)...)
+		errs = append(errs, oneOf(at.Child("podReplacementPolicy"), *p, batchv1.Failed, batchv1.TerminatingOrFailed)...)
 		if s.PodFailurePolicy != nil && *p != batchv1.Failed {
 			errs = append(errs, field.Invalid(at.Child("podReplacementPolicy"), *p, "must be \"Failed\" when podFailurePolicy is used"))
 		}
@@ -87,18 +89,22 @@ func validateJobSpec(s *batchv1.JobSpec, at *field.Path) field.ErrorList {
 	}
 	template := at.Child("template")
 	errs = append(errs, podspec.ValidateTemplate(&s.Template, template)...)
-	if r := s.Template.Spec.RestartPolicy; r != corev1.RestartPolicyOnFailure && r != corev1.RestartPolicyNever {
-		errs = append(errs, field.NotSupported(template.Child("spec", "restartPolicy"), r,
-			[]corev1.RestartPolicy{corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever}))
-	}
-	if s.PodFailurePolicy != nil && s.Template.Spec.RestartPolicy != corev1.RestartPolicyNever {
-		errs = append(errs, field.Invalid(template.Child("spec", "restartPolicy"), s.Template.Spec.RestartPolicy,
-			fmt.Sprintf("only %q is supported when podFailurePolicy is specified", corev1.RestartPolicyNever)))
+	restart := template.Child("spec", "restartPolicy")
+	switch r := s.Template.Spec.RestartPolicy; {
+	case r == corev1.RestartPolicyAlways: // which is the default of all pods
+		errs = append(errs, field.Required(restart, fmt.Sprintf("valid values: %q, %q", corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)))
+	case r != corev1.RestartPolicyOnFailure && r != corev1.RestartPolicyNever:
+		errs = append(errs, field.NotSupported(restart, r, []corev1.RestartPolicy{corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever}))
+	case s.PodFailurePolicy != nil && r != corev1.RestartPolicyNever:
+		errs = append(errs, field.Invalid(restart, r, fmt.Sprintf("only %q is supported when podFailurePolicy is specified", corev1.RestartPolicyNever)))
 	}
 	return errs
 }
 
-const maxParallelism = 100_000
+const (
+	maxParallelism = 100_000
+	notIndexed     = "requires indexed completion mode"
+)
 
 func validateCompletionMode(s *batchv1.JobSpec, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
@@ -112,9 +118,10 @@ func validateCompletionMode(s *batchv1.JobSpec, at *field.Path) field.ErrorList 
 			errs = append(errs, field.Invalid(at.Child("parallelism"), p,
 				fmt.Sprintf("must be less than or equal to %d when completion mode is %s", maxParallelism, mode)))
 		}
-	} else {
-		if s.BackoffLimitPerIndex != nil {
-			errs = append(errs, field.Invalid(at.Child("backoffLimitPerIndex"), *s.BackoffLimitPerIndex, "requires indexed completion mode"))
+	}
+	if mode == batchv1.NonIndexedCompletion {
+		if n := s.BackoffLimitPerIndex; n != nil {
+			errs = append(errs, field.Invalid(at.Child("backoffLimitPerIndex"), *n, notIndexed))
 		}
 	}
 	if m := s.MaxFailedIndexes; m != nil {
@@ -123,6 +130,9 @@ func validateCompletionMode(s *batchv1.JobSpec, at *field.Path) field.ErrorList 
 		}
 		if c := s.Completions; c != nil && *m > *c {
 			errs = append(errs, field.Invalid(at.Child("maxFailedIndexes"), *m, "must be less than or equal to completions"))
+		}
+		if mode == batchv1.NonIndexedCompletion {
+			errs = append(errs, field.Invalid(at.Child("maxFailedIndexes"), *m, notIndexed))
 		}
 	}
 	return errs
@@ -136,7 +146,7 @@ func validateFailurePolicy(p *batchv1.PodFailurePolicy, s *batchv1.JobSpec, at *
 	}
 	for i := range p.Rules {
 		r, q := &p.Rules[i], at.Child("rules").Index(i)
-		errs = append(errs, requiredOneOf(q.Child("action"), r.Action, batchv1.PodFailurePolicyActionCount,
+		errs = append(errs, listedOneOf(q.Child("action"), r.Action, batchv1.PodFailurePolicyActionCount,
 			batchv1.PodFailurePolicyActionFailIndex, batchv1.PodFailurePolicyActionFailJob, batchv1.PodFailurePolicyActionIgnore)...)
 		if r.Action == batchv1.PodFailurePolicyActionFailIndex && s.BackoffLimitPerIndex == nil {
 			errs = append(errs, field.Invalid(q.Child("action"), r.Action, "requires the backoffLimitPerIndex to be set"))
@@ -156,14 +166,22 @@ func validateFailurePolicy(p *batchv1.PodFailurePolicy, s *batchv1.JobSpec, at *
 		for k, c := range r.OnPodConditions {
 			x := q.Child("onPodConditions").Index(k)
 			errs = append(errs, check(x.Child("type"), string(c.Type), nameIsQualified(string(c.Type)))...)
-			errs = append(errs, requiredOneOf(x.Child("status"), c.Status, corev1.ConditionFalse, corev1.ConditionTrue, corev1.ConditionUnknown)...)
+			errs = append(errs, listedOneOf(x.Child("status"), c.Status, corev1.ConditionFalse, corev1.ConditionTrue, corev1.ConditionUnknown)...)
 		}
 	}
 	return errs
 }
 
+// listedOneOf is requiredOneOf, and tells what there is to choose from when nothing is set.
+func listedOneOf[T ~string](at *field.Path, value T, allowed ...T) field.ErrorList {
+	if value == "" {
+		return field.ErrorList{field.Required(at, fmt.Sprintf("valid values: %q", allowed))}
+	}
+	return oneOf(at, value, allowed...)
+}
+
 func validateExitCodes(c *batchv1.PodFailurePolicyOnExitCodesRequirement, s *batchv1.JobSpec, at *field.Path, most int) field.ErrorList {
-	errs := requiredOneOf(at.Child("operator"), c.Operator, batchv1.PodFailurePolicyOnExitCodesOpIn, batchv1.PodFailurePolicyOnExitCodesOpNotIn)
+	errs := listedOneOf(at.Child("operator"), c.Operator, batchv1.PodFailurePolicyOnExitCodesOpIn, batchv1.PodFailurePolicyOnExitCodesOpNotIn)
 	if n := c.ContainerName; n != nil {
 		has := func(l []corev1.Container) bool {
 			return slices.ContainsFunc(l, func(c corev1.Container) bool { return c.Name == *n })
@@ -195,7 +213,7 @@ func validateExitCodes(c *batchv1.PodFailurePolicyOnExitCodesRequirement, s *bat
 func validateSuccessPolicy(p *batchv1.SuccessPolicy, s *batchv1.JobSpec, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if deref(s.CompletionMode, "") != batchv1.IndexedCompletion {
-		return field.ErrorList{field.Invalid(at, p, "requires indexed completion mode")}
+		return field.ErrorList{field.Invalid(at, goform.Of(p), notIndexed)}
 	}
 	rules := at.Child("rules")
 	const most = 20
@@ -273,12 +291,12 @@ func validateJobUpdate(j, old *batchv1.Job) field.ErrorList {
 	if deref(o.Suspend, false) && old.Status.StartTime == nil {
 		allowScheduling(template, &o.Template)
 	}
-	errs = append(errs, immutable(*template, o.Template, specPath.Child("template"))...)
+	errs = append(errs, immutableWhole(*template, o.Template, specPath.Child("template"))...)
 	errs = append(errs, immutable(s.CompletionMode, o.CompletionMode, specPath.Child("completionMode"))...)
-	errs = append(errs, immutable(s.PodFailurePolicy, o.PodFailurePolicy, specPath.Child("podFailurePolicy"))...)
+	errs = append(errs, immutableWhole(s.PodFailurePolicy, o.PodFailurePolicy, specPath.Child("podFailurePolicy"))...)
 	errs = append(errs, immutable(s.BackoffLimitPerIndex, o.BackoffLimitPerIndex, specPath.Child("backoffLimitPerIndex"))...)
 	errs = append(errs, immutable(s.ManagedBy, o.ManagedBy, specPath.Child("managedBy"))...)
-	return append(errs, immutable(s.SuccessPolicy, o.SuccessPolicy, specPath.Child("successPolicy"))...)
+	return append(errs, immutableWhole(s.SuccessPolicy, o.SuccessPolicy, specPath.Child("successPolicy"))...)
 }
 
 // allowScheduling takes back what may change in the template of a suspended job that has not begun: where its

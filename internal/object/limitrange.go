@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -77,11 +78,13 @@ func validateLimitItem(item *corev1.LimitRangeItem, at *field.Path) field.ErrorL
 	for part, list := range inOrder(named("max", item.Max), named("min", item.Min), named("default", item.Default),
 		named("defaultRequest", item.DefaultRequest), named("maxLimitRequestRatio", item.MaxLimitRequestRatio)) {
 		for _, name := range slices.Sorted(maps.Keys(list)) {
-			q := list[name]
 			names.Insert(name)
 			p := at.Child(part).Key(string(name))
-			errs = append(errs, podspec.ValidateQuantity(name, q, p)...)
-			errs = append(errs, check(p, string(name), nameIsQualified(string(name)))...)
+			if item.Type == corev1.LimitTypeContainer || item.Type == corev1.LimitTypePod {
+				errs = append(errs, podspec.ValidateResourceName(name, p)...)
+			} else {
+				errs = append(errs, check(p, string(name), nameIsQualified(string(name)))...)
+			}
 		}
 	}
 	if item.Type == corev1.LimitTypePod {
@@ -109,11 +112,12 @@ func validateLimitItem(item *corev1.LimitRangeItem, at *field.Path) field.ErrorL
 func validateLimitOrder(item *corev1.LimitRangeItem, name corev1.ResourceName, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	order := func(lowName string, low corev1.ResourceList, highName string, high corev1.ResourceList) {
+		words := strings.NewReplacer("defaultRequest", "default request")
 		l, ok1 := low[name]
 		h, ok2 := high[name]
 		if ok1 && ok2 && l.Cmp(h) > 0 {
 			errs = append(errs, field.Invalid(at.Child(lowName).Key(string(name)), l,
-				fmt.Sprintf("%s value %s is greater than %s value %s", lowName, l.String(), highName, h.String())))
+				fmt.Sprintf("%s value %s is greater than %s value %s", words.Replace(lowName), l.String(), words.Replace(highName), h.String())))
 		}
 	}
 	order("min", item.Min, "max", item.Max)
@@ -129,7 +133,7 @@ func validateLimitOrder(item *corev1.LimitRangeItem, name corev1.ResourceName, a
 		}
 		low, ok1 := item.Min[name]
 		high, ok2 := item.Max[name]
-		if ok1 && ok2 && low.Value() > 0 {
+		if ok1 && ok2 {
 			if most := float64(high.MilliValue()) / float64(low.MilliValue()); float64(ratio.MilliValue())/1000 > most {
 				errs = append(errs, field.Invalid(p, ratio, fmt.Sprintf("ratio %s is greater than max/min = %f", ratio.String(), most)))
 			}

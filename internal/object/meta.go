@@ -7,6 +7,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"hyperkube/internal/object/goform"
 )
 
 // NameRule judges a name, or with prefix the beginning of one to be generated, and gives
@@ -93,6 +95,14 @@ func (r *rules[T]) keepGeneration() {
 // immutable is an error when a field differs from its old value.
 func immutable(value, old any, at *field.Path) field.ErrorList {
 	return apivalidation.ValidateImmutableField(value, old, at)
+}
+
+// immutableWhole is immutable for a structure, which the error quotes whole.
+func immutableWhole(value, old any, at *field.Path) field.ErrorList {
+	if apiequality.Semantic.DeepEqual(value, old) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(at, goform.Of(value), apivalidation.FieldImmutableErrorMsg)}
 }
 
 // firstGeneration begins the count of an object's desired states.

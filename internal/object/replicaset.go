@@ -42,6 +42,9 @@ func replicaSetKind() *Kind {
 			ValidateUpdate: func(r, old *appsv1.ReplicaSet) field.ErrorList {
 				return immutable(r.Spec.Selector, old.Spec.Selector, specPath.Child("selector"))
 			},
+			Warnings: func(r, old *appsv1.ReplicaSet) []string {
+				return templateWarnings(r, old, &r.Spec.Template, specPath.Child("template"))
+			},
 		}.full(Namespaced, nameIsSubdomain),
 		Subresources: []Subresource{
 			scaleSubresource(),
@@ -50,8 +53,7 @@ func replicaSetKind() *Kind {
 				ValidateUpdate: func(r, _ *appsv1.ReplicaSet) field.ErrorList {
 					s := &r.Status
 					return append(nonNegative(number{statusPath.Child("observedGeneration"), s.ObservedGeneration}),
-						counts(s.Replicas, map[string]int32{"fullyLabeledReplicas": s.FullyLabeledReplicas,
-							"readyReplicas": s.ReadyReplicas, "availableReplicas": s.AvailableReplicas})...)
+						replicaCounts(s.Replicas, s.FullyLabeledReplicas, s.ReadyReplicas, s.AvailableReplicas)...)
 				},
 			}),
 		},

@@ -45,8 +45,7 @@ func replicationControllerKind() *Kind {
 				ValidateUpdate: func(r, _ *corev1.ReplicationController) field.ErrorList {
 					s := &r.Status
 					return append(nonNegative(number{statusPath.Child("observedGeneration"), s.ObservedGeneration}),
-						counts(s.Replicas, map[string]int32{"fullyLabeledReplicas": s.FullyLabeledReplicas,
-							"readyReplicas": s.ReadyReplicas, "availableReplicas": s.AvailableReplicas})...)
+						replicaCounts(s.Replicas, s.FullyLabeledReplicas, s.ReadyReplicas, s.AvailableReplicas)...)
 				},
 			}),
 		},

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"hyperkube/internal/object/goform"
 	"hyperkube/internal/object/podspec"
 )
 
@@ -40,6 +41,9 @@ func statefulSetKind() *Kind {
 				return check(field.NewPath("metadata", "name"), s.Name, validation.IsDNS1123Label(s.Name))
 			},
 			ValidateUpdate: validateStatefulSetUpdate,
+			Warnings: func(s, old *appsv1.StatefulSet) []string {
+				return templateWarnings(s, old, &s.Spec.Template, specPath.Child("template"))
+			},
 		}.full(Namespaced, nameIsAnything),
 		Subresources: []Subresource{
 			scaleSubresource(),
@@ -138,14 +142,14 @@ func validateStatefulSetStrategy(s *appsv1.StatefulSetUpdateStrategy, at *field.
 	switch s.Type {
 	case appsv1.OnDeleteStatefulSetStrategyType:
 		if r != nil {
-			return field.ErrorList{field.Invalid(p, r, "only allowed for updateStrategy 'RollingUpdate'")}
+			return field.ErrorList{field.Invalid(p, goform.Of(r), "only allowed for updateStrategy 'RollingUpdate'")}
 		}
 		return nil
 	case appsv1.RollingUpdateStatefulSetStrategyType:
 	case "":
 		return field.ErrorList{field.Required(at, "")}
 	default:
-		return field.ErrorList{field.Invalid(at, s, "must be 'RollingUpdate' or 'OnDelete'")}
+		return field.ErrorList{field.Invalid(at, goform.Of(s), "must be 'RollingUpdate' or 'OnDelete'")}
 	}
 	if r == nil {
 		return nil
@@ -163,22 +167,25 @@ func validateStatefulSetStrategy(s *appsv1.StatefulSetUpdateStrategy, at *field.
 
 func validateStatefulSetUpdate(s, old *appsv1.StatefulSet) field.ErrorList {
 	next, o := s.Spec, old.Spec
+	errs := immutable(next.ServiceName, o.ServiceName, specPath.Child("serviceName"))
+	errs = append(errs, immutable(next.PodManagementPolicy, o.PodManagementPolicy, specPath.Child("podManagementPolicy"))...)
+	next.ServiceName, next.PodManagementPolicy = o.ServiceName, o.PodManagementPolicy
 	next.Replicas, next.Ordinals, next.Template, next.UpdateStrategy = o.Replicas, o.Ordinals, o.Template, o.UpdateStrategy
 	next.RevisionHistoryLimit, next.MinReadySeconds = o.RevisionHistoryLimit, o.MinReadySeconds
 	next.PersistentVolumeClaimRetentionPolicy = o.PersistentVolumeClaimRetentionPolicy
 	if apiequality.Semantic.DeepEqual(next, o) {
-		return nil
+		return errs
 	}
-	return field.ErrorList{field.Forbidden(specPath, "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "+
-		"'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden")}
+	return append(errs, field.Forbidden(specPath, "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "+
+		"'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"))
 }
 
 func validateStatefulSetStatus(s, old *appsv1.StatefulSet) field.ErrorList {
 	st := &s.Status
-	errs := counts(st.Replicas, map[string]int32{"readyReplicas": st.ReadyReplicas, "currentReplicas": st.CurrentReplicas,
-		"updatedReplicas": st.UpdatedReplicas, "availableReplicas": st.AvailableReplicas})
+	errs := counts(st.Replicas, count{"readyReplicas", st.ReadyReplicas}, count{"currentReplicas", st.CurrentReplicas},
+		count{"updatedReplicas", st.UpdatedReplicas}, count{"availableReplicas", st.AvailableReplicas})
 	if st.AvailableReplicas > st.ReadyReplicas {
-		errs = append(errs, field.Invalid(statusPath.Child("availableReplicas"), st.AvailableReplicas, "cannot be greater than readyReplicas"))
+		errs = append(errs, field.Invalid(statusPath.Child("availableReplicas"), st.AvailableReplicas, "cannot be greater than status.readyReplicas"))
 	}
 	if deref(st.CollisionCount, 0) < deref(old.Status.CollisionCount, 0) {
 		errs = append(errs, field.Invalid(statusPath.Child("collisionCount"), deref(st.CollisionCount, 0), "cannot be decremented"))

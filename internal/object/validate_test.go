@@ -127,7 +127,7 @@ func TestValidateCreate(t *testing.T) {
 		{"no progress possible", deployment(`{strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 0}}, selector: {matchLabels: {a: c}}, template: {metadata: {labels: {a: c}}, spec: {containers: [{name: c, image: i}]}}}`),
 			"may not be 0 when `maxSurge` is 0"},
 		{"job restarts", "apiVersion: batch/v1\nkind: Job\nmetadata: {name: j, namespace: a}\nspec: {template: {spec: {containers: [{name: c, image: i}]}}}",
-			`spec.template.spec.restartPolicy: Unsupported value: "Always": supported values: "OnFailure", "Never"`},
+			`spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"`},
 		{"schedule", "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: j, namespace: a}\nspec: {schedule: x, jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}}}",
 			`spec.schedule: Invalid value: "x": expected exactly 5 fields, found 1: [x]`},
 		{"rule without verbs", "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: r, namespace: a}\nrules: [{apiGroups: [''], resources: [pods]}]",

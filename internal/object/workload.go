@@ -2,8 +2,6 @@ package object
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -56,15 +54,31 @@ func num[T int32 | int64](at *field.Path, p *T) number {
 	return number{at, int64(*p)}
 }
 
+// count is a number of pods by its name in a status.
+type count struct {
+	name string
+	n    int32
+}
+
 // counts judges the pod counts of a status: none negative, and none above the first.
-func counts(total int32, parts map[string]int32) field.ErrorList {
+func counts(total int32, parts ...count) field.ErrorList {
 	errs := nonNegative(number{statusPath.Child("replicas"), int64(total)})
-	for _, name := range slices.Sorted(maps.Keys(parts)) {
-		n, at := parts[name], statusPath.Child(name)
-		errs = append(errs, nonNegative(number{at, int64(n)})...)
-		if n > total {
-			errs = append(errs, field.Invalid(at, n, "cannot be greater than status.replicas"))
+	for _, p := range parts {
+		errs = append(errs, nonNegative(number{statusPath.Child(p.name), int64(p.n)})...)
+	}
+	for _, p := range parts {
+		if p.n > total {
+			errs = append(errs, field.Invalid(statusPath.Child(p.name), p.n, "cannot be greater than status.replicas"))
 		}
+	}
+	return errs
+}
+
+// replicaCounts judges the counts in the status of a replica set or replication controller.
+func replicaCounts(total, labeled, ready, available int32) field.ErrorList {
+	errs := counts(total, count{"fullyLabeledReplicas", labeled}, count{"readyReplicas", ready}, count{"availableReplicas", available})
+	if available > ready {
+		errs = append(errs, field.Invalid(statusPath.Child("availableReplicas"), available, "cannot be greater than readyReplicas"))
 	}
 	return errs
 }
@@ -73,11 +87,22 @@ func counts(total int32, parts map[string]int32) field.ErrorList {
 func validateSelector(s *metav1.LabelSelector, template *corev1.PodTemplateSpec, kind string) field.ErrorList {
 	at := specPath.Child("selector")
 	if s == nil { // which selects nothing, and so not the template
+		if kind == "daemonset" {
+			return selectsTemplate(s, template)
+		}
 		return append(field.ErrorList{field.Required(at, "")}, selectsTemplate(s, template)...)
 	}
 	errs := metavalidation.ValidateLabelSelector(s, metavalidation.LabelSelectorValidationOptions{}, at)
 	if len(s.MatchLabels)+len(s.MatchExpressions) == 0 {
 		errs = append(errs, field.Invalid(at, s, "empty selector is invalid for "+kind))
+	}
+	if _, err := metav1.LabelSelectorAsSelector(s); err != nil {
+		switch kind {
+		case "statefulset":
+			errs = append(errs, field.Invalid(at, s, ""))
+		case "deployment":
+			errs = append(errs, field.Invalid(at, s, "invalid label selector"))
+		}
 	}
 	return append(errs, selectsTemplate(s, template)...)
 }
@@ -85,7 +110,7 @@ func validateSelector(s *metav1.LabelSelector, template *corev1.PodTemplateSpec,
 func selectsTemplate(s *metav1.LabelSelector, template *corev1.PodTemplateSpec) field.ErrorList {
 	selector, err := metav1.LabelSelectorAsSelector(s)
 	if err != nil {
-		return field.ErrorList{field.Invalid(specPath.Child("selector"), s, "invalid label selector")}
+		return nil // which has been told
 	}
 	if !selector.Empty() && !selector.Matches(labels.Set(template.Labels)) {
 		return field.ErrorList{field.Invalid(specPath.Child("template", "metadata", "labels"), template.Labels,
@@ -107,6 +132,18 @@ func validateRunningTemplate(t *corev1.PodTemplateSpec, kind string) field.Error
 			fmt.Sprintf("activeDeadlineSeconds in %s is not Supported", kind)))
 	}
 	return errs
+}
+
+// templateWarnings tells of a pod template, when it is written or changed. old is nil for a new object.
+func templateWarnings[T interface {
+	comparable
+	metav1.Object
+}](obj, old T, t *corev1.PodTemplateSpec, at *field.Path) []string {
+	var none T
+	if old != none && obj.GetGeneration() == old.GetGeneration() {
+		return nil
+	}
+	return podspec.Warnings(&t.Spec, at.Child("spec"))
 }
 
 // intOrPercent judges a count or a percentage, neither negative.
@@ -136,15 +173,16 @@ func atMost100Percent(v *intstr.IntOrString, at *field.Path) field.ErrorList {
 	return nil
 }
 
-// isZero says whether a count or percentage comes to nothing.
+// isZero says whether a count or percentage comes to nothing, as one that is no percentage does.
 func isZero(v *intstr.IntOrString) bool {
 	if v == nil {
 		return true
 	}
-	if n, ok := percent(v); ok {
-		return n == 0
+	if v.Type == intstr.Int {
+		return v.IntVal == 0
 	}
-	return v.Type == intstr.Int && v.IntVal == 0
+	n, ok := percent(v)
+	return !ok || n == 0 || len(validation.IsValidPercent(v.StrVal)) > 0
 }
 
 // templateText gives the wide columns of a workload.

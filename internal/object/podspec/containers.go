@@ -93,7 +93,7 @@ func validateRestart(c *corev1.Container, _ bool, at *field.Path) errs {
 			out = append(out, field.Required(q.Child("exitCodes"), "must be specified"))
 			continue
 		}
-		out = append(out, requiredOneOf(q.Child("exitCodes", "operator"), r.ExitCodes.Operator,
+		out = append(out, oneOf(q.Child("exitCodes", "operator"), r.ExitCodes.Operator,
 			corev1.ContainerRestartRuleOnExitCodesOpIn, corev1.ContainerRestartRuleOnExitCodesOpNotIn)...)
 		if n := len(r.ExitCodes.Values); n > 255 {
 			out = append(out, field.TooMany(q.Child("exitCodes", "values"), n, 255))
@@ -126,7 +126,7 @@ func validateContainer(c *corev1.Container, s *surroundings, at *field.Path) err
 	out = append(out, validateMounts(c, s, at)...)
 	out = append(out, validateResources(&c.Resources, s.claims, at.Child("resources"))...)
 	out = append(out, validateResizePolicy(c, s.spec, at.Child("resizePolicy"))...)
-	return append(out, validateSecurityContext(c.SecurityContext, at.Child("securityContext"))...)
+	return append(out, validateSecurityContext(c.SecurityContext, s.spec, at.Child("securityContext"))...)
 }
 
 func validatePorts(ports []corev1.ContainerPort, spec *corev1.PodSpec, at *field.Path) errs {
@@ -180,10 +180,13 @@ func validateResizePolicy(c *corev1.Container, spec *corev1.PodSpec, at *field.P
 	for i, r := range c.ResizePolicy {
 		p := at.Index(i)
 		out = append(out, seen.add(p, string(r.ResourceName))...)
-		out = append(out, requiredOneOf(p.Child("resourceName"), r.ResourceName, corev1.ResourceCPU, corev1.ResourceMemory)...)
-		out = append(out, requiredOneOf(p.Child("restartPolicy"), r.RestartPolicy, corev1.NotRequired, corev1.RestartContainer)...)
+		bad := requiredOneOf(at, r.ResourceName, corev1.ResourceCPU, corev1.ResourceMemory)
+		if len(bad) == 0 || r.RestartPolicy != "" {
+			bad = append(bad, requiredOneOf(at, r.RestartPolicy, corev1.NotRequired, corev1.RestartContainer)...)
+		}
+		out = append(out, bad...)
 		if spec.RestartPolicy == corev1.RestartPolicyNever && r.RestartPolicy != corev1.NotRequired && c.RestartPolicy == nil {
-			out = append(out, field.Invalid(p, r.RestartPolicy, "must be 'NotRequired' when `restartPolicy` is 'Never'"))
+			out = append(out, field.Invalid(at, r.RestartPolicy, "must be 'NotRequired' when pod `restartPolicy` is 'Never'"))
 		}
 	}
 	return out

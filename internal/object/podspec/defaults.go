@@ -27,6 +27,7 @@ func Default(spec *corev1.PodSpec) {
 // DefaultTemplate fills in what the pod template of a workload leaves out: all defaults but
 // those that only a pod itself gets (service links, requests from limits, host ports).
 func DefaultTemplate(spec *corev1.PodSpec) {
+	dropAlpha(spec)
 	setDefault(&spec.RestartPolicy, corev1.RestartPolicyAlways)
 	setDefault(&spec.DNSPolicy, corev1.DNSClusterFirst)
 	setDefault(&spec.SchedulerName, corev1.DefaultSchedulerName)

@@ -61,7 +61,7 @@ func validateEnvSource(e *corev1.EnvVar, at *field.Path, vols volumes) errs {
 	}
 	switch {
 	case n == 0:
-		out = append(out, field.Invalid(at, "", "must specify one of: `configMapKeyRef`, `fieldRef`, `fileKeyRef`, `resourceFieldRef` or `secretKeyRef`"))
+		out = append(out, field.Invalid(at, "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"))
 	case e.Value != "":
 		out = append(out, field.Invalid(at, "", "may not be specified when `value` is not empty"))
 	case n > 1:

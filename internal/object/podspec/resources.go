@@ -37,19 +37,16 @@ func overcommits(name corev1.ResourceName) bool { return native(name) && !hugePa
 // ValidateResourceName judges the name of a resource that a container may have.
 func ValidateResourceName(name corev1.ResourceName, at *field.Path) errs {
 	out := invalid(at, string(name), validation.IsQualifiedName(string(name)))
-	if len(out) > 0 {
-		return out
-	}
 	switch {
 	case !strings.Contains(string(name), "/"):
 		standard := name == corev1.ResourceCPU || name == corev1.ResourceMemory || name == corev1.ResourceEphemeralStorage
 		if !standard && !hugePages(name) {
-			return errs{field.Invalid(at, string(name), "must be a standard resource for containers")}
+			return append(out, field.Invalid(at, string(name), "must be a standard resource for containers"))
 		}
-	case !native(name) && !ExtendedResource(name):
+	case len(out) == 0 && !native(name) && !ExtendedResource(name):
 		return errs{field.Invalid(at, string(name), "doesn't follow extended resource name standard")}
 	}
-	return nil
+	return out
 }
 
 // ValidateQuantity judges an amount of a resource: not negative, and whole for things that are counted.

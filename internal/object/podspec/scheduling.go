@@ -2,6 +2,7 @@ package podspec
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -106,8 +107,9 @@ func validateNodeTerm(t *corev1.NodeSelectorTerm, at *field.Path) errs {
 	}
 	for i, r := range t.MatchFields {
 		p := at.Child("matchFields").Index(i)
-		out = append(out, oneOf(p.Child("operator"), r.Operator, corev1.NodeSelectorOpIn, corev1.NodeSelectorOpNotIn)...)
-		if len(r.Values) != 1 {
+		if r.Operator != corev1.NodeSelectorOpIn && r.Operator != corev1.NodeSelectorOpNotIn {
+			out = append(out, field.Invalid(p.Child("operator"), r.Operator, "not a valid selector operator"))
+		} else if len(r.Values) != 1 {
 			out = append(out, field.Required(p.Child("values"), "must be only one value when `operator` is 'In' or 'NotIn' for node field selector"))
 		}
 		if r.Key != "metadata.name" {
@@ -170,7 +172,7 @@ func validatePodTerm(t *corev1.PodAffinityTerm, at *field.Path) errs {
 		}
 	}
 	if t.TopologyKey == "" {
-		return append(out, field.Required(at.Child("topologyKey"), "can not be empty"))
+		out = append(out, field.Required(at.Child("topologyKey"), "can not be empty"))
 	}
 	return append(out, metavalidation.ValidateLabelName(t.TopologyKey, at.Child("topologyKey"))...)
 }
@@ -183,17 +185,14 @@ func validateLabelKeys(keys []string, selector *metav1.LabelSelector, at *field.
 		return errs{field.Forbidden(at, "must not be specified when labelSelector is not set")}
 	}
 	var out errs
-	seen := unique{}
 	for i, k := range keys {
 		out = append(out, metavalidation.ValidateLabelName(k, at.Index(i))...)
-		out = append(out, seen.add(at.Index(i), k)...)
 	}
 	return out
 }
 
 func validateSpread(list []corev1.TopologySpreadConstraint, at *field.Path) errs {
 	var out errs
-	seen := unique{}
 	for i := range list {
 		c, p := &list[i], at.Index(i)
 		if c.MaxSkew <= 0 {
@@ -205,7 +204,9 @@ func validateSpread(list []corev1.TopologySpreadConstraint, at *field.Path) errs
 			out = append(out, metavalidation.ValidateLabelName(c.TopologyKey, p.Child("topologyKey"))...)
 		}
 		out = append(out, oneOf(p.Child("whenUnsatisfiable"), c.WhenUnsatisfiable, corev1.DoNotSchedule, corev1.ScheduleAnyway)...)
-		if bad := seen.add(p, c.TopologyKey+"/"+string(c.WhenUnsatisfiable)); len(bad) > 0 {
+		if slices.ContainsFunc(list[i+1:], func(o corev1.TopologySpreadConstraint) bool {
+			return o.TopologyKey == c.TopologyKey && o.WhenUnsatisfiable == c.WhenUnsatisfiable
+		}) {
 			out = append(out, field.Duplicate(p.Child("{topologyKey, whenUnsatisfiable}"), fmt.Sprintf("{%v, %v}", c.TopologyKey, c.WhenUnsatisfiable)))
 		}
 		if d := c.MinDomains; d != nil {

@@ -10,15 +10,17 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
+
+	"hyperkube/internal/object/goform"
 )
 
 const (
 	sysctlSegment   = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
-	sysctlPattern   = "(" + sysctlSegment + "[\\./])*" + sysctlSegment
+	sysctlPattern   = "^(" + sysctlSegment + "[\\./])*" + sysctlSegment + "$"
 	sysctlMaxLength = 253
 )
 
-var sysctlName = regexp.MustCompile("^" + sysctlPattern + "$")
+var sysctlName = regexp.MustCompile(sysctlPattern)
 
 func userIDs(at *field.Path, user, group *int64) errs {
 	var out errs
@@ -31,29 +33,40 @@ func userIDs(at *field.Path, user, group *int64) errs {
 	return out
 }
 
-func validateSecurityContext(sc *corev1.SecurityContext, at *field.Path) errs {
+func validateSecurityContext(sc *corev1.SecurityContext, spec *corev1.PodSpec, at *field.Path) errs {
 	if sc == nil {
 		return nil
 	}
 	out := userIDs(at, sc.RunAsUser, sc.RunAsGroup)
 	if m := sc.ProcMount; m != nil {
 		out = append(out, oneOf(at.Child("procMount"), *m, corev1.DefaultProcMount, corev1.UnmaskedProcMount)...)
+		if *m == corev1.UnmaskedProcMount && ptr.Deref(spec.HostUsers, true) {
+			out = append(out, field.Invalid(at.Child("procMount"), *m, "`hostUsers` must be false to use `Unmasked`"))
+		}
 	}
 	out = append(out, validateSeccomp(sc.SeccompProfile, at.Child("seccompProfile"))...)
 	out = append(out, validateAppArmor(sc.AppArmorProfile, at.Child("appArmorProfile"))...)
 	if a := sc.AllowPrivilegeEscalation; a != nil && !*a {
 		if ptr.Deref(sc.Privileged, false) {
-			out = append(out, field.Invalid(at, sc, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"))
+			out = append(out, field.Invalid(at, goform.Of(sc), "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"))
 		}
 		if sc.Capabilities != nil {
 			for _, c := range sc.Capabilities.Add {
 				if c == "CAP_SYS_ADMIN" {
-					out = append(out, field.Invalid(at, sc, "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"))
+					out = append(out, field.Invalid(at, goform.Of(sc), "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"))
 				}
 			}
 		}
 	}
-	return out
+	return append(out, validateWindows(sc.WindowsOptions, spec, at)...)
+}
+
+// validateWindows: a pod that is said to be for Linux has no options of Windows.
+func validateWindows(w *corev1.WindowsSecurityContextOptions, spec *corev1.PodSpec, at *field.Path) errs {
+	if w == nil || spec.OS == nil || spec.OS.Name != corev1.Linux {
+		return nil
+	}
+	return errs{field.Forbidden(at.Child("windowsOptions"), "windows options cannot be set for a linux pod")}
 }
 
 func validatePodSecurityContext(spec *corev1.PodSpec, at *field.Path) errs {
@@ -73,30 +86,38 @@ func validatePodSecurityContext(spec *corev1.PodSpec, at *field.Path) errs {
 			corev1.SupplementalGroupsPolicyMerge, corev1.SupplementalGroupsPolicyStrict)...)
 	}
 	if p := sc.FSGroupChangePolicy; p != nil {
-		out = append(out, oneOf(at.Child("fsGroupChangePolicy"), *p, corev1.FSGroupChangeOnRootMismatch, corev1.FSGroupChangeAlways)...)
+		out = append(out, oneOf(at.Child("fsGroupChangePolicy"), *p, corev1.FSGroupChangeAlways, corev1.FSGroupChangeOnRootMismatch)...)
 	}
 	if p := sc.SELinuxChangePolicy; p != nil {
-		out = append(out, oneOf(at.Child("seLinuxChangePolicy"), *p, corev1.SELinuxChangePolicyRecursive, corev1.SELinuxChangePolicyMountOption)...)
+		out = append(out, oneOf(at.Child("seLinuxChangePolicy"), *p, corev1.SELinuxChangePolicyMountOption, corev1.SELinuxChangePolicyRecursive)...)
 	}
 	out = append(out, validateSeccomp(sc.SeccompProfile, at.Child("seccompProfile"))...)
 	out = append(out, validateAppArmor(sc.AppArmorProfile, at.Child("appArmorProfile"))...)
-	return append(out, validateSysctls(sc.Sysctls, spec, at.Child("sysctls"))...)
+	out = append(out, validateSysctls(sc.Sysctls, spec, at.Child("sysctls"))...)
+	return append(out, validateWindows(sc.WindowsOptions, spec, at)...)
+}
+
+func profileType[T ~string](at *field.Path, profile string, value T, allowed ...T) errs {
+	if value == "" {
+		return errs{field.Required(at, "type is required when "+profile+" is set")}
+	}
+	return oneOf(at, value, allowed...)
 }
 
 func validateSeccomp(p *corev1.SeccompProfile, at *field.Path) errs {
 	if p == nil {
 		return nil
 	}
-	out := requiredOneOf(at.Child("type"), p.Type,
+	out := profileType(at.Child("type"), "seccompProfile", p.Type,
 		corev1.SeccompProfileTypeLocalhost, corev1.SeccompProfileTypeRuntimeDefault, corev1.SeccompProfileTypeUnconfined)
 	local := p.Type == corev1.SeccompProfileTypeLocalhost
 	switch q := at.Child("localhostProfile"); {
 	case local && p.LocalhostProfile == nil:
-		out = append(out, field.Required(q, "must be set when seccomp type is Localhost "))
+		out = append(out, field.Required(q, "must be set when seccomp type is Localhost"))
 	case local:
 		out = append(out, relativePath(q, *p.LocalhostProfile)...)
 	case p.LocalhostProfile != nil:
-		out = append(out, field.Invalid(q, p.LocalhostProfile, "can only be set when seccomp type is Localhost"))
+		out = append(out, field.Invalid(q, goform.Of(p), "can only be set when seccomp type is Localhost"))
 	}
 	return out
 }
@@ -105,7 +126,7 @@ func validateAppArmor(p *corev1.AppArmorProfile, at *field.Path) errs {
 	if p == nil {
 		return nil
 	}
-	out := requiredOneOf(at.Child("type"), p.Type,
+	out := profileType(at.Child("type"), "appArmorProfile", p.Type,
 		corev1.AppArmorProfileTypeLocalhost, corev1.AppArmorProfileTypeRuntimeDefault, corev1.AppArmorProfileTypeUnconfined)
 	local := p.Type == corev1.AppArmorProfileTypeLocalhost
 	name := strings.TrimSpace(ptr.Deref(p.LocalhostProfile, ""))
@@ -118,7 +139,7 @@ func validateAppArmor(p *corev1.AppArmorProfile, at *field.Path) errs {
 		out = append(out, field.Required(q, "must be set when AppArmor type is Localhost"))
 	case local && len(name) > 4095:
 		out = append(out, field.TooLong(q, "", 4095))
-	case !local && p.LocalhostProfile != nil:
+	case (p.Type == corev1.AppArmorProfileTypeRuntimeDefault || p.Type == corev1.AppArmorProfileTypeUnconfined) && p.LocalhostProfile != nil:
 		out = append(out, field.Invalid(q, *p.LocalhostProfile, "can only be set when AppArmor type is Localhost"))
 	}
 	return out

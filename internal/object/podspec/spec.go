@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
+
+	"hyperkube/internal/object/goform"
 )
 
 // Validate judges the specification of a pod or of a pod template, after defaulting.
@@ -80,17 +82,12 @@ func validateIdentity(spec *corev1.PodSpec, at *field.Path) errs {
 			out = append(out, field.Forbidden(at.Child("hostnameOverride"), "may not be specified when setHostnameAsFQDN is true"))
 		}
 	}
-	for i, r := range spec.ImagePullSecrets {
-		if r.Name == "" {
-			out = append(out, field.Required(at.Child("imagePullSecrets").Index(i).Child("name"), ""))
-		}
-	}
 	out = append(out, optional(at.Child("priorityClassName"), spec.PriorityClassName, subdomain)...)
 	if r := spec.RuntimeClassName; r != nil {
 		out = append(out, invalid(at.Child("runtimeClassName"), *r, subdomain(*r))...)
 	}
 	if p := spec.PreemptionPolicy; p != nil {
-		out = append(out, oneOf(at.Child("preemptionPolicy"), *p, corev1.PreemptLowerPriority, corev1.PreemptNever)...)
+		out = append(out, requiredOneOf(at.Child("preemptionPolicy"), *p, corev1.PreemptLowerPriority, corev1.PreemptNever)...)
 	}
 	return append(out, validatePodSecurityContext(spec, at.Child("securityContext"))...)
 }
@@ -125,11 +122,15 @@ func validateHost(spec *corev1.PodSpec, at *field.Path) errs {
 		}
 	}
 	if spec.OS != nil {
-		out = append(out, requiredOneOf(at.Child("os", "name"), spec.OS.Name, corev1.Linux, corev1.Windows)...)
+		if spec.OS.Name == "" {
+			out = append(out, field.Required(at.Child("os", "name"), ""))
+		} else {
+			out = append(out, oneOf(at.Child("os"), spec.OS.Name, corev1.Linux, corev1.Windows)...)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(spec.Overhead)) {
 		q := spec.Overhead[name]
-		p := at.Child("overhead").Key(string(name))
+		p := at.Child("overhead", "limits").Key(string(name))
 		out = append(out, ValidateResourceName(name, p)...)
 		out = append(out, ValidateQuantity(name, q, p)...)
 	}
@@ -199,9 +200,9 @@ func validatePodClaims(claims []corev1.PodResourceClaim, names sets.Set[string],
 		one, template := c.ResourceClaimName, c.ResourceClaimTemplateName
 		switch {
 		case one != nil && template != nil:
-			out = append(out, field.Invalid(p, "", "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"))
+			out = append(out, field.Invalid(p, goform.Of(c), "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"))
 		case one == nil && template == nil:
-			out = append(out, field.Invalid(p, "", "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"))
+			out = append(out, field.Invalid(p, goform.Of(c), "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"))
 		case one != nil:
 			out = append(out, invalid(p.Child("resourceClaimName"), *one, subdomain(*one))...)
 		default:

@@ -16,6 +16,13 @@ func Warnings(spec *corev1.PodSpec, at *field.Path) []string {
 		if v.GitRepo != nil {
 			out = append(out, p.Child("gitRepo").String()+": deprecated in v1.11, and disabled by default in v1.33+")
 		}
+		if v.Projected != nil {
+			for _, s := range v.Projected.Sources {
+				if s == (corev1.VolumeProjection{}) {
+					out = append(out, fmt.Sprintf("volume %q (Projected) has no sources provided", v.Name))
+				}
+			}
+		}
 		if v.ScaleIO != nil {
 			out = append(out, p.Child("scaleIO").String()+": deprecated in v1.16, non-functional in v1.22+")
 		}
@@ -47,6 +54,11 @@ func Warnings(spec *corev1.PodSpec, at *field.Path) []string {
 	}{{"initContainers", spec.InitContainers}, {"containers", spec.Containers}} {
 		for i := range l.list {
 			out = append(out, containerWarnings(&l.list[i], at.Child(l.name).Index(i))...)
+		}
+	}
+	for i, r := range spec.ImagePullSecrets {
+		if r.Name == "" {
+			out = append(out, at.Child("imagePullSecrets").Index(i).Child("name").String()+`: invalid empty name ""`)
 		}
 	}
 	if g := spec.TerminationGracePeriodSeconds; g != nil && *g < 0 {

@@ -238,9 +238,13 @@ func (u *updating) createInstead() (Result, error) {
 
 // otherUID is the answer to an object that is not the stored one, or that is not stored at all.
 func (u *updating) otherUID(want, stored types.UID) error {
+	root := "/registry"
+	if u.o.DryRun {
+		root = "" // a trial does not come as far as the datastore
+	}
 	return apierrors.NewConflict(u.t.Kind.GroupResource(), u.key.Name,
-		fmt.Errorf("StorageError: invalid object, Code: 4, Key: /registry/%s/%s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: %v, UID in object meta: %v",
-			u.t.Kind.StoragePrefix, u.key, want, stored))
+		fmt.Errorf("StorageError: invalid object, Code: 4, Key: %s/%s/%s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: %v, UID in object meta: %v",
+			root, u.t.Kind.StoragePrefix, u.key, want, stored))
 }
 
 // ErrName is the answer to an object of another name than that in the path.
