@@ -107,7 +107,7 @@ func validateTrustAnchors(bundle string, at *field.Path) field.ErrorList {
 		seen = append(seen, block.Bytes)
 	}
 	if len(seen) == 0 && len(errs) == 0 {
-		errs = append(errs, field.Required(at, "at least one trust anchor must be provided"))
+		errs = append(errs, field.Invalid(at, "<value omitted>", "at least one trust anchor must be provided"))
 	}
 	return errs
 }

@@ -56,7 +56,7 @@ func endpointSliceKind() *Kind {
 			},
 			Validate: validateEndpointSlice,
 			ValidateUpdate: func(s, old *discoveryv1.EndpointSlice) field.ErrorList {
-				return immutable(s.AddressType, old.AddressType, field.NewPath("addressType"))
+				return unchanged(s.AddressType, old.AddressType, field.NewPath("addressType"))
 			},
 		}.full(Namespaced, nameIsSubdomain),
 		Columns: []metav1.TableColumnDefinition{

@@ -7,6 +7,8 @@ import (
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"hyperkube/internal/object/goform"
 )
 
 func flowSchemaKind() *Kind {
@@ -75,8 +77,7 @@ func validateFlowSchema(f *flowcontrolv1.FlowSchema) field.ErrorList {
 		errs = append(errs, field.Invalid(at, s.MatchingPrecedence, "only the schema named 'exempt' may have matchingPrecedence 1"))
 	}
 	if d := s.DistinguisherMethod; d != nil {
-		errs = append(errs, oneOf(specPath.Child("distinguisherMethod"), d.Type,
-			flowcontrolv1.FlowDistinguisherMethodByNamespaceType, flowcontrolv1.FlowDistinguisherMethodByUserType)...)
+		errs = append(errs, distinguishes(d, specPath.Child("distinguisherMethod", "type"))...)
 	}
 	if n := s.PriorityLevelConfiguration.Name; n == "" {
 		errs = append(errs, field.Required(specPath.Child("priorityLevelConfiguration", "name"), "must reference a priority level"))
@@ -87,6 +88,15 @@ func validateFlowSchema(f *flowcontrolv1.FlowSchema) field.ErrorList {
 		errs = append(errs, validateFlowRule(&s.Rules[i], specPath.Child("rules").Index(i))...)
 	}
 	return errs
+}
+
+func distinguishes(d *flowcontrolv1.FlowDistinguisherMethod, at *field.Path) field.ErrorList {
+	switch d.Type {
+	case flowcontrolv1.FlowDistinguisherMethodByNamespaceType, flowcontrolv1.FlowDistinguisherMethodByUserType:
+		return nil
+	}
+	return field.ErrorList{field.NotSupported(at, goform.Of(d),
+		[]flowcontrolv1.FlowDistinguisherMethodType{flowcontrolv1.FlowDistinguisherMethodByNamespaceType, flowcontrolv1.FlowDistinguisherMethodByUserType})}
 }
 
 func validateFlowRule(r *flowcontrolv1.PolicyRulesWithSubjects, at *field.Path) field.ErrorList {
@@ -100,24 +110,25 @@ func validateFlowRule(r *flowcontrolv1.PolicyRulesWithSubjects, at *field.Path) 
 	if len(r.ResourceRules) == 0 && len(r.NonResourceRules) == 0 {
 		errs = append(errs, field.Required(at, "at least one of resourceRules and nonResourceRules has to be non-empty"))
 	}
-	needs := func(at *field.Path, name string, list []string) {
+	needs := func(at *field.Path, name string, list []string, why string) {
 		if len(list) == 0 {
-			errs = append(errs, field.Required(at.Child(name), fmt.Sprintf("%s must contain at least one value", name)))
+			errs = append(errs, field.Required(at.Child(name), why))
 		}
 	}
+	atLeastOne := func(name string) string { return name + " must contain at least one value" }
 	for i, x := range r.ResourceRules {
 		p := at.Child("resourceRules").Index(i)
-		needs(p, "verbs", x.Verbs)
-		needs(p, "apiGroups", x.APIGroups)
-		needs(p, "resources", x.Resources)
+		needs(p, "verbs", x.Verbs, atLeastOne("verbs"))
+		needs(p, "apiGroups", x.APIGroups, "resource rules must supply at least one api group")
+		needs(p, "resources", x.Resources, "resource rules must supply at least one resource")
 		if len(x.Namespaces) == 0 && !x.ClusterScope {
 			errs = append(errs, field.Required(p.Child("namespaces"), "resource rules that are not cluster scoped must supply at least one namespace"))
 		}
 	}
 	for i, x := range r.NonResourceRules {
 		p := at.Child("nonResourceRules").Index(i)
-		needs(p, "verbs", x.Verbs)
-		needs(p, "nonResourceURLs", x.NonResourceURLs)
+		needs(p, "verbs", x.Verbs, atLeastOne("verbs"))
+		needs(p, "nonResourceURLs", x.NonResourceURLs, atLeastOne("nonResourceURLs"))
 	}
 	return errs
 }
@@ -140,13 +151,29 @@ func validateFlowSubject(s *flowcontrolv1.Subject, at *field.Path) field.ErrorLi
 	case flowcontrolv1.SubjectKindServiceAccount:
 		a := s.ServiceAccount
 		if a == nil {
-			return append(errs, field.Required(at.Child("serviceAccount"), "serviceAccount is required when subject kind is 'ServiceAccount'"))
+			errs = append(errs, field.Required(at.Child("serviceAccount"), "serviceAccount is required when subject kind is 'ServiceAccount'"))
+			break
 		}
 		if a.Name == "" {
 			errs = append(errs, field.Required(at.Child("serviceAccount", "name"), ""))
 		}
 		if a.Namespace == "" {
 			errs = append(errs, field.Required(at.Child("serviceAccount", "namespace"), "must specify namespace for service account"))
+		}
+	default:
+		return errs
+	}
+	for _, of := range []struct {
+		kind flowcontrolv1.SubjectKind
+		name string
+		set  bool
+	}{
+		{flowcontrolv1.SubjectKindServiceAccount, "serviceAccount", s.ServiceAccount != nil},
+		{flowcontrolv1.SubjectKindUser, "user", s.User != nil},
+		{flowcontrolv1.SubjectKindGroup, "group", s.Group != nil},
+	} {
+		if of.set && s.Kind != of.kind {
+			errs = append(errs, field.Forbidden(at.Child(of.name), fmt.Sprintf("%s is forbidden when subject kind is not '%s'", of.name, of.kind)))
 		}
 	}
 	return errs

@@ -97,6 +97,14 @@ func immutable(value, old any, at *field.Path) field.ErrorList {
 	return apivalidation.ValidateImmutableField(value, old, at)
 }
 
+// unchanged is immutable where the rule is declared on the type, whose errors do not quote the value.
+func unchanged(value, old any, at *field.Path) field.ErrorList {
+	if apiequality.Semantic.DeepEqual(value, old) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(at, nil, "field is immutable")}
+}
+
 // immutableWhole is immutable for a structure, which the error quotes whole.
 func immutableWhole(value, old any, at *field.Path) field.ErrorList {
 	if apiequality.Semantic.DeepEqual(value, old) {

@@ -41,11 +41,10 @@ func mutatingAdmissionPolicyKind() *Kind {
 }
 
 func validateMutatingPolicy(s *admissionregv1.MutatingAdmissionPolicySpec) field.ErrorList {
-	errs := requiredOneOf(specPath.Child("failurePolicy"), deref(s.FailurePolicy, ""), admissionregv1.Fail, admissionregv1.Ignore)
-	errs = append(errs, requiredOneOf(specPath.Child("reinvocationPolicy"), s.ReinvocationPolicy,
-		admissionregv1.IfNeededReinvocationPolicy, admissionregv1.NeverReinvocationPolicy)...)
+	errs := oneOf(specPath.Child("failurePolicy"), deref(s.FailurePolicy, ""), admissionregv1.Fail, admissionregv1.Ignore)
 	errs = append(errs, validateParamKind(s.ParamKind, specPath.Child("paramKind"))...)
 	errs = append(errs, validateConstraints(s.MatchConstraints, specPath.Child("matchConstraints"))...)
+	errs = append(errs, changesSomething(s.MatchConstraints, specPath.Child("matchConstraints"))...)
 	errs = append(errs, validateMatchConditions(s.MatchConditions, specPath.Child("matchConditions"))...)
 	errs = append(errs, validateVariables(s.Variables, specPath.Child("variables"))...)
 	if len(s.Mutations) == 0 {
@@ -53,6 +52,21 @@ func validateMutatingPolicy(s *admissionregv1.MutatingAdmissionPolicySpec) field
 	}
 	for i := range s.Mutations {
 		errs = append(errs, validateMutation(&s.Mutations[i], specPath.Child("mutations").Index(i))...)
+	}
+	return append(errs, requiredOneOf(specPath.Child("reinvocationPolicy"), s.ReinvocationPolicy,
+		admissionregv1.IfNeededReinvocationPolicy, admissionregv1.NeverReinvocationPolicy)...)
+}
+
+// changesSomething: a mutation of what is deleted would come to nothing.
+func changesSomething(m *admissionregv1.MatchResources, at *field.Path) field.ErrorList {
+	if m == nil {
+		return nil
+	}
+	var errs field.ErrorList
+	for _, r := range m.ResourceRules {
+		for _, op := range r.Operations {
+			errs = append(errs, oneOf(at.Child("resourceRules", "operations"), op, admissionregv1.OperationAll, admissionregv1.Connect, admissionregv1.Create, admissionregv1.Update)...)
+		}
 	}
 	return errs
 }
@@ -63,10 +77,10 @@ func validateMutation(m *admissionregv1.Mutation, at *field.Path) field.ErrorLis
 		switch {
 		case wanted && !given:
 			errs = append(errs, field.Required(at.Child(name), "must be specified when patchType is "+string(m.PatchType)))
-		case !wanted && given:
+		case !wanted && given && m.PatchType != "":
 			errs = append(errs, field.Invalid(at.Child(name), expression, "must not be specified when patchType is "+string(m.PatchType)))
 		case wanted && strings.TrimSpace(expression) == "":
-			errs = append(errs, field.Required(at.Child(name, "expression"), "expression is not specified"))
+			errs = append(errs, field.Required(at.Child(name, "expression"), ""))
 		}
 	}
 	apply, patch := "", ""

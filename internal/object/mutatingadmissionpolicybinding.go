@@ -22,7 +22,8 @@ func mutatingAdmissionPolicyBindingKind() *Kind {
 			PrepareCreate: func(b *binding) { firstGeneration(b) },
 			PrepareUpdate: func(b, old *binding) { nextGeneration(b, old, b.Spec, old.Spec) },
 			Validate: func(b *binding) field.ErrorList {
-				return validateBinding(b.Spec.PolicyName, b.Spec.ParamRef, b.Spec.MatchResources)
+				return append(validateBinding(b.Spec.PolicyName, b.Spec.ParamRef, b.Spec.MatchResources),
+					changesSomething(b.Spec.MatchResources, specPath.Child("matchResources"))...)
 			},
 		}.full(Cluster, nameIsSubdomain),
 		Columns: policyBindingColumns(),

@@ -34,7 +34,10 @@ func persistentVolumeKind() *Kind {
 			ValidateUpdate: validatePersistentVolumeUpdate,
 		}.full(Cluster, nameIsSubdomain),
 		Subresources: []Subresource{writes("status", rules[*corev1.PersistentVolume]{
-			PrepareUpdate: func(p, old *corev1.PersistentVolume) { p.Spec = *old.Spec.DeepCopy() },
+			PrepareUpdate: func(p, old *corev1.PersistentVolume) {
+				p.Spec = *old.Spec.DeepCopy()
+				notePhase(p, old)
+			},
 		})},
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
@@ -159,13 +162,30 @@ func validatePersistentVolume(p *corev1.PersistentVolume) field.ErrorList {
 	return errs
 }
 
+// notePhase says when the phase changed, unless the writer does (KEP-3762).
+func notePhase(p, old *corev1.PersistentVolume) {
+	s := &p.Status
+	if s.Phase == old.Status.Phase && s.LastPhaseTransitionTime == nil {
+		s.LastPhaseTransitionTime = old.Status.LastPhaseTransitionTime
+	}
+	if s.Phase != old.Status.Phase && (s.LastPhaseTransitionTime == nil || s.LastPhaseTransitionTime.Equal(old.Status.LastPhaseTransitionTime)) {
+		now := metav1.Now()
+		s.LastPhaseTransitionTime = &now
+	}
+}
+
 func validatePersistentVolumeUpdate(p, old *corev1.PersistentVolume) field.ErrorList {
 	var errs field.ErrorList
 	source, before := p.Spec.PersistentVolumeSource, old.Spec.PersistentVolumeSource
 	if source.CSI != nil && before.CSI != nil {
-		// Secrets of resizing may be added or changed later.
+		// Secrets of resizing may be added later.
 		c := *source.CSI
-		c.ControllerExpandSecretRef, c.NodeExpandSecretRef = before.CSI.ControllerExpandSecretRef, before.CSI.NodeExpandSecretRef
+		if before.CSI.ControllerExpandSecretRef == nil {
+			c.ControllerExpandSecretRef = nil
+		}
+		if before.CSI.NodeExpandSecretRef == nil {
+			c.NodeExpandSecretRef = nil
+		}
 		source.CSI = &c
 	}
 	if !apiequality.Semantic.DeepEqual(source, before) {

@@ -92,18 +92,7 @@ func validateClaimUpdate(p, old *pvc) field.ErrorList {
 	if old.Spec.StorageClassName == nil {
 		next.StorageClassName = nil
 	}
-	at := specPath.Child("resources", "requests", "storage")
-	size, before := p.Spec.Resources.Requests[corev1.ResourceStorage], old.Spec.Resources.Requests[corev1.ResourceStorage]
-	if c := size.Cmp(before); c != 0 {
-		switch {
-		case old.Status.Phase != corev1.ClaimBound:
-			errs = append(errs, field.Forbidden(specPath, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"))
-		case c < 0:
-			had := old.Status.Capacity[corev1.ResourceStorage]
-			if size.Cmp(had) <= 0 {
-				errs = append(errs, field.Forbidden(at, "field can not be less than status.capacity"))
-			}
-		}
+	if old.Status.Phase == corev1.ClaimBound {
 		next.Resources.Requests = old.Spec.Resources.Requests
 	}
 	next.VolumeAttributesClassName = old.Spec.VolumeAttributesClassName
@@ -113,5 +102,9 @@ func validateClaimUpdate(p, old *pvc) field.ErrorList {
 	if !apiequality.Semantic.DeepEqual(*next, old.Spec) {
 		errs = append(errs, field.Forbidden(specPath, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"))
 	}
-	return append(errs, immutable(p.Spec.VolumeMode, old.Spec.VolumeMode, specPath.Child("volumeMode"))...)
+	size, before := p.Spec.Resources.Requests[corev1.ResourceStorage], old.Spec.Resources.Requests[corev1.ResourceStorage]
+	if had := old.Status.Capacity[corev1.ResourceStorage]; size.Cmp(before) < 0 && size.Cmp(had) <= 0 {
+		errs = append(errs, field.Forbidden(specPath.Child("resources", "requests", "storage"), "field can not be less than status.capacity"))
+	}
+	return append(errs, immutable(p.Spec.VolumeMode, old.Spec.VolumeMode, field.NewPath("volumeMode"))...)
 }

@@ -7,6 +7,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"hyperkube/internal/object/goform"
 )
 
 func podDisruptionBudgetKind() *Kind {
@@ -64,7 +66,7 @@ func validateBudget(b *policyv1.PodDisruptionBudget) field.ErrorList {
 	s := &b.Spec
 	var errs field.ErrorList
 	if s.MinAvailable != nil && s.MaxUnavailable != nil {
-		errs = append(errs, field.Invalid(specPath, s, "minAvailable and maxUnavailable cannot be both set"))
+		errs = append(errs, field.Invalid(specPath, goform.Of(s), "minAvailable and maxUnavailable cannot be both set"))
 	}
 	errs = append(errs, intOrPercent(s.MinAvailable, specPath.Child("minAvailable"))...)
 	errs = append(errs, atMost100Percent(s.MinAvailable, specPath.Child("minAvailable"))...)

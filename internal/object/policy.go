@@ -11,7 +11,7 @@ import (
 )
 
 // What validating and mutating admission policies share. Whether their CEL expressions compile is judged where
-// they are run: it depends on the types of what they match.
+// they are run, with the server's libraries (internal/server/admission/policies).
 
 func defaultMatch(m *admissionregv1.MatchResources) {
 	if m == nil {
@@ -92,7 +92,9 @@ func validateParamKind(p *admissionregv1.ParamKind, at *field.Path) field.ErrorL
 	if p.Kind == "" {
 		errs = append(errs, field.Required(at.Child("kind"), ""))
 	} else {
-		errs = append(errs, check(at.Child("kind"), p.Kind, nameIs1035Label(strings.ToLower(p.Kind), false))...)
+		for _, why := range nameIs1035Label(strings.ToLower(p.Kind), false) {
+			errs = append(errs, field.Invalid(at.Child("kind"), p.Kind, "may have mixed case, but should otherwise match: "+why))
+		}
 	}
 	return errs
 }
@@ -104,7 +106,8 @@ func validateParamRef(p *admissionregv1.ParamRef, at *field.Path) field.ErrorLis
 	var errs field.ErrorList
 	switch {
 	case p.Name != "" && p.Selector != nil:
-		errs = append(errs, field.Forbidden(at.Child("name"), "name and selector are mutually exclusive"))
+		errs = append(errs, field.Forbidden(at.Child("name"), "name and selector are mutually exclusive"),
+			field.Forbidden(at.Child("selector"), "name and selector are mutually exclusive"))
 	case p.Name != "":
 		errs = append(errs, check(at.Child("name"), p.Name, nameIsSegment(p.Name, false))...)
 	case p.Selector != nil:
@@ -115,7 +118,7 @@ func validateParamRef(p *admissionregv1.ParamRef, at *field.Path) field.ErrorLis
 	if p.ParameterNotFoundAction == nil {
 		return append(errs, field.Required(at.Child("parameterNotFoundAction"), ""))
 	}
-	return append(errs, oneOf(at.Child("parameterNotFoundAction"), *p.ParameterNotFoundAction,
+	return append(errs, requiredOneOf(at.Child("parameterNotFoundAction"), *p.ParameterNotFoundAction,
 		admissionregv1.DenyAction, admissionregv1.AllowAction)...)
 }
 
@@ -129,7 +132,7 @@ func validateVariables(list []admissionregv1.Variable, at *field.Path) field.Err
 		case v.Name == "":
 			errs = append(errs, field.Required(p.Child("name"), "name is not specified"))
 		case !isIdentifier(v.Name):
-			errs = append(errs, field.Invalid(p.Child("name"), v.Name, "name is not a valid CEL identifier"))
+			errs = append(errs, field.Invalid(p.Child("name"), v.Name, "must be a valid CEL identifier"))
 		case names.Has(v.Name):
 			errs = append(errs, field.Duplicate(p.Child("name"), v.Name))
 		}

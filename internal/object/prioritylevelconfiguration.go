@@ -81,23 +81,22 @@ func defaultPriorityLevel(p *flowcontrolv1.PriorityLevelConfiguration) {
 
 func validatePriorityLevel(p *flowcontrolv1.PriorityLevelConfiguration) field.ErrorList {
 	s := &p.Spec
-	errs := oneOf(specPath.Child("type"), s.Type, flowcontrolv1.PriorityLevelEnablementExempt, flowcontrolv1.PriorityLevelEnablementLimited)
+	var errs field.ErrorList
+	if s.Limited != nil && s.Type != flowcontrolv1.PriorityLevelEnablementLimited {
+		errs = append(errs, field.Forbidden(specPath.Child("limited"), ""))
+	}
+	errs = append(errs, requiredOneOf(specPath.Child("type"), s.Type, flowcontrolv1.PriorityLevelEnablementExempt, flowcontrolv1.PriorityLevelEnablementLimited)...)
 	exempt := p.Name == flowcontrolv1.PriorityLevelConfigurationNameExempt
 	if exempt != (s.Type == flowcontrolv1.PriorityLevelEnablementExempt) {
-		errs = append(errs, field.Invalid(specPath.Child("type"), s.Type, "type must be 'Exempt' if and only if `name` is 'exempt'"))
+		errs = append(errs, field.Invalid(specPath.Child("type"), s.Type, "must be 'Exempt' if and only if `name` is 'exempt'"))
 	}
-	switch s.Type {
-	case flowcontrolv1.PriorityLevelEnablementExempt:
-		if s.Limited != nil {
-			errs = append(errs, field.Forbidden(specPath.Child("limited"), "must be nil if the type is not Limited"))
-		}
-	case flowcontrolv1.PriorityLevelEnablementLimited:
-		if s.Limited == nil {
-			return append(errs, field.Required(specPath.Child("limited"), "must not be empty when type is Limited"))
-		}
-		errs = append(errs, validateLimited(s.Limited, specPath.Child("limited"))...)
+	if s.Type != flowcontrolv1.PriorityLevelEnablementLimited {
+		return errs
 	}
-	return errs
+	if s.Limited == nil {
+		return append(errs, field.Required(specPath.Child("limited"), ""))
+	}
+	return append(errs, validateLimited(s.Limited, specPath.Child("limited"))...)
 }
 
 func validateLimited(l *flowcontrolv1.LimitedPriorityLevelConfiguration, at *field.Path) field.ErrorList {
@@ -112,21 +111,17 @@ func validateLimited(l *flowcontrolv1.LimitedPriorityLevelConfiguration, at *fie
 		errs = append(errs, field.Invalid(at.Child("borrowingLimitPercent"), *n, "if specified, must be a non-negative integer"))
 	}
 	p, r := at.Child("limitResponse"), &l.LimitResponse
-	switch r.Type {
-	case flowcontrolv1.LimitResponseTypeReject:
-		if r.Queuing != nil {
-			errs = append(errs, field.Forbidden(p.Child("queuing"), "must be nil if limited.limitResponse.type is not Limited"))
-		}
-	case flowcontrolv1.LimitResponseTypeQueue:
-		if r.Queuing == nil {
-			return append(errs, field.Required(p.Child("queuing"), "must not be empty if limited.limitResponse.type is Limited"))
-		}
-		errs = append(errs, validateQueuing(r.Queuing, p.Child("queuing"))...)
-	default:
-		errs = append(errs, field.NotSupported(p.Child("type"), r.Type,
-			[]flowcontrolv1.LimitResponseType{flowcontrolv1.LimitResponseTypeQueue, flowcontrolv1.LimitResponseTypeReject}))
+	if r.Queuing != nil && r.Type != flowcontrolv1.LimitResponseTypeQueue {
+		errs = append(errs, field.Forbidden(p.Child("queuing"), ""))
 	}
-	return errs
+	errs = append(errs, requiredOneOf(p.Child("type"), r.Type, flowcontrolv1.LimitResponseTypeQueue, flowcontrolv1.LimitResponseTypeReject)...)
+	if r.Type != flowcontrolv1.LimitResponseTypeQueue {
+		return errs
+	}
+	if r.Queuing == nil {
+		return append(errs, field.Required(p.Child("queuing"), ""))
+	}
+	return append(errs, validateQueuing(r.Queuing, p.Child("queuing"))...)
 }
 
 func validateQueuing(q *flowcontrolv1.QueuingConfiguration, at *field.Path) field.ErrorList {

@@ -8,6 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"hyperkube/internal/object/goform"
 )
 
 // What the four kinds of RBAC share.
@@ -16,8 +18,10 @@ func validateRules(list []rbacv1.PolicyRule, namespaced bool, at *field.Path) fi
 	var errs field.ErrorList
 	for i, r := range list {
 		p := at.Index(i)
-		if len(r.Verbs) == 0 {
-			errs = append(errs, field.Required(p.Child("verbs"), ""))
+		verbs := func() {
+			if len(r.Verbs) == 0 {
+				errs = append(errs, field.Required(p.Child("verbs"), ""))
+			}
 		}
 		if len(r.NonResourceURLs) > 0 {
 			if namespaced {
@@ -26,6 +30,7 @@ func validateRules(list []rbacv1.PolicyRule, namespaced bool, at *field.Path) fi
 			if len(r.APIGroups)+len(r.Resources)+len(r.ResourceNames) > 0 {
 				errs = append(errs, field.Invalid(p.Child("nonResourceURLs"), r.NonResourceURLs, "rules cannot apply to both regular resources and non-resource URLs"))
 			}
+			verbs()
 			continue
 		}
 		if len(r.APIGroups) == 0 {
@@ -34,6 +39,7 @@ func validateRules(list []rbacv1.PolicyRule, namespaced bool, at *field.Path) fi
 		if len(r.Resources) == 0 {
 			errs = append(errs, field.Required(p.Child("resources"), "resource rules must supply at least one resource"))
 		}
+		verbs()
 	}
 	return errs
 }
@@ -50,9 +56,6 @@ func validateSubjects(list []rbacv1.Subject, namespaced bool, at *field.Path) fi
 	var errs field.ErrorList
 	for i, s := range list {
 		p := at.Index(i)
-		if s.Name == "" {
-			errs = append(errs, field.Required(p.Child("name"), ""))
-		}
 		group := ""
 		switch s.Kind {
 		case rbacv1.ServiceAccountKind:
@@ -66,10 +69,13 @@ func validateSubjects(list []rbacv1.Subject, namespaced bool, at *field.Path) fi
 			group = rbacv1.GroupName
 		default:
 			errs = append(errs, field.NotSupported(p.Child("kind"), s.Kind, []string{rbacv1.ServiceAccountKind, rbacv1.UserKind, rbacv1.GroupKind}))
-			continue
+			group = s.APIGroup
 		}
 		if s.APIGroup != group {
 			errs = append(errs, field.NotSupported(p.Child("apiGroup"), s.APIGroup, []string{group}))
+		}
+		if s.Name == "" {
+			errs = append(errs, field.Required(p.Child("name"), ""))
 		}
 	}
 	return errs
@@ -92,7 +98,7 @@ func immutableRoleRef(ref, old rbacv1.RoleRef) field.ErrorList {
 	if ref == old {
 		return nil
 	}
-	return field.ErrorList{field.Invalid(field.NewPath("roleRef"), ref, "cannot change roleRef")}
+	return field.ErrorList{field.Invalid(field.NewPath("roleRef"), goform.Of(ref), "field is immutable")}
 }
 
 func validateAggregation(a *rbacv1.AggregationRule) field.ErrorList {

@@ -29,7 +29,7 @@ func resourceClaimKind() *Kind {
 			PrepareUpdate: func(c, old *claim) { c.Status = *old.Status.DeepCopy() },
 			Validate:      func(c *claim) field.ErrorList { return validateClaimSpec(&c.Spec, specPath) },
 			ValidateUpdate: func(c, old *claim) field.ErrorList {
-				return immutable(c.Spec, old.Spec, specPath)
+				return unchanged(c.Spec, old.Spec, specPath)
 			},
 		}.full(Namespaced, nameIsSubdomain),
 		Subresources: []Subresource{writes("status", rules[*claim]{

@@ -1,6 +1,9 @@
 package object
 
 import (
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	resourcev1 "k8s.io/api/resource/v1"
@@ -104,8 +107,36 @@ func validateResourceSlice(s *resourcev1.ResourceSlice) field.ErrorList {
 		if n := len(d.Attributes) + len(d.Capacity); n > maxAttributes {
 			errs = append(errs, field.Invalid(p, n, "the total number of attributes and capacities must not exceed 32"))
 		}
+		errs = append(errs, validateDeviceAttributes(d.Attributes, p.Child("attributes"))...)
+		if !deref(x.PerDeviceNodeSelection, false) && (d.NodeName != nil || d.NodeSelector != nil || d.AllNodes != nil) {
+			errs = append(errs, field.Invalid(p, nil, "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec"))
+		}
 		for k := range d.Taints {
 			errs = append(errs, validateDeviceTaint(&d.Taints[k], p.Child("taints").Index(k))...)
+		}
+	}
+	return errs
+}
+
+const attributeTypes = "`int`, `bool`, `string`, `version`, `ints`, `bools`, `strings`, `versions`"
+
+// validateDeviceAttributes: each has one value, of one type.
+func validateDeviceAttributes(all map[resourcev1.QualifiedName]resourcev1.DeviceAttribute, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		a := all[name]
+		var set []string
+		for kind, given := range inOrder(named("int", a.IntValue != nil), named("bool", a.BoolValue != nil), named("string", a.StringValue != nil), named("version", a.VersionValue != nil),
+			named("ints", a.IntValues != nil), named("bools", a.BoolValues != nil), named("strings", a.StringValues != nil), named("versions", a.VersionValues != nil)) {
+			if given {
+				set = append(set, kind)
+			}
+		}
+		switch p := at.Key(string(name)); {
+		case len(set) == 0:
+			errs = append(errs, field.Invalid(p, "", "must specify one of: "+attributeTypes))
+		case len(set) > 1:
+			errs = append(errs, field.Invalid(p, "{"+strings.Join(set, ", ")+"}", "must specify exactly one of: "+attributeTypes))
 		}
 	}
 	return errs

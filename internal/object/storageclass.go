@@ -1,11 +1,13 @@
 package object
 
 import (
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -27,9 +29,9 @@ func storageClassKind() *Kind {
 			Validate: validateStorageClass,
 			ValidateUpdate: func(s, old *storagev1.StorageClass) field.ErrorList {
 				errs := immutable(s.Parameters, old.Parameters, field.NewPath("parameters"))
-				errs = append(errs, immutable(s.Provisioner, old.Provisioner, field.NewPath("provisioner"))...)
-				errs = append(errs, immutable(s.ReclaimPolicy, old.ReclaimPolicy, field.NewPath("reclaimPolicy"))...)
-				return append(errs, immutable(s.VolumeBindingMode, old.VolumeBindingMode, field.NewPath("volumeBindingMode"))...)
+				errs = append(errs, unchanged(s.Provisioner, old.Provisioner, field.NewPath("provisioner"))...)
+				errs = append(errs, unchanged(s.ReclaimPolicy, old.ReclaimPolicy, field.NewPath("reclaimPolicy"))...)
+				return append(errs, unchanged(s.VolumeBindingMode, old.VolumeBindingMode, field.NewPath("volumeBindingMode"))...)
 			},
 		}.full(Cluster, nameIsSubdomain),
 		Columns: []metav1.TableColumnDefinition{
@@ -70,6 +72,9 @@ func validateStorageClass(s *storagev1.StorageClass) field.ErrorList {
 	errs = append(errs, requiredOneOf(field.NewPath("volumeBindingMode"), deref(s.VolumeBindingMode, ""),
 		storagev1.VolumeBindingImmediate, storagev1.VolumeBindingWaitForFirstConsumer)...)
 	for i, t := range s.AllowedTopologies {
+		if slices.ContainsFunc(s.AllowedTopologies[:i], func(o corev1.TopologySelectorTerm) bool { return apiequality.Semantic.DeepEqual(o, t) }) {
+			errs = append(errs, field.Duplicate(field.NewPath("allowedTopologies").Index(i).Child("matchLabelExpressions"), ""))
+		}
 		for k, r := range t.MatchLabelExpressions {
 			at := field.NewPath("allowedTopologies").Index(i).Child("matchLabelExpressions").Index(k)
 			errs = append(errs, check(at.Child("key"), r.Key, nameIsQualified(r.Key))...)

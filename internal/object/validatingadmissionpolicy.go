@@ -34,7 +34,7 @@ func validatingAdmissionPolicyKind() *Kind {
 				p.Status = *old.Status.DeepCopy()
 				nextGeneration(p, old, p.Spec, old.Spec)
 			},
-			Validate: func(p *policy) field.ErrorList { return validateValidatingPolicy(&p.Spec) },
+			Validate: func(p *policy) field.ErrorList { return validateValidatingPolicy(p.Name, &p.Spec) },
 		}.full(Cluster, nameIsSubdomain),
 		Subresources: []Subresource{writes("status", rules[*policy]{
 			PrepareUpdate: func(p, old *policy) {
@@ -57,20 +57,20 @@ func validatingAdmissionPolicyKind() *Kind {
 	}
 }
 
-func validateValidatingPolicy(s *admissionregv1.ValidatingAdmissionPolicySpec) field.ErrorList {
-	errs := requiredOneOf(specPath.Child("failurePolicy"), deref(s.FailurePolicy, ""), admissionregv1.Fail, admissionregv1.Ignore)
+func validateValidatingPolicy(name string, s *admissionregv1.ValidatingAdmissionPolicySpec) field.ErrorList {
+	errs := oneOf(specPath.Child("failurePolicy"), deref(s.FailurePolicy, ""), admissionregv1.Fail, admissionregv1.Ignore)
 	errs = append(errs, validateParamKind(s.ParamKind, specPath.Child("paramKind"))...)
 	errs = append(errs, validateConstraints(s.MatchConstraints, specPath.Child("matchConstraints"))...)
 	errs = append(errs, validateMatchConditions(s.MatchConditions, specPath.Child("matchConditions"))...)
 	errs = append(errs, validateVariables(s.Variables, specPath.Child("variables"))...)
 	if len(s.Validations) == 0 && len(s.AuditAnnotations) == 0 {
-		errs = append(errs, field.Required(specPath.Child("validations"), "validations or auditAnnotations must be configured"),
-			field.Required(specPath.Child("auditAnnotations"), "validations or auditAnnotations must be configured"))
+		errs = append(errs, field.Required(specPath.Child("validations"), "validations or auditAnnotations must contain at least one item"),
+			field.Required(specPath.Child("auditAnnotations"), "validations or auditAnnotations must contain at least one item"))
 	}
 	for i := range s.Validations {
 		errs = append(errs, validateValidation(&s.Validations[i], specPath.Child("validations").Index(i))...)
 	}
-	return append(errs, validateAuditAnnotations(s.AuditAnnotations, specPath.Child("auditAnnotations"))...)
+	return append(errs, validateAuditAnnotations(name, s.AuditAnnotations, specPath.Child("auditAnnotations"))...)
 }
 
 func validateValidation(v *admissionregv1.Validation, at *field.Path) field.ErrorList {
@@ -85,18 +85,18 @@ func validateValidation(v *admissionregv1.Validation, at *field.Path) field.Erro
 	case v.Message != "" && message == "":
 		errs = append(errs, field.Invalid(at.Child("message"), v.Message, "message must be non-empty if specified"))
 	case strings.ContainsAny(message, "\n\r"):
-		errs = append(errs, field.Invalid(at.Child("message"), v.Message, "message must not contain line breaks"))
+		errs = append(errs, field.Invalid(at.Child("message"), v.Message, "must not contain line breaks"))
 	case strings.ContainsAny(expression, "\n\r") && message == "":
 		errs = append(errs, field.Required(at.Child("message"), "message must be specified if expression contains line breaks"))
 	}
 	if r := v.Reason; r != nil {
 		errs = append(errs, oneOf(at.Child("reason"), *r, metav1.StatusReasonForbidden, metav1.StatusReasonInvalid,
-			metav1.StatusReasonRequestEntityTooLarge, metav1.StatusReasonUnauthorized)...)
+			metav1.StatusReasonRequestEntityTooLarge)...)
 	}
 	return errs
 }
 
-func validateAuditAnnotations(list []admissionregv1.AuditAnnotation, at *field.Path) field.ErrorList {
+func validateAuditAnnotations(policy string, list []admissionregv1.AuditAnnotation, at *field.Path) field.ErrorList {
 	const most, longest = 20, 5 * 1024
 	var errs field.ErrorList
 	if len(list) > most {
@@ -105,13 +105,11 @@ func validateAuditAnnotations(list []admissionregv1.AuditAnnotation, at *field.P
 	keys := sets.Set[string]{}
 	for i, a := range list {
 		p := at.Index(i)
-		switch {
-		case a.Key == "":
-			errs = append(errs, field.Required(p.Child("key"), "key is not specified"))
-		case keys.Has(a.Key):
+		// In the audit log the key has the policy's name before it.
+		full := policy + "/" + a.Key
+		errs = append(errs, check(p.Child("key"), full, nameIsQualified(full))...)
+		if keys.Has(a.Key) {
 			errs = append(errs, field.Duplicate(p.Child("key"), a.Key))
-		default:
-			errs = append(errs, check(p.Child("key"), a.Key, nameIsQualified(a.Key))...)
 		}
 		keys.Insert(a.Key)
 		if strings.TrimSpace(a.ValueExpression) == "" {

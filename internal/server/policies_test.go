@@ -118,6 +118,26 @@ func TestPolicies(t *testing.T) {
 			t.Errorf("the change was not judged: %d", code)
 		}
 	})
+	t.Run("what does not compile", func(t *testing.T) {
+		rules := `"matchConstraints":{"resourceRules":[{"apiGroups":["apps"],"apiVersions":["v1"],"operations":["CREATE"],"resources":["deployments"]}]}`
+		for _, c := range []struct{ resource, spec, field string }{
+			{"validatingadmissionpolicies", `"validations":[{"expression":"object.spec.replicas >"}]`, "spec.validations[0].expression"},
+			{"validatingadmissionpolicies", `"validations":[{"expression":"1"}]`, "spec.validations[0].expression"},
+			{"validatingadmissionpolicies", `"validations":[{"expression":"params.x == 1"}]`, "spec.validations[0].expression"},
+			{"validatingadmissionpolicies", `"validations":[{"expression":"true","messageExpression":"authorizer.path('/x')"}]`, "spec.validations[0].messageExpression"},
+			{"validatingadmissionpolicies", `"auditAnnotations":[{"key":"k","valueExpression":"true"}]`, "spec.auditAnnotations[0].valueExpression"},
+			{"validatingadmissionpolicies", `"variables":[{"name":"v","expression":"variables.w"},{"name":"w","expression":"1"}],"validations":[{"expression":"true"}]`, "spec.variables[0].expression"},
+			{"validatingadmissionpolicies", `"variables":[{"name":"v","expression":"true"}],"matchConditions":[{"name":"m","expression":"variables.v"}],"validations":[{"expression":"variables.v"}]`, "spec.matchConditions[0].expression"},
+			{"mutatingadmissionpolicies", `"reinvocationPolicy":"Never","mutations":[{"patchType":"JSONPatch","jsonPatch":{"expression":"Object{}"}}]`, "spec.mutations[0].jsonPatch.expression"},
+			{"mutatingadmissionpolicies", `"reinvocationPolicy":"Never","mutations":[{"patchType":"ApplyConfiguration","applyConfiguration":{"expression":"1"}}]`, "spec.mutations[0].applyConfiguration.expression"},
+		} {
+			res, body := w.do("POST", policyPath+c.resource, `{"metadata":{"name":"bad"},"spec":{`+rules+`,`+c.spec+`}}`)
+			var st metav1.Status
+			if err := json.Unmarshal(body, &st); err != nil || res.StatusCode != 422 || st.Details == nil || len(st.Details.Causes) != 1 || st.Details.Causes[0].Field != c.field {
+				t.Errorf("%s: %d %s", c.spec, res.StatusCode, body)
+			}
+		}
+	})
 	_, scraped := w.do("GET", "/metrics", "")
 	for _, want := range []string{
 		`apiserver_validating_admission_policy_check_total{enforcement_action="deny",error_type="no_error",policy="few",policy_binding="few"} `,

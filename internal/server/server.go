@@ -33,6 +33,7 @@ import (
 	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/object"
 	"hyperkube/internal/server/admission/match"
+	"hyperkube/internal/server/admission/policies"
 	"hyperkube/internal/server/crd"
 	"hyperkube/internal/server/discovery"
 	"hyperkube/internal/server/registry"
@@ -105,6 +106,9 @@ func New(cfg Config) (*Server, error) {
 	s.parts.Hooks[schema.GroupResource{Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"}] = crd.Hook
 	for _, r := range []string{"validatingwebhookconfigurations", "mutatingwebhookconfigurations"} {
 		s.parts.Hooks[schema.GroupResource{Group: "admissionregistration.k8s.io", Resource: r}] = match.Hook
+	}
+	for _, r := range []string{"validatingadmissionpolicies", "mutatingadmissionpolicies"} {
+		s.parts.Hooks[schema.GroupResource{Group: "admissionregistration.k8s.io", Resource: r}] = policies.Hook
 	}
 	s.registry = registry.New(registry.Config{Store: s.store, Admission: s.parts.Admission, Hooks: s.parts.Hooks, Charge: s.charge, EventTTL: cfg.EventTTL})
 	own := s.Direct(loopback())

@@ -61,7 +61,7 @@ func validateDataSources(s *corev1.PersistentVolumeClaimSpec, at *field.Path) er
 				out = append(out, field.Invalid(at, s.DataSource.Name, "may not specify dataSource when dataSourceRef.namespace is specified"))
 			}
 		} else if o := s.DataSource; o != nil && (o.Name != d.Name || o.Kind != d.Kind || ptr.Deref(o.APIGroup, "") != ptr.Deref(d.APIGroup, "")) {
-			out = append(out, field.Invalid(at, at.Child("dataSource").String(), "must match dataSourceRef"))
+			out = append(out, field.Invalid(at, struct{}{}, "must match dataSourceRef"))
 		}
 	}
 	return out
@@ -70,7 +70,7 @@ func validateDataSources(s *corev1.PersistentVolumeClaimSpec, at *field.Path) er
 func validateDataSource(name, kind string, group *string, at *field.Path) errs {
 	out := texts(at, "name", name, "kind", kind)
 	g := ptr.Deref(group, "")
-	if g == "" && kind != "" && kind != "PersistentVolumeClaim" {
+	if g == "" && kind != "PersistentVolumeClaim" {
 		out = append(out, field.Invalid(at, kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup"))
 	}
 	if g != "" {

@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -15,6 +16,9 @@ import (
 	"hyperkube/internal/server/request"
 	"hyperkube/internal/tokens"
 )
+
+// errNoSuchToken is told of a token that nothing here knows.
+var errNoSuchToken = errors.New("invalid bearer token")
 
 // TokenReview answers the review of a token: authentication.k8s.io tokenreviews, create.
 func (a *Authenticator) TokenReview(ctx context.Context, _ *request.Request, body object.Object, _ metav1.CreateOptions) (object.Object, error) {
@@ -35,6 +39,9 @@ func (a *Authenticator) TokenReview(ctx context.Context, _ *request.Request, bod
 		ctx = authenticator.WithAudiences(ctx, want)
 	}
 	resp, known, err := a.AuthenticateToken(ctx, in.Spec.Token)
+	if err == nil && !known {
+		err = errNoSuchToken
+	}
 	if err != nil {
 		out.Status.Error = err.Error()
 	}
