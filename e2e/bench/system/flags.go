@@ -102,6 +102,7 @@ evictionHard: {memory.available: 100Mi, nodefs.available: 1%%, imagefs.available
 	return machine.CreateGroupEverywhere(u.box.PodGroup())
 }
 
+// containerdConfig keeps all that containerd makes, the namespaces of pods too, where the box is removed with it.
 func (u *upstream) containerdConfig() string {
 	state := filepath.Join(runDir(u.box), "containerd")
 	return fmt.Sprintf(`version = 3
@@ -113,6 +114,7 @@ address = %q
 sandbox = %q
 [plugins."io.containerd.cri.v1.runtime"]
 restrict_oom_score_adj = true
+netns_mounts_under_state_dir = true
 [plugins."io.containerd.cri.v1.runtime".cni]
 bin_dirs = [%q]
 conf_dir = %q
