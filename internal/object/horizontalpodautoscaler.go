@@ -42,7 +42,14 @@ func horizontalPodAutoscalerKind() *Kind {
 				h.Status = *old.Status.DeepCopy()
 				nextGeneration(h, old, h.Spec, old.Spec)
 			},
-			Validate: validateHPA,
+			Validate:       validateHPA,
+			ValidateCreate: func(h *hpa) field.ErrorList { return groupOfTarget(&h.Spec.ScaleTargetRef) },
+			ValidateUpdate: func(h, old *hpa) field.ErrorList {
+				if len(groupOfTarget(&old.Spec.ScaleTargetRef)) > 0 { // made before it was asked for
+					return nil
+				}
+				return groupOfTarget(&h.Spec.ScaleTargetRef)
+			},
 		}.full(Namespaced, nameIsSubdomain),
 		Subresources: []Subresource{writes("status", rules[*hpa]{
 			PrepareUpdate: func(h, old *hpa) { h.Spec = *old.Spec.DeepCopy() },
@@ -204,7 +211,6 @@ func validateHPA(h *hpa) field.ErrorList {
 	}
 	ref := specPath.Child("scaleTargetRef")
 	errs = append(errs, validateReference(&s.ScaleTargetRef, ref)...)
-	errs = append(errs, groupOfTarget(&s.ScaleTargetRef, ref)...)
 	for i := range s.Metrics {
 		errs = append(errs, validateMetric(&s.Metrics[i], specPath.Child("metrics").Index(i))...)
 	}

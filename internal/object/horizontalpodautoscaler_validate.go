@@ -19,13 +19,14 @@ func segment(value, missing string, at *field.Path) field.ErrorList {
 }
 
 // groupOfTarget: what is scaled is found by its group; of the kinds without one only replication controllers scale.
-func groupOfTarget(r *autoscalingv2.CrossVersionObjectReference, at *field.Path) field.ErrorList {
+func groupOfTarget(r *autoscalingv2.CrossVersionObjectReference) field.ErrorList {
+	at := specPath.Child("scaleTargetRef", "apiVersion")
 	gv, err := schema.ParseGroupVersion(r.APIVersion)
 	if err != nil {
-		return field.ErrorList{field.Invalid(at.Child("apiVersion"), r.APIVersion, err.Error())}
+		return field.ErrorList{field.Invalid(at, r.APIVersion, err.Error())}
 	}
 	if gv.Group == "" && r.Kind != "ReplicationController" {
-		return field.ErrorList{field.Invalid(at.Child("apiVersion"), r.APIVersion, "apiVersion must specify API group")}
+		return field.ErrorList{field.Invalid(at, r.APIVersion, "apiVersion must specify API group")}
 	}
 	return nil
 }

@@ -4,8 +4,10 @@ import (
 	"strings"
 	"testing"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/yaml"
@@ -239,5 +241,28 @@ func TestStatusIsNotTheUsers(t *testing.T) {
 	k.PrepareUpdate(next, p)
 	if next.Status.Phase != corev1.PodPending || next.Generation != 2 {
 		t.Errorf("after an update of the specification: %+v", next)
+	}
+}
+
+// TestAutoscalersOfOldMayLackAGroup lets what was made before the group of the target was asked for be changed otherwise.
+func TestAutoscalersOfOldMayLackAGroup(t *testing.T) {
+	k, _ := Builtin().Kind(autoscalingv2.SchemeGroupVersion.WithKind("HorizontalPodAutoscaler"))
+	made := func(version string, most int32) *autoscalingv2.HorizontalPodAutoscaler {
+		h := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "h", ResourceVersion: "1"}}
+		h.Spec.ScaleTargetRef = autoscalingv2.CrossVersionObjectReference{APIVersion: version, Kind: "Deployment", Name: "d"}
+		h.Spec.MaxReplicas = most
+		k.Default(h)
+		return h
+	}
+	for _, c := range []struct {
+		old, new string
+		refused  bool
+	}{{"", "", false}, {"v1", "", false}, {"apps/v1", "", true}, {"", "apps/v1", false}} {
+		if errs := k.ValidateUpdate(made(c.new, 2), made(c.old, 1)); (len(errs) > 0) != c.refused {
+			t.Errorf("from %q to %q: %v", c.old, c.new, errs)
+		}
+	}
+	if len(k.Validate(made("v1", 1))) == 0 {
+		t.Error("a new one is made without a group")
 	}
 }

@@ -2,11 +2,7 @@ package controllermanager_test
 
 import (
 	"context"
-	"crypto"
-	"crypto/tls"
 	"errors"
-	"maps"
-	"net"
 	"net/netip"
 	"sync/atomic"
 	"testing"
@@ -16,23 +12,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
-	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 
 	"hyperkube/internal/client"
 	"hyperkube/internal/object"
-	"hyperkube/internal/pki"
 	"hyperkube/internal/server"
-	"hyperkube/internal/server/access"
-	"hyperkube/internal/server/aggregate"
-	"hyperkube/internal/server/authn"
-	"hyperkube/internal/server/bootstrap"
-	"hyperkube/internal/server/openapi"
-	"hyperkube/internal/server/servertest"
-	"hyperkube/internal/server/services"
-	"hyperkube/internal/version"
+	"hyperkube/internal/server/servertest/whole"
 	"hyperkube/roles/controllermanager"
 )
 
@@ -40,8 +26,7 @@ const patience = 30 * time.Second
 
 // cluster is an API server with access control, a controller manager, and nodes that only pretend.
 type cluster struct {
-	*servertest.API
-	files *pki.Files
+	*whole.Server
 	admin client.Interface
 	inf   *client.Informers
 	ctx   context.Context
@@ -56,41 +41,9 @@ func start(t *testing.T, change func(*cluster, *controllermanager.Config)) *clus
 // startOn is start with a look at, or a change of, the server's configuration.
 func startOn(t *testing.T, look func(*server.Config), change func(*cluster, *controllermanager.Config)) *cluster {
 	t.Helper()
-	files, err := pki.Ensure(t.TempDir(), pki.Options{NodeName: "n1", ServiceIP: net.IPv4(10, 96, 0, 1)})
-	require.NoError(t, err)
-	serving, err := pki.NewReloader(files.APIServer, files.CA.CertFile)
-	require.NoError(t, err)
-	api := servertest.Start(t, func(c *server.Config) {
-		look(c)
-		c.TLS = serving.ServerConfig(tls.RequestClientCert)
-		cidrs, ports := c.ServiceCIDRs, c.NodePortRange
-		wire := access.Wire(access.Config{
-			Authn: authn.Config{
-				ClientCA: serving.Pool, Anonymous: true,
-				ServiceAccounts: &authn.ServiceAccounts{
-					Issuers: []string{"https://kubernetes.default.svc"}, Signer: files.ServiceAccount, Keys: []crypto.PublicKey{files.ServiceAccount.Public()},
-				},
-			},
-			Bootstrap: bootstrap.Config{Authentication: &bootstrap.Authentication{ClientCA: files.CA.PEM, FrontProxyCA: files.FrontProxyCA.PEM}},
-		})
-		c.Wire = func(api client.Interface, p *server.Parts) error {
-			if err := wire(api, p); err != nil {
-				return err
-			}
-			a, err := services.New(api, cidrs, ports)
-			if err != nil {
-				return err
-			}
-			p.Hooks = map[schema.GroupResource]server.WriteHook{client.Services.GVR.GroupResource(): a.Hook}
-			others := aggregate.New(aggregate.Config{API: api, Table: p.Table})
-			p.Delegate, p.Groups = others.Delegate, others.Groups
-			p.Background = append(p.Background, a.Run, others.Run)
-			maps.Copy(p.Handlers, openapi.New(p.Table, others, version.Kubernetes).Handlers())
-			return nil
-		}
-	})
+	api := whole.Start(t, whole.Config{Look: look, Anonymous: true})
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &cluster{API: api, files: files, admin: api.Admin(), ctx: ctx, stop: cancel}
+	c := &cluster{Server: api, admin: api.Admin(), ctx: ctx, stop: cancel}
 	c.inf = client.NewInformers(c.admin)
 	c.inf.Start(ctx)
 	t.Cleanup(cancel)
@@ -100,9 +53,9 @@ func startOn(t *testing.T, look func(*server.Config), change func(*cluster, *con
 		Serving:               controllermanager.Serving{Port: -1},
 		AllocateNodeCIDRs:     true,
 		ClusterCIDRs:          []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")},
-		Signing:               map[string]controllermanager.Authority{"": {CertFile: files.CA.CertFile, KeyFile: files.CA.KeyFile}},
-		RootCAFile:            files.CA.CertFile,
-		ServiceAccountKeyFile: files.ServiceAccountKey,
+		Signing:               map[string]controllermanager.Authority{"": {CertFile: api.Files.CA.CertFile, KeyFile: api.Files.CA.KeyFile}},
+		RootCAFile:            api.Files.CA.CertFile,
+		ServiceAccountKeyFile: api.Files.ServiceAccountKey,
 	}
 	if change != nil {
 		change(c, &cfg)
@@ -123,14 +76,6 @@ func startOn(t *testing.T, look func(*server.Config), change func(*cluster, *con
 		t.Fatal("the controller manager did not become ready")
 	}
 	return c
-}
-
-// rest is how a client with a certificate reaches the server.
-func (c *cluster) rest(t *testing.T, p pki.Pair) *rest.Config {
-	t.Helper()
-	cert, key, err := p.Read()
-	require.NoError(t, err)
-	return &rest.Config{Host: c.REST.Host, QPS: -1, TLSClientConfig: rest.TLSClientConfig{CAData: c.files.CA.PEM, CertData: cert, KeyData: key}}
 }
 
 // node registers a ready node with a lease, as a kubelet does.

@@ -76,7 +76,7 @@ func trustBundle(t *testing.T, c *cluster) {
 	right := func(not ...string) *certv1.ClusterTrustBundle {
 		t.Helper()
 		return await(t, c, client.ClusterTrustBundles, "", func(all []*certv1.ClusterTrustBundle) error {
-			if len(all) != 1 || all[0].Spec.TrustBundle != string(c.files.CA.PEM) || all[0].Spec.SignerName != signer || !strings.HasPrefix(all[0].Name, prefix) {
+			if len(all) != 1 || all[0].Spec.TrustBundle != string(c.Files.CA.PEM) || all[0].Spec.SignerName != signer || !strings.HasPrefix(all[0].Name, prefix) {
 				return fmt.Errorf("%d bundles, or a wrong one", len(all))
 			}
 			if slices.Contains(not, all[0].ResourceVersion) {
@@ -89,12 +89,12 @@ func trustBundle(t *testing.T, c *cluster) {
 	name := first.Name
 	_, err := client.ClusterTrustBundles.Create(c.ctx, c.admin, &certv1.ClusterTrustBundle{
 		ObjectMeta: metav1.ObjectMeta{Name: prefix + "other"},
-		Spec:       certv1.ClusterTrustBundleSpec{SignerName: signer, TrustBundle: string(c.files.CA.PEM)},
+		Spec:       certv1.ClusterTrustBundleSpec{SignerName: signer, TrustBundle: string(c.Files.CA.PEM)},
 	})
 	require.NoError(t, err)
 	gone(t, c, client.ClusterTrustBundles, "", prefix+"other")
 	_, err = client.ClusterTrustBundles.Modify(c.ctx, c.admin, "", name, func(b *certv1.ClusterTrustBundle) bool {
-		b.Spec.TrustBundle = string(c.files.FrontProxyCA.PEM)
+		b.Spec.TrustBundle = string(c.Files.FrontProxyCA.PEM)
 		return true
 	})
 	require.NoError(t, err)

@@ -173,7 +173,7 @@ func namespaces(t *testing.T, c *cluster) {
 func rootCA(t *testing.T, c *cluster) {
 	const name = "kube-root-ca.crt"
 	right := func(cm *corev1.ConfigMap) error {
-		if cm.Data["ca.crt"] != string(c.files.CA.PEM) || len(cm.Data) != 1 {
+		if cm.Data["ca.crt"] != string(c.Files.CA.PEM) || len(cm.Data) != 1 {
 			return fmt.Errorf("%v", cm.Data)
 		}
 		return nil

@@ -32,7 +32,7 @@ func TestAcrossTheNetwork(t *testing.T) {
 	port := testenv.FreePort(t)
 	c := start(t, func(c *cluster, cfg *controllermanager.Config) {
 		cfg.As = nil
-		cfg.REST = c.rest(t, c.files.ControllerManager)
+		cfg.REST = c.As(t, c.Files.ControllerManager)
 		cfg.UseServiceAccountCredentials = true
 		cfg.LeaderElection.Enabled = true
 		cfg.Serving = controllermanager.Serving{BindAddress: "127.0.0.1", Port: port}
@@ -82,11 +82,11 @@ func serves(t *testing.T, c *cluster, port int) {
 	}
 	code, _ := get("/metrics")
 	require.Equal(t, 401, code)
-	scheduler, err := c.files.Scheduler.TLS()
+	scheduler, err := c.Files.Scheduler.TLS()
 	require.NoError(t, err)
 	code, _ = get("/metrics", scheduler)
 	require.Equal(t, 403, code)
-	admin, err := c.files.Admin.TLS()
+	admin, err := c.Files.Admin.TLS()
 	require.NoError(t, err)
 	code, body := get("/metrics", admin)
 	require.Equal(t, 200, code)
@@ -134,7 +134,7 @@ func certificates(t *testing.T, c *cluster) {
 		require.NoError(t, err)
 		require.Equal(t, "system:node:n1", cert.Subject.CommonName)
 		require.WithinDuration(t, time.Now().Add(365*24*time.Hour), cert.NotAfter, time.Hour)
-		_, err = cert.Verify(x509.VerifyOptions{Roots: c.files.CA.Pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+		_, err = cert.Verify(x509.VerifyOptions{Roots: c.Files.CA.Pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 		require.NoError(t, err)
 	}
 	foreign, err := client.CertificateSigningRequests.Get(c.ctx, c.admin, "", "foreign")

@@ -2,14 +2,11 @@ package verdicts
 
 import (
 	"bytes"
-	"crypto"
-	"crypto/tls"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -20,20 +17,10 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"hyperkube/internal/client"
 	"hyperkube/internal/object"
-	"hyperkube/internal/pki"
-	"hyperkube/internal/server"
-	"hyperkube/internal/server/access"
-	"hyperkube/internal/server/aggregate"
-	"hyperkube/internal/server/authn"
-	"hyperkube/internal/server/bootstrap"
-	"hyperkube/internal/server/servertest"
-	"hyperkube/internal/server/services"
+	"hyperkube/internal/server/servertest/whole"
 )
 
 var (
@@ -49,7 +36,8 @@ func TestVerdicts(t *testing.T) {
 	files, err := filepath.Glob("testdata/answers/*.zst")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
-	a, err := newAsker(start(t))
+	api := whole.Start(t, whole.Config{})
+	a, err := newAsker(api.As(t, api.Files.Admin))
 	require.NoError(t, err)
 	known := readCounts(t)
 	found := map[string]int{}
@@ -212,39 +200,4 @@ func unpack(t *testing.T, file string) []exchange {
 		require.NoError(t, err)
 		all = append(all, x)
 	}
-}
-
-// start runs an API server with all that judges or changes what is written, and gives how an administrator reaches it.
-func start(t *testing.T) *rest.Config {
-	files, err := pki.Ensure(t.TempDir(), pki.Options{NodeName: "n1", ServiceIP: net.IPv4(10, 96, 0, 1)})
-	require.NoError(t, err)
-	serving, err := pki.NewReloader(files.APIServer, files.CA.CertFile)
-	require.NoError(t, err)
-	api := servertest.Start(t, func(c *server.Config) {
-		c.TLS = serving.ServerConfig(tls.RequestClientCert)
-		cidrs, ports := c.ServiceCIDRs, c.NodePortRange
-		wire := access.Wire(access.Config{
-			Authn: authn.Config{ClientCA: serving.Pool, ServiceAccounts: &authn.ServiceAccounts{
-				Issuers: []string{"https://kubernetes.default.svc"}, Signer: files.ServiceAccount, Keys: []crypto.PublicKey{files.ServiceAccount.Public()},
-			}},
-			Bootstrap: bootstrap.Config{Authentication: &bootstrap.Authentication{ClientCA: files.CA.PEM, FrontProxyCA: files.FrontProxyCA.PEM}},
-		})
-		c.Wire = func(api client.Interface, p *server.Parts) error {
-			if err := wire(api, p); err != nil {
-				return err
-			}
-			a, err := services.New(api, cidrs, ports)
-			if err != nil {
-				return err
-			}
-			p.Hooks = map[schema.GroupResource]server.WriteHook{client.Services.GVR.GroupResource(): a.Hook}
-			others := aggregate.New(aggregate.Config{API: api, Table: p.Table})
-			p.Delegate, p.Groups = others.Delegate, others.Groups
-			p.Background = append(p.Background, a.Run, others.Run)
-			return nil
-		}
-	})
-	cert, key, err := files.Admin.Read()
-	require.NoError(t, err)
-	return &rest.Config{Host: api.REST.Host, TLSClientConfig: rest.TLSClientConfig{CAData: files.CA.PEM, CertData: cert, KeyData: key}}
 }
