@@ -188,6 +188,11 @@ func recreate(t *testing.T, c *cluster) {
 			mixed <- fmt.Sprint(images)
 		}
 	})
+	client.InformerFor(c.inf, client.Deployments).OnChange(func(_, new *appsv1.Deployment) {
+		if new != nil && new.Namespace == ns && new.Status.UpdatedReplicas > 0 && new.Status.Replicas != new.Status.UpdatedReplicas {
+			mixed <- fmt.Sprintf("%+v", new.Status)
+		}
+	})
 	_, err = client.Deployments.Modify(c.ctx, c.admin, ns, "d", func(d *appsv1.Deployment) bool {
 		d.Spec.Template.Spec.Containers[0].Image = "image:2"
 		return true

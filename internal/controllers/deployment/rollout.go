@@ -127,7 +127,8 @@ func (r *rollout) recreate(ctx context.Context) error {
 		return r.rolled(ctx)
 	}
 	for _, rs := range r.old {
-		if slices.ContainsFunc(podset.Controlled(r.c.pods, rs.UID), func(p *corev1.Pod) bool { return !podset.IsTerminal(p) }) {
+		// A set counts its pods after they are gone: until then old and new ones would be seen together in the status.
+		if rs.Status.Replicas > 0 || slices.ContainsFunc(podset.Controlled(r.c.pods, rs.UID), func(p *corev1.Pod) bool { return !podset.IsTerminal(p) }) {
 			return r.rolled(ctx)
 		}
 	}
