@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -37,8 +38,19 @@ func apiServiceKind() *Kind {
 				}
 			},
 			PrepareUpdate: func(a, old *apiService) { a.Status = *old.Status.DeepCopy() },
-			Validate:      func(a *apiService) field.ErrorList { return validateAPIService(a) },
-		}.full(Cluster, nameIsSegment),
+			Name: func(a *apiService) NameRule {
+				return func(name string, _ bool) []string {
+					if bad := path.ValidatePathSegmentName(name, false); len(bad) > 0 {
+						return bad
+					}
+					if want := a.Spec.Version + "." + a.Spec.Group; name != want {
+						return []string{fmt.Sprintf("must be `spec.version+\".\"+spec.group`: %q", want)}
+					}
+					return nil
+				}
+			},
+			Validate: func(a *apiService) field.ErrorList { return validateAPIService(a) },
+		}.full(Cluster, nil),
 		Subresources: []Subresource{writes("status", rules[*apiService]{
 			PrepareUpdate: func(a, old *apiService) {
 				metav1.ResetObjectMetaForStatus(a, old)
@@ -81,9 +93,6 @@ func apiServiceKind() *Kind {
 func validateAPIService(a *apiregistrationv1.APIService) field.ErrorList {
 	s := &a.Spec
 	var errs field.ErrorList
-	if want := s.Version + "." + s.Group; a.Name != want {
-		errs = append(errs, field.Invalid(metadataPath.Child("name"), a.Name, fmt.Sprintf("must be `spec.version+\".\"+spec.group`: %q", want)))
-	}
 	if s.Group != "" {
 		errs = append(errs, check(specPath.Child("group"), s.Group, validation.IsDNS1123Subdomain(s.Group))...)
 	} else if s.Version != "v1" {
@@ -112,7 +121,10 @@ func validateAPIService(a *apiregistrationv1.APIService) field.ErrorList {
 	if s.Service.Name == "" {
 		errs = append(errs, field.Required(at.Child("name"), ""))
 	}
-	errs = append(errs, check(at.Child("port"), deref(s.Service.Port, 0), validation.IsValidPortNum(int(deref(s.Service.Port, 0))))...)
+	port := deref(s.Service.Port, 0)
+	for _, why := range validation.IsValidPortNum(int(port)) {
+		errs = append(errs, field.Invalid(at.Child("port"), port, "port is not valid: "+why))
+	}
 	if s.InsecureSkipTLSVerify && len(s.CABundle) > 0 {
 		errs = append(errs, field.Invalid(specPath.Child("insecureSkipTLSVerify"), s.InsecureSkipTLSVerify, "may not be true if caBundle is present"))
 	}

@@ -144,15 +144,18 @@ func validateCSR(c *csr) field.ErrorList {
 	}
 	at := specPath.Child("usages")
 	if len(c.Spec.Usages) == 0 {
-		errs = append(errs, field.Required(at, "usages must be provided"))
+		errs = append(errs, field.Required(at, ""))
 	}
 	for i, u := range c.Spec.Usages {
-		errs = append(errs, oneOf(at.Index(i), u, keyUsages...)...)
+		errs = append(errs, oneOf(at.Index(i), u, slices.Sorted(slices.Values(keyUsages))...)...)
 		if slices.Contains(c.Spec.Usages[:i], u) {
 			errs = append(errs, field.Duplicate(at.Index(i), u))
 		}
 	}
 	errs = append(errs, validateSignerName(c.Spec.SignerName, specPath.Child("signerName"))...)
+	if c.Spec.SignerName == "kubernetes.io/legacy-unknown" {
+		errs = append(errs, field.Invalid(specPath.Child("signerName"), c.Spec.SignerName, "the legacy signerName is not allowed via this API version"))
+	}
 	if e := c.Spec.ExpirationSeconds; e != nil && *e < 600 {
 		errs = append(errs, field.Invalid(specPath.Child("expirationSeconds"), *e, "may not specify a duration less than 600 seconds (10 minutes)"))
 	}
@@ -201,14 +204,15 @@ func validateCSRConditions(c, old *csr, kept certificatesv1.RequestConditionType
 			errs = append(errs, field.Duplicate(p.Child("type"), cond.Type))
 		}
 		seen[cond.Type] = true
-		errs = append(errs, requiredOneOf(p.Child("status"), cond.Status, corev1.ConditionTrue, corev1.ConditionFalse, corev1.ConditionUnknown)...)
+		errs = append(errs, requiredOneOf(p.Child("status"), cond.Status, corev1.ConditionFalse, corev1.ConditionTrue, corev1.ConditionUnknown)...)
 		decision := cond.Type == certificatesv1.CertificateApproved || cond.Type == certificatesv1.CertificateDenied || cond.Type == certificatesv1.CertificateFailed
 		if decision && cond.Status != "" && cond.Status != corev1.ConditionTrue {
 			errs = append(errs, field.NotSupported(p.Child("status"), cond.Status, []corev1.ConditionStatus{corev1.ConditionTrue}))
 		}
 	}
 	if seen[certificatesv1.CertificateApproved] && seen[certificatesv1.CertificateDenied] {
-		errs = append(errs, field.Invalid(at, certificatesv1.CertificateDenied, "Approved and Denied conditions are mutually exclusive"))
+		errs = append(errs, field.Invalid(at, "{conditions[{\"type\": \"Approved\"}], conditions[{\"type\": \"Denied\"}]}",
+			"must specify at most one of: `conditions[{\"type\": \"Approved\"}]`, `conditions[{\"type\": \"Denied\"}]`"))
 	}
 	for _, cond := range old.Status.Conditions {
 		decision := cond.Type == certificatesv1.CertificateApproved || cond.Type == certificatesv1.CertificateDenied

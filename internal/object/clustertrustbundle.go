@@ -25,11 +25,12 @@ func clusterTrustBundleKind() *Kind {
 		StoragePrefix: "clustertrustbundles",
 		Older:         map[string]func([]byte) (Object, error){"v1beta1": nil},
 		Strategy: rules[*bundle]{
+			Name:     trustBundleName,
 			Validate: validateTrustBundle,
 			ValidateUpdate: func(b, old *bundle) field.ErrorList {
 				return immutable(b.Spec.SignerName, old.Spec.SignerName, specPath.Child("signerName"))
 			},
-		}.full(Cluster, nameIsTrustBundle),
+		}.full(Cluster, nil),
 		FieldNames: []string{"spec.signerName"},
 		Fields:     selectableFields(func(b *bundle) fields.Set { return fields.Set{"spec.signerName": b.Spec.SignerName} }),
 		Columns: []metav1.TableColumnDefinition{
@@ -42,25 +43,32 @@ func clusterTrustBundleKind() *Kind {
 	}
 }
 
-// nameIsTrustBundle: the name is a subdomain, with the signer before it and colons between.
-func nameIsTrustBundle(name string, prefix bool) []string {
-	last := name[strings.LastIndex(name, ":")+1:]
-	if prefix && last == "" {
-		return nil // the rest is still to be generated
+// trustBundleName: a bundle of a signer has the signer before its name, with colons for slashes; another has no colons.
+func trustBundleName(b *certificatesv1.ClusterTrustBundle) NameRule {
+	signer := b.Spec.SignerName
+	return func(name string, prefix bool) []string {
+		if signer == "" {
+			if strings.Contains(name, ":") {
+				return []string{"ClusterTrustBundle without signer name must not have \":\" in its name"}
+			}
+			return nameIsSubdomain(name, prefix)
+		}
+		want := strings.ReplaceAll(signer, "/", ":") + ":"
+		rest, ok := strings.CutPrefix(name, want)
+		if !ok {
+			return []string{fmt.Sprintf("ClusterTrustBundle for signerName %s must be named with prefix %s", signer, want)}
+		}
+		if prefix && rest == "" {
+			return nil // the rest is still to be generated
+		}
+		return nameIsSubdomain(rest, prefix)
 	}
-	return nameIsSubdomain(last, prefix)
 }
 
 func validateTrustBundle(b *certificatesv1.ClusterTrustBundle) field.ErrorList {
 	var errs field.ErrorList
-	at := metadataPath.Child("name")
 	if signer := b.Spec.SignerName; signer != "" {
 		errs = append(errs, validateSignerName(signer, specPath.Child("signerName"))...)
-		if want := strings.ReplaceAll(signer, "/", ":") + ":"; !strings.HasPrefix(b.Name, want) {
-			errs = append(errs, field.Invalid(at, b.Name, fmt.Sprintf("ClusterTrustBundle for signerName %s must be named with prefix %s", signer, want)))
-		}
-	} else if strings.Contains(b.Name, ":") {
-		errs = append(errs, field.Invalid(at, b.Name, "ClusterTrustBundle without signer name must not have \":\" in its name"))
 	}
 	return append(errs, validateTrustAnchors(b.Spec.TrustBundle, specPath.Child("trustBundle"))...)
 }

@@ -5,11 +5,10 @@ import (
 	"time"
 
 	storagev1 "k8s.io/api/storage/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-
-	"hyperkube/internal/object/podspec"
 )
 
 func csiDriverKind() *Kind {
@@ -36,7 +35,10 @@ func csiDriverKind() *Kind {
 			},
 			PrepareUpdate: func(c, old *storagev1.CSIDriver) { nextGeneration(c, old, c.Spec, old.Spec) },
 			Warnings: func(c, old *storagev1.CSIDriver) []string {
-				if old != nil || len(c.Spec.TokenRequests) == 0 || c.Spec.ServiceAccountTokenInSecrets != nil {
+				if len(c.Spec.TokenRequests) == 0 || c.Spec.ServiceAccountTokenInSecrets != nil {
+					return nil
+				}
+				if old != nil && apiequality.Semantic.DeepEqual(c.Spec.TokenRequests, old.Spec.TokenRequests) {
 					return nil
 				}
 				return []string{"spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes"}
@@ -79,7 +81,7 @@ func csiDriverKind() *Kind {
 
 func validateCSIDriver(c *storagev1.CSIDriver) field.ErrorList {
 	s := &c.Spec
-	errs := podspec.ValidateDriverName(c.Name, metadataPath.Child("name"))
+	var errs field.ErrorList
 	for _, f := range []struct {
 		name string
 		set  bool
@@ -92,8 +94,8 @@ func validateCSIDriver(c *storagev1.CSIDriver) field.ErrorList {
 		}
 	}
 	if p := s.FSGroupPolicy; p != nil {
-		errs = append(errs, oneOf(specPath.Child("fsGroupPolicy"), *p, storagev1.ReadWriteOnceWithFSTypeFSGroupPolicy,
-			storagev1.FileFSGroupPolicy, storagev1.NoneFSGroupPolicy)...)
+		errs = append(errs, oneOf(specPath.Child("fsGroupPolicy"), *p, storagev1.FileFSGroupPolicy,
+			storagev1.NoneFSGroupPolicy, storagev1.ReadWriteOnceWithFSTypeFSGroupPolicy)...)
 	}
 	for _, m := range s.VolumeLifecycleModes {
 		errs = append(errs, oneOf(specPath.Child("volumeLifecycleModes"), m, storagev1.VolumeLifecyclePersistent, storagev1.VolumeLifecycleEphemeral)...)
@@ -110,6 +112,9 @@ func validateCSIDriver(c *storagev1.CSIDriver) field.ErrorList {
 		} else if e != nil && *e > 1<<32 {
 			errs = append(errs, field.Invalid(at.Child("expirationSeconds"), *e, "may not specify a duration larger than 2^32 seconds"))
 		}
+	}
+	if p := s.ServiceAccountTokenInSecrets; p != nil && len(s.TokenRequests) == 0 {
+		errs = append(errs, field.Invalid(specPath.Child("serviceAccountTokenInSecrets"), *p, "serviceAccountTokenInSecrets is set but no tokenRequests are specified"))
 	}
 	if p := s.NodeAllocatableUpdatePeriodSeconds; p != nil && *p < 10 {
 		errs = append(errs, field.Invalid(specPath.Child("nodeAllocatableUpdatePeriodSeconds"), *p, "must be greater than or equal to 10 seconds"))

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"hyperkube/internal/object/goform"
 	"hyperkube/internal/object/podspec"
 )
 
@@ -26,11 +27,11 @@ func csiNodeKind() *Kind {
 			ValidateUpdate: func(c, old *storagev1.CSINode) field.ErrorList {
 				var errs field.ErrorList
 				for _, o := range old.Spec.Drivers {
-					for i, n := range c.Spec.Drivers {
+					for _, n := range c.Spec.Drivers {
 						// How many volumes a driver can attach may change; who it is on the node may not.
-						n.Allocatable = o.Allocatable
+						n.Allocatable, o.Allocatable = nil, nil
 						if n.Name == o.Name && !apiequality.Semantic.DeepEqual(n, o) {
-							errs = append(errs, field.Invalid(specPath.Child("drivers").Index(i), n, "field is immutable"))
+							errs = append(errs, field.Invalid(specPath.Child("drivers"), goform.Of(n), "field is immutable"))
 						}
 					}
 				}
@@ -76,10 +77,13 @@ func validateCSINode(c *storagev1.CSINode) field.ErrorList {
 		}
 		keys := sets.Set[string]{}
 		for _, k := range d.TopologyKeys {
-			errs = append(errs, check(at, k, nameIsQualified(k))...)
-			if keys.Has(k) {
-				errs = append(errs, field.Duplicate(at.Child("topologyKeys"), k))
+			if k == "" {
+				errs = append(errs, field.Required(at, ""))
 			}
+			if keys.Has(k) {
+				errs = append(errs, field.Duplicate(at, k))
+			}
+			errs = append(errs, check(at, k, nameIsQualified(k))...)
 			keys.Insert(k)
 		}
 	}

@@ -17,10 +17,8 @@ func csiStorageCapacityKind() *Kind {
 			Validate: func(c *storagev1.CSIStorageCapacity) field.ErrorList {
 				errs := validateLabelSelector(c.NodeTopology, field.NewPath("nodeTopology"))
 				errs = append(errs, check(field.NewPath("storageClassName"), c.StorageClassName, nameIsSubdomain(c.StorageClassName, false))...)
-				for name, q := range inOrder(named("capacity", c.Capacity), named("maximumVolumeSize", c.MaximumVolumeSize)) {
-					if q != nil && q.Sign() < 0 {
-						errs = append(errs, field.Invalid(field.NewPath(name), q.String(), "must be greater than or equal to 0"))
-					}
+				if q := c.Capacity; q != nil && q.Sign() < 0 {
+					errs = append(errs, field.Invalid(field.NewPath("capacity"), q.String(), "must be greater than or equal to 0"))
 				}
 				return errs
 			},

@@ -3,6 +3,7 @@ package object
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	utilnet "k8s.io/utils/net"
 )
 
 func endpointsKind() *Kind {
@@ -32,7 +34,7 @@ func endpointsKind() *Kind {
 					}
 				}
 			},
-			Validate: validateEndpoints,
+			Compare: validateEndpoints,
 		}.full(Namespaced, nameIsSubdomain),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
@@ -60,18 +62,26 @@ func endpointsText(e *corev1.Endpoints) string {
 	return orNone(joinMore(all, 3))
 }
 
-func validateEndpoints(e *corev1.Endpoints) field.ErrorList {
+func validateEndpoints(e, old *corev1.Endpoints) field.ErrorList {
 	var errs field.ErrorList
+	var known []string // addresses from before they were judged strictly
+	if old != nil {
+		for _, s := range old.Subsets {
+			for _, a := range slices.Concat(s.Addresses, s.NotReadyAddresses) {
+				known = append(known, a.IP)
+			}
+		}
+	}
 	for i := range e.Subsets {
 		s, at := &e.Subsets[i], field.NewPath("subsets").Index(i)
 		if len(s.Addresses)+len(s.NotReadyAddresses) == 0 {
 			errs = append(errs, field.Required(at, "must specify `addresses` or `notReadyAddresses`"))
 		}
 		for j := range s.Addresses {
-			errs = append(errs, validateEndpointAddress(&s.Addresses[j], at.Child("addresses").Index(j))...)
+			errs = append(errs, validateEndpointAddress(&s.Addresses[j], known, at.Child("addresses").Index(j))...)
 		}
 		for j := range s.NotReadyAddresses {
-			errs = append(errs, validateEndpointAddress(&s.NotReadyAddresses[j], at.Child("notReadyAddresses").Index(j))...)
+			errs = append(errs, validateEndpointAddress(&s.NotReadyAddresses[j], known, at.Child("notReadyAddresses").Index(j))...)
 		}
 		for j, p := range s.Ports {
 			q := at.Child("ports").Index(j)
@@ -90,11 +100,9 @@ func validateEndpoints(e *corev1.Endpoints) field.ErrorList {
 	return errs
 }
 
-func validateEndpointAddress(a *corev1.EndpointAddress, at *field.Path) field.ErrorList {
-	errs := validation.IsValidIPForLegacyField(at.Child("ip"), a.IP, false, nil)
-	if len(errs) == 0 {
-		errs = validateEndpointIP(a.IP, at.Child("ip"))
-	}
+func validateEndpointAddress(a *corev1.EndpointAddress, known []string, at *field.Path) field.ErrorList {
+	errs := validation.IsValidIPForLegacyField(at.Child("ip"), a.IP, true, known)
+	errs = append(errs, validateEndpointIP(a.IP, at.Child("ip"))...)
 	if a.Hostname != "" {
 		errs = append(errs, check(at.Child("hostname"), a.Hostname, validation.IsDNS1123Label(a.Hostname))...)
 	}
@@ -107,10 +115,9 @@ func validateEndpointAddress(a *corev1.EndpointAddress, at *field.Path) field.Er
 // validateEndpointIP wants an address that traffic may be sent to: no unspecified, loopback, link-local
 // or multicast one.
 func validateEndpointIP(ip string, at *field.Path) field.ErrorList {
-	a, err := netip.ParseAddr(ip)
-	if err != nil {
-		// Legacy forms such as leading zeros pass the check for a valid address but not this parser.
-		return nil
+	a, ok := netip.AddrFromSlice(utilnet.ParseIPSloppy(ip))
+	if !ok {
+		return field.ErrorList{field.Invalid(at, ip, "must be a valid IP address")}
 	}
 	a = a.Unmap()
 	switch {

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	utilnet "k8s.io/utils/net"
 	"k8s.io/utils/ptr"
 )
 
@@ -54,7 +55,13 @@ func endpointSliceKind() *Kind {
 				}
 				keepKnownTopology(s, old)
 			},
-			Validate: validateEndpointSlice,
+			Compare: validateEndpointSlice,
+			Warnings: func(s, _ *discoveryv1.EndpointSlice) []string {
+				if s.AddressType == discoveryv1.AddressTypeFQDN {
+					return []string{"spec.addressType: FQDN endpoints are deprecated"}
+				}
+				return nil
+			},
 			ValidateUpdate: func(s, old *discoveryv1.EndpointSlice) field.ErrorList {
 				return unchanged(s.AddressType, old.AddressType, field.NewPath("addressType"))
 			},
@@ -116,7 +123,13 @@ func keepKnownTopology(s, old *discoveryv1.EndpointSlice) {
 	}
 }
 
-func validateEndpointSlice(s *discoveryv1.EndpointSlice) field.ErrorList {
+func validateEndpointSlice(s, old *discoveryv1.EndpointSlice) field.ErrorList {
+	known := sets.New[string]() // addresses that were there before stay as they are
+	if old != nil {
+		for _, e := range old.Endpoints {
+			known.Insert(e.Addresses...)
+		}
+	}
 	errs := requiredOneOf(field.NewPath("addressType"), s.AddressType,
 		discoveryv1.AddressTypeFQDN, discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6)
 	at := field.NewPath("endpoints")
@@ -124,12 +137,12 @@ func validateEndpointSlice(s *discoveryv1.EndpointSlice) field.ErrorList {
 		return append(errs, field.TooMany(at, len(s.Endpoints), maxSliceEndpoints))
 	}
 	for i := range s.Endpoints {
-		errs = append(errs, validateSliceEndpoint(&s.Endpoints[i], s.AddressType, at.Index(i))...)
+		errs = append(errs, validateSliceEndpoint(&s.Endpoints[i], s.AddressType, known, at.Index(i))...)
 	}
 	return append(errs, validateSlicePorts(s.Ports, field.NewPath("ports"))...)
 }
 
-func validateSliceEndpoint(e *discoveryv1.Endpoint, t discoveryv1.AddressType, at *field.Path) field.ErrorList {
+func validateSliceEndpoint(e *discoveryv1.Endpoint, t discoveryv1.AddressType, known sets.Set[string], at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	p := at.Child("addresses")
 	switch n := len(e.Addresses); {
@@ -139,6 +152,9 @@ func validateSliceEndpoint(e *discoveryv1.Endpoint, t discoveryv1.AddressType, a
 		errs = append(errs, field.TooMany(p, n, maxSliceAddresses))
 	}
 	for i, a := range e.Addresses {
+		if known.Has(a) {
+			continue
+		}
 		errs = append(errs, validateSliceAddress(a, t, p, p.Index(i))...)
 	}
 	if n := e.NodeName; n != nil {
@@ -181,17 +197,21 @@ func validateSliceAddress(a string, t discoveryv1.AddressType, list, at *field.P
 	if t == discoveryv1.AddressTypeFQDN {
 		return validation.IsFullyQualifiedDomainName(at, a)
 	}
-	ip, err := netip.ParseAddr(a)
-	if err != nil {
-		return validation.IsValidIPForLegacyField(at, a, false, nil)
+	errs := validation.IsValidIP(at, a)
+	ip, ok := netip.AddrFromSlice(utilnet.ParseIPSloppy(a))
+	if !ok {
+		return errs
+	}
+	if ip4 := utilnet.ParseIPSloppy(a).To4(); ip4 != nil {
+		ip = ip.Unmap()
 	}
 	if t == discoveryv1.AddressTypeIPv4 && !ip.Is4() {
-		return field.ErrorList{field.Invalid(list, a, "must be an IPv4 address")}
+		return append(errs, field.Invalid(list, a, "must be an IPv4 address"))
 	}
 	if t == discoveryv1.AddressTypeIPv6 && !ip.Is6() {
-		return field.ErrorList{field.Invalid(list, a, "must be an IPv6 address")}
+		return append(errs, field.Invalid(list, a, "must be an IPv6 address"))
 	}
-	return validateEndpointIP(a, at)
+	return append(errs, validateEndpointIP(a, at)...)
 }
 
 func validateSlicePorts(ports []discoveryv1.EndpointPort, at *field.Path) field.ErrorList {

@@ -8,7 +8,6 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func eventKind() *Kind {
@@ -18,6 +17,8 @@ func eventKind() *Kind {
 		"regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid", "regarding.apiVersion", "regarding.resourceVersion", "regarding.fieldPath",
 		"reason", "reportingController", "type",
 	}
+	stricter := rules[*corev1.Event]{Compare: validateNewEvent}.full(Namespaced, nameIsSubdomain)
+	events.Strategy = &stricter
 	d := doc(corev1.Event{}.SwaggerDoc())
 	return &Kind{
 		Versions: []Version{
@@ -30,7 +31,7 @@ func eventKind() *Kind {
 		Scope:          Namespaced,
 		StoragePrefix:  "events",
 		CreateOnUpdate: true,
-		Strategy:       rules[*corev1.Event]{Validate: validateEvent}.full(Namespaced, nameIsAnything),
+		Strategy:       rules[*corev1.Event]{Validate: validateEvent}.full(Namespaced, nameIsSegment),
 		FieldNames: []string{
 			"involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
 			"involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath",
@@ -113,50 +114,4 @@ func eventCells(e *corev1.Event, now time.Time) []any {
 		last, e.Type, e.Reason, target, e.InvolvedObject.FieldPath, component,
 		strings.TrimSpace(e.Message), first, int64(count), e.Name,
 	}
-}
-
-// validateEvent holds events that carry an event time to the stricter rules of events.k8s.io (KEP-383).
-func validateEvent(e *corev1.Event) field.ErrorList {
-	var errs field.ErrorList
-	involved := field.NewPath("involvedObject", "namespace")
-	const mismatch = "does not match event.namespace"
-	if n := e.InvolvedObject.Namespace; n == "" {
-		if e.Namespace != metav1.NamespaceDefault && e.Namespace != metav1.NamespaceSystem {
-			errs = append(errs, field.Invalid(involved, n, mismatch))
-		}
-	} else if n != e.Namespace {
-		errs = append(errs, field.Invalid(involved, n, mismatch))
-	}
-	if e.EventTime.IsZero() {
-		return errs
-	}
-	const long, longest = 128, 1024
-	text := func(name, value string) {
-		at := field.NewPath(name)
-		if value == "" {
-			errs = append(errs, field.Required(at, ""))
-		} else if len(value) > long {
-			errs = append(errs, field.Invalid(at, "", "can have at most 128 characters"))
-		}
-	}
-	if e.ReportingController == "" {
-		errs = append(errs, field.Required(field.NewPath("reportingController"), ""))
-	} else {
-		errs = append(errs, check(field.NewPath("reportingController"), e.ReportingController, nameIsQualified(e.ReportingController))...)
-	}
-	text("reportingInstance", e.ReportingInstance)
-	text("action", e.Action)
-	text("reason", e.Reason)
-	if len(e.Message) > longest {
-		errs = append(errs, field.Invalid(field.NewPath("message"), "", "can have at most 1024 characters"))
-	}
-	if s := e.Series; s != nil {
-		if s.Count < 2 {
-			errs = append(errs, field.Invalid(field.NewPath("series", "count"), s.Count, "should be at least 2"))
-		}
-		if s.LastObservedTime.IsZero() {
-			errs = append(errs, field.Required(field.NewPath("series", "lastObservedTime"), ""))
-		}
-	}
-	return errs
 }

@@ -2,11 +2,15 @@ package object
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap"
 
 	"hyperkube/internal/object/goform"
 )
@@ -84,6 +88,7 @@ func validateFlowSchema(f *flowcontrolv1.FlowSchema) field.ErrorList {
 	} else {
 		errs = append(errs, check(specPath.Child("priorityLevelConfiguration", "name"), n, nameIsSubdomain(n, false))...)
 	}
+	errs = append(errs, mandatorySchema(f)...)
 	for i := range s.Rules {
 		errs = append(errs, validateFlowRule(&s.Rules[i], specPath.Child("rules").Index(i))...)
 	}
@@ -110,27 +115,100 @@ func validateFlowRule(r *flowcontrolv1.PolicyRulesWithSubjects, at *field.Path) 
 	if len(r.ResourceRules) == 0 && len(r.NonResourceRules) == 0 {
 		errs = append(errs, field.Required(at, "at least one of resourceRules and nonResourceRules has to be non-empty"))
 	}
-	needs := func(at *field.Path, name string, list []string, why string) {
-		if len(list) == 0 {
-			errs = append(errs, field.Required(at.Child(name), why))
-		}
+	for i := range r.ResourceRules {
+		errs = append(errs, validateFlowResources(&r.ResourceRules[i], at.Child("resourceRules").Index(i))...)
 	}
-	atLeastOne := func(name string) string { return name + " must contain at least one value" }
-	for i, x := range r.ResourceRules {
-		p := at.Child("resourceRules").Index(i)
-		needs(p, "verbs", x.Verbs, atLeastOne("verbs"))
-		needs(p, "apiGroups", x.APIGroups, "resource rules must supply at least one api group")
-		needs(p, "resources", x.Resources, "resource rules must supply at least one resource")
-		if len(x.Namespaces) == 0 && !x.ClusterScope {
-			errs = append(errs, field.Required(p.Child("namespaces"), "resource rules that are not cluster scoped must supply at least one namespace"))
-		}
-	}
-	for i, x := range r.NonResourceRules {
-		p := at.Child("nonResourceRules").Index(i)
-		needs(p, "verbs", x.Verbs, atLeastOne("verbs"))
-		needs(p, "nonResourceURLs", x.NonResourceURLs, atLeastOne("nonResourceURLs"))
+	for i := range r.NonResourceRules {
+		errs = append(errs, validateFlowPaths(&r.NonResourceRules[i], at.Child("nonResourceRules").Index(i))...)
 	}
 	return errs
+}
+
+func validateFlowResources(r *flowcontrolv1.ResourcePolicyRule, at *field.Path) field.ErrorList {
+	errs := validateFlowVerbs(r.Verbs, at.Child("verbs"))
+	errs = append(errs, oneStar(r.APIGroups, at.Child("apiGroups"), "resource rules must supply at least one api group", "api groups")...)
+	errs = append(errs, oneStar(r.Resources, at.Child("resources"), "resource rules must supply at least one resource", "resources")...)
+	p := at.Child("namespaces")
+	if len(r.Namespaces) == 0 && r.ClusterScope {
+		return errs
+	}
+	if bad := oneStar(r.Namespaces, p, "resource rules that are not cluster scoped must supply at least one namespace", "namespaces"); len(bad) > 0 {
+		return append(errs, bad...)
+	}
+	for i, n := range r.Namespaces {
+		if n == flowcontrolv1.NamespaceEvery {
+			continue
+		}
+		for _, why := range nameIsLabel(n, false) {
+			errs = append(errs, field.Invalid(p.Index(i), n, "each member of this list must be '*' or a DNS-1123 label; "+why))
+		}
+	}
+	return errs
+}
+
+func validateFlowPaths(r *flowcontrolv1.NonResourcePolicyRule, at *field.Path) field.ErrorList {
+	errs := validateFlowVerbs(r.Verbs, at.Child("verbs"))
+	p := at.Child("nonResourceURLs")
+	if bad := oneStar(r.NonResourceURLs, p, "nonResourceURLs must contain at least one value", "non-resource URLs"); len(bad) > 0 {
+		return append(errs, bad...)
+	}
+	for i, u := range r.NonResourceURLs {
+		if why := flowPath(u); why != "" {
+			errs = append(errs, field.Invalid(p.Index(i), u, why))
+		}
+	}
+	return errs
+}
+
+// flowPath says what is wrong with a path of a non-resource rule; empty: nothing.
+func flowPath(u string) string {
+	switch {
+	case u == "":
+		return "must not be empty"
+	case u == flowcontrolv1.NonResourceAll, u == "/":
+		return ""
+	case !strings.HasPrefix(u, "/"):
+		return "must start with slash"
+	case strings.ContainsAny(u, " \t\r\n"):
+		return "must not contain white-space"
+	case strings.Contains(u, "//"):
+		return "must not contain double slash"
+	case strings.Contains(u, "*") && (strings.Count(u, "*") > 1 || !strings.HasSuffix(u, "/*")):
+		return "wildcard can only do suffix matching"
+	}
+	return ""
+}
+
+var flowVerbs = []string{"create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"}
+
+func validateFlowVerbs(verbs []string, at *field.Path) field.ErrorList {
+	errs := oneStar(verbs, at, "verbs must contain at least one value", "verbs")
+	known := func(v string) bool { return v == flowcontrolv1.VerbAll || slices.Contains(flowVerbs, v) }
+	if len(errs) == 0 && slices.ContainsFunc(verbs, func(v string) bool { return !known(v) }) {
+		errs = append(errs, field.NotSupported(at, verbs, flowVerbs))
+	}
+	return errs
+}
+
+// oneStar wants a list not to be empty, and a star in it to be alone.
+func oneStar(list []string, at *field.Path, required, others string) field.ErrorList {
+	if len(list) == 0 {
+		return field.ErrorList{field.Required(at, required)}
+	}
+	if len(list) > 1 && slices.Contains(list, "*") {
+		return field.ErrorList{field.Invalid(at, list, "if '*' is present, must not specify other "+others)}
+	}
+	return nil
+}
+
+// mandatorySchema holds the schemas that every server has to what they are.
+func mandatorySchema(f *flowcontrolv1.FlowSchema) field.ErrorList {
+	for _, m := range bootstrap.MandatoryFlowSchemas {
+		if m.Name == f.Name && !apiequality.Semantic.DeepEqual(m.Spec, f.Spec) {
+			return field.ErrorList{field.Invalid(specPath, goform.Of(f.Spec), fmt.Sprintf("spec of '%s' must equal the fixed value", f.Name))}
+		}
+	}
+	return nil
 }
 
 func validateFlowSubject(s *flowcontrolv1.Subject, at *field.Path) field.ErrorList {
@@ -154,11 +232,16 @@ func validateFlowSubject(s *flowcontrolv1.Subject, at *field.Path) field.ErrorLi
 			errs = append(errs, field.Required(at.Child("serviceAccount"), "serviceAccount is required when subject kind is 'ServiceAccount'"))
 			break
 		}
+		name, namespace := at.Child("serviceAccount", "name"), at.Child("serviceAccount", "namespace")
 		if a.Name == "" {
-			errs = append(errs, field.Required(at.Child("serviceAccount", "name"), ""))
+			errs = append(errs, field.Required(name, ""))
+		} else if a.Name != "*" {
+			errs = append(errs, check(name, a.Name, nameIsSubdomain(a.Name, false))...)
 		}
 		if a.Namespace == "" {
-			errs = append(errs, field.Required(at.Child("serviceAccount", "namespace"), "must specify namespace for service account"))
+			errs = append(errs, field.Required(namespace, "must specify namespace for service account"))
+		} else {
+			errs = append(errs, check(namespace, a.Namespace, nameIsLabel(a.Namespace, false))...)
 		}
 	default:
 		return errs

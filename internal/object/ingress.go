@@ -31,17 +31,25 @@ func ingressKind() *Kind {
 				nextGeneration(i, old, i.Spec, old.Spec)
 			},
 			Validate: validateIngress,
+			Warnings: func(i, old *networkingv1.Ingress) []string {
+				if _, set := i.Annotations[ingressClassAnnotation]; !set || old != nil {
+					return nil
+				}
+				return []string{"annotation \"" + ingressClassAnnotation + "\" is deprecated, please use 'spec.ingressClassName' instead"}
+			},
 			ValidateCreate: func(i *networkingv1.Ingress) field.ErrorList {
 				if c := i.Annotations[ingressClassAnnotation]; c != "" && i.Spec.IngressClassName != nil && *i.Spec.IngressClassName != c {
-					return field.ErrorList{field.Invalid(metadataPath.Child("annotations").Child(ingressClassAnnotation), c,
+					return field.ErrorList{field.Invalid(field.NewPath("annotations").Child(ingressClassAnnotation), c,
 						"must match `ingressClassName` when both are specified")}
 				}
 				return nil
 			},
 		}.full(Namespaced, nameIsSubdomain),
 		Subresources: []Subresource{writes("status", rules[*networkingv1.Ingress]{
-			PrepareUpdate:  func(i, old *networkingv1.Ingress) { i.Spec = *old.Spec.DeepCopy() },
-			ValidateUpdate: func(i, _ *networkingv1.Ingress) field.ErrorList { return validateIngressStatus(&i.Status) },
+			PrepareUpdate: func(i, old *networkingv1.Ingress) { i.Spec = *old.Spec.DeepCopy() },
+			ValidateUpdate: func(i, old *networkingv1.Ingress) field.ErrorList {
+				return validateIngressStatus(&i.Status, &old.Status)
+			},
 		})},
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
@@ -227,12 +235,16 @@ func validateTypedReference(r *corev1.TypedLocalObjectReference, at *field.Path)
 	return errs
 }
 
-func validateIngressStatus(s *networkingv1.IngressStatus) field.ErrorList {
+func validateIngressStatus(s, old *networkingv1.IngressStatus) field.ErrorList {
 	var errs field.ErrorList
+	var known []string // addresses from before they were judged strictly
+	for _, in := range old.LoadBalancer.Ingress {
+		known = append(known, in.IP)
+	}
 	for i, in := range s.LoadBalancer.Ingress {
 		at := statusPath.Child("loadBalancer", "ingress").Index(i)
 		if in.IP != "" {
-			errs = append(errs, validation.IsValidIPForLegacyField(at.Child("ip"), in.IP, false, nil)...)
+			errs = append(errs, validation.IsValidIPForLegacyField(at.Child("ip"), in.IP, true, known)...)
 		}
 		if in.Hostname != "" {
 			errs = append(errs, check(at.Child("hostname"), in.Hostname, validation.IsDNS1123Subdomain(in.Hostname))...)

@@ -25,9 +25,12 @@ func ingressClassKind() *Kind {
 			},
 			PrepareCreate: func(c *networkingv1.IngressClass) { firstGeneration(c) },
 			PrepareUpdate: func(c, old *networkingv1.IngressClass) { nextGeneration(c, old, c.Spec, old.Spec) },
-			Validate:      validateIngressClass,
-			ValidateUpdate: func(c, old *networkingv1.IngressClass) field.ErrorList {
-				return immutable(c.Spec.Controller, old.Spec.Controller, specPath.Child("controller"))
+			Compare: func(c, old *networkingv1.IngressClass) field.ErrorList {
+				var errs field.ErrorList
+				if old != nil {
+					errs = immutable(c.Spec.Controller, old.Spec.Controller, specPath.Child("controller"))
+				}
+				return append(errs, validateIngressClass(c)...)
 			},
 		}.full(Cluster, nameIsSubdomain),
 		Columns: []metav1.TableColumnDefinition{
@@ -73,13 +76,17 @@ func validateIngressClass(c *networkingv1.IngressClass) field.ErrorList {
 		}
 	}
 	const cluster, namespace = networkingv1.IngressClassParametersReferenceScopeCluster, networkingv1.IngressClassParametersReferenceScopeNamespace
-	errs = append(errs, requiredOneOf(at.Child("scope"), deref(p.Scope, ""), cluster, namespace)...)
+	if p.Scope == nil {
+		errs = append(errs, field.Required(at.Child("scope"), ""))
+	} else {
+		errs = append(errs, oneOf(at.Child("scope"), *p.Scope, cluster, namespace)...)
+	}
 	switch deref(p.Scope, "") {
 	case namespace:
-		if n := deref(p.Namespace, ""); n == "" {
+		if n := p.Namespace; n == nil {
 			errs = append(errs, field.Required(at.Child("namespace"), "`parameters.scope` is set to 'Namespace'"))
 		} else {
-			errs = append(errs, check(at.Child("namespace"), n, nameIsLabel(n, false))...)
+			errs = append(errs, check(at.Child("namespace"), *n, nameIsLabel(*n, false))...)
 		}
 	case cluster:
 		if p.Namespace != nil {

@@ -1,7 +1,6 @@
 package object
 
 import (
-	"net/netip"
 	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
@@ -22,7 +21,7 @@ func ipAddressKind() *Kind {
 		Strategy: rules[*networkingv1.IPAddress]{
 			Validate: validateIPAddress,
 			ValidateUpdate: func(a, old *networkingv1.IPAddress) field.ErrorList {
-				return immutable(a.Spec.ParentRef, old.Spec.ParentRef, specPath.Child("parentRef"))
+				return unchanged(a.Spec.ParentRef, old.Spec.ParentRef, specPath.Child("parentRef"))
 			},
 		}.full(Cluster, nameIsAddress),
 		Columns: []metav1.TableColumnDefinition{
@@ -47,14 +46,11 @@ func ipAddressKind() *Kind {
 
 // nameIsAddress: the name is the address in its canonical form.
 func nameIsAddress(name string, _ bool) []string {
-	a, err := netip.ParseAddr(name)
-	if err != nil {
-		return []string{"must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"}
+	var why []string
+	for _, err := range validation.IsValidIP(metadataPath.Child("name"), name) {
+		why = append(why, err.Detail)
 	}
-	if a.String() != name || a.Is4In6() {
-		return []string{"must be in canonical form (\"" + a.Unmap().String() + "\")"}
-	}
-	return nil
+	return why
 }
 
 func validateIPAddress(a *networkingv1.IPAddress) field.ErrorList {

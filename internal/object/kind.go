@@ -73,6 +73,8 @@ type Version struct {
 	FromHubAll func(hubs []Object) ([]Object, error)
 	// FieldNames take the place of the row's; nil: they are the row's.
 	FieldNames []string
+	// Strategy of writes in this version takes the place of the row's; nil: it is the row's. Its objects are of the hub version too.
+	Strategy *Strategy
 	// Custom is what a version of a custom resource has of its own; nil for kinds with a Go type.
 	Custom *Custom
 }

@@ -16,7 +16,11 @@ func leaseKind() *Kind {
 		Scope:          Namespaced,
 		StoragePrefix:  "leases",
 		CreateOnUpdate: true,
-		Strategy:       rules[*coordinationv1.Lease]{Validate: validateLease}.full(Namespaced, nameIsSubdomain),
+		Strategy: rules[*coordinationv1.Lease]{
+			PrepareCreate: func(l *coordinationv1.Lease) { withoutElection(l, &coordinationv1.Lease{}) },
+			PrepareUpdate: withoutElection,
+			Validate:      validateLease,
+		}.full(Namespaced, nameIsSubdomain),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
 			column("Holder", "string", doc(coordinationv1.LeaseSpec{}.SwaggerDoc())["holderIdentity"]),
@@ -25,6 +29,16 @@ func leaseKind() *Kind {
 		Cells: cells(func(l *coordinationv1.Lease, now time.Time) []any {
 			return []any{l.Name, deref(l.Spec.HolderIdentity, ""), age(l, now)}
 		}),
+	}
+}
+
+// withoutElection leaves out what only coordinated leader election (KEP-4355) uses, a beta that is off, unless it is there already.
+func withoutElection(l, old *coordinationv1.Lease) {
+	if old.Spec.Strategy == nil {
+		l.Spec.Strategy = nil
+	}
+	if old.Spec.PreferredHolder == nil {
+		l.Spec.PreferredHolder = nil
 	}
 }
 

@@ -38,27 +38,44 @@ func ValidateMetaUpdate(obj, old metav1.Object) field.ErrorList {
 	return apivalidation.ValidateObjectMetaAccessorUpdate(obj, old, metadataPath)
 }
 
-// full makes the strategy of a main resource: r.Validate judges what metadata does not, on create and on update,
+// full makes the strategy of a main resource: r.Validate and r.Compare judge what metadata does not, on create and on update,
 // r.ValidateCreate new objects and r.ValidateUpdate what may not change.
 func (r rules[T]) full(scope Scope, name NameRule) Strategy {
-	validate, create, update := r.Validate, r.ValidateCreate, r.ValidateUpdate
+	validate, compare, create, update, nameOf := r.Validate, r.Compare, r.ValidateCreate, r.ValidateUpdate, r.Name
 	r.keepGeneration()
-	r.Validate = func(obj T) field.ErrorList {
-		errs := append(ValidateMeta(obj, scope, name), standardFinalizers(obj)...)
-		if validate != nil {
-			errs = append(errs, validate(obj)...)
+	rule := func(obj T) NameRule {
+		if nameOf != nil {
+			return nameOf(obj)
 		}
+		return name
+	}
+	judge := func(obj, old T) field.ErrorList {
+		var errs field.ErrorList
+		if validate != nil {
+			errs = validate(obj)
+		}
+		if compare != nil {
+			errs = append(errs, compare(obj, old)...)
+		}
+		return errs
+	}
+	r.Validate = func(obj T) field.ErrorList {
+		errs := append(ValidateMeta(obj, scope, rule(obj)), standardFinalizers(obj)...)
+		var none T
+		errs = append(errs, judge(obj, none)...)
 		if create != nil {
 			errs = append(errs, create(obj)...)
 		}
 		return errs
 	}
 	r.ValidateUpdate = func(obj, old T) field.ErrorList {
-		errs := append(validateGenerateName(obj, name), ValidateMetaUpdate(obj, old)...)
-		errs = append(errs, updatedFinalizers(obj)...)
-		if validate != nil {
-			errs = append(errs, validate(obj)...)
+		errs := validateGenerateName(obj, rule(obj))
+		if nameOf != nil { // what the name has to agree with may have changed
+			errs = append(errs, check(metadataPath.Child("name"), obj.GetName(), rule(obj)(obj.GetName(), false))...)
 		}
+		errs = append(errs, metaUpdate(obj, old)...)
+		errs = append(errs, updatedFinalizers(obj)...)
+		errs = append(errs, judge(obj, old)...)
 		if update != nil {
 			errs = append(errs, update(obj, old)...)
 		}

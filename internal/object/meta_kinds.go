@@ -66,11 +66,25 @@ func standardFinalizers(obj metav1.Object) field.ErrorList {
 	if plainFinalizers(obj) {
 		return nil
 	}
+	return domainFinalizers(obj)
+}
+
+func domainFinalizers(obj metav1.Object) field.ErrorList {
 	var errs field.ErrorList
 	for i, f := range obj.GetFinalizers() {
 		if !strings.Contains(f, "/") && !slices.Contains([]string{string(corev1.FinalizerKubernetes), metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents}, f) {
 			errs = append(errs, field.Invalid(metadataPath.Child("finalizers").Index(i), f, "name is neither a standard finalizer name nor is it fully qualified"))
 		}
+	}
+	return errs
+}
+
+// metaUpdate is ValidateMetaUpdate, whose errors clients of some kinds have always seen more than once.
+func metaUpdate(obj, old metav1.Object) field.ErrorList {
+	errs := ValidateMetaUpdate(obj, old)
+	if _, again := obj.(*apiregistrationv1.APIService); again {
+		values := ValidateMetaUpdate(obj, obj)
+		errs = slices.Concat(errs, errs, values, values)
 	}
 	return errs
 }

@@ -73,12 +73,13 @@ func changesSomething(m *admissionregv1.MatchResources, at *field.Path) field.Er
 
 func validateMutation(m *admissionregv1.Mutation, at *field.Path) field.ErrorList {
 	errs := requiredOneOf(at.Child("patchType"), m.PatchType, admissionregv1.PatchTypeApplyConfiguration, admissionregv1.PatchTypeJSONPatch)
+	known := len(errs) == 0
 	needs := func(name string, wanted, given bool, expression string) {
 		switch {
 		case wanted && !given:
 			errs = append(errs, field.Required(at.Child(name), "must be specified when patchType is "+string(m.PatchType)))
-		case !wanted && given && m.PatchType != "":
-			errs = append(errs, field.Invalid(at.Child(name), expression, "must not be specified when patchType is "+string(m.PatchType)))
+		case !wanted && given && known:
+			errs = append(errs, field.Invalid(at.Child(name), "{"+name+"}", "must not be specified when patchType is "+string(m.PatchType)))
 		case wanted && strings.TrimSpace(expression) == "":
 			errs = append(errs, field.Required(at.Child(name, "expression"), ""))
 		}
@@ -90,7 +91,12 @@ func validateMutation(m *admissionregv1.Mutation, at *field.Path) field.ErrorLis
 	if m.JSONPatch != nil {
 		patch = m.JSONPatch.Expression
 	}
+	if m.PatchType == admissionregv1.PatchTypeJSONPatch {
+		needs("jsonPatch", true, m.JSONPatch != nil, patch)
+		needs("applyConfiguration", false, m.ApplyConfiguration != nil, apply)
+		return errs
+	}
 	needs("applyConfiguration", m.PatchType == admissionregv1.PatchTypeApplyConfiguration, m.ApplyConfiguration != nil, apply)
-	needs("jsonPatch", m.PatchType == admissionregv1.PatchTypeJSONPatch, m.JSONPatch != nil, patch)
+	needs("jsonPatch", false, m.JSONPatch != nil, patch)
 	return errs
 }

@@ -29,7 +29,7 @@ func networkPolicyKind() *Kind {
 			Default:       defaultNetworkPolicy,
 			PrepareCreate: func(n *networkingv1.NetworkPolicy) { firstGeneration(n) },
 			PrepareUpdate: func(n, old *networkingv1.NetworkPolicy) { nextGeneration(n, old, n.Spec, old.Spec) },
-			Validate:      validateNetworkPolicy,
+			Compare:       validateNetworkPolicy,
 		}.full(Namespaced, nameIsSubdomain),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
@@ -62,17 +62,18 @@ func defaultNetworkPolicy(n *networkingv1.NetworkPolicy) {
 	}
 }
 
-func validateNetworkPolicy(n *networkingv1.NetworkPolicy) field.ErrorList {
+func validateNetworkPolicy(n, old *networkingv1.NetworkPolicy) field.ErrorList {
+	known := blocksOf(old)
 	errs := validateLabelSelector(&n.Spec.PodSelector, specPath.Child("podSelector"))
 	for i, r := range n.Spec.Ingress {
 		at := specPath.Child("ingress").Index(i)
 		errs = append(errs, validatePolicyPorts(r.Ports, at.Child("ports"))...)
-		errs = append(errs, validatePeers(r.From, at.Child("from"))...)
+		errs = append(errs, validatePeers(r.From, known, at.Child("from"))...)
 	}
 	for i, r := range n.Spec.Egress {
 		at := specPath.Child("egress").Index(i)
 		errs = append(errs, validatePolicyPorts(r.Ports, at.Child("ports"))...)
-		errs = append(errs, validatePeers(r.To, at.Child("to"))...)
+		errs = append(errs, validatePeers(r.To, known, at.Child("to"))...)
 	}
 	at := specPath.Child("policyTypes")
 	if len(n.Spec.PolicyTypes) > 2 {
@@ -131,7 +132,29 @@ func validatePolicyPorts(ports []networkingv1.NetworkPolicyPort, at *field.Path)
 	return errs
 }
 
-func validatePeers(peers []networkingv1.NetworkPolicyPeer, at *field.Path) field.ErrorList {
+// blocksOf are the blocks of addresses that a policy names; those from before they were judged strictly may stay.
+func blocksOf(n *networkingv1.NetworkPolicy) []string {
+	if n == nil {
+		return nil
+	}
+	var all []string
+	add := func(peers []networkingv1.NetworkPolicyPeer) {
+		for _, p := range peers {
+			if p.IPBlock != nil {
+				all = append(append(all, p.IPBlock.CIDR), p.IPBlock.Except...)
+			}
+		}
+	}
+	for _, r := range n.Spec.Ingress {
+		add(r.From)
+	}
+	for _, r := range n.Spec.Egress {
+		add(r.To)
+	}
+	return all
+}
+
+func validatePeers(peers []networkingv1.NetworkPolicyPeer, known []string, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i := range peers {
 		p, q := &peers[i], at.Index(i)
@@ -151,21 +174,21 @@ func validatePeers(peers []networkingv1.NetworkPolicyPeer, at *field.Path) field
 			errs = append(errs, field.Forbidden(q, "may not specify both ipBlock and another peer"))
 		}
 		if p.IPBlock != nil {
-			errs = append(errs, validateIPBlock(p.IPBlock, q.Child("ipBlock"))...)
+			errs = append(errs, validateIPBlock(p.IPBlock, known, q.Child("ipBlock"))...)
 		}
 	}
 	return errs
 }
 
-func validateIPBlock(b *networkingv1.IPBlock, at *field.Path) field.ErrorList {
+func validateIPBlock(b *networkingv1.IPBlock, known []string, at *field.Path) field.ErrorList {
 	if b.CIDR == "" {
 		return field.ErrorList{field.Required(at.Child("cidr"), "")}
 	}
-	errs := validation.IsValidCIDRForLegacyField(at.Child("cidr"), b.CIDR, false, nil)
+	errs := validation.IsValidCIDRForLegacyField(at.Child("cidr"), b.CIDR, true, known)
 	whole, err := netip.ParsePrefix(b.CIDR)
 	for i, e := range b.Except {
 		p := at.Child("except").Index(i)
-		if bad := validation.IsValidCIDRForLegacyField(p, e, false, nil); len(bad) > 0 {
+		if bad := validation.IsValidCIDRForLegacyField(p, e, true, known); len(bad) > 0 {
 			errs = append(errs, bad...)
 			continue
 		}

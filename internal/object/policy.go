@@ -85,8 +85,11 @@ func validateParamKind(p *admissionregv1.ParamKind, at *field.Path) field.ErrorL
 	default:
 		if gv, err := schema.ParseGroupVersion(p.APIVersion); err != nil {
 			errs = append(errs, field.Invalid(at.Child("apiVersion"), p.APIVersion, err.Error()))
-		} else if gv.Group != "" {
-			errs = append(errs, check(at.Child("apiVersion"), gv.Group, nameIsSubdomain(gv.Group, false))...)
+		} else {
+			if gv.Group != "" {
+				errs = append(errs, check(at.Child("apiVersion"), gv.Group, nameIsSubdomain(gv.Group, false))...)
+			}
+			errs = append(errs, check(at.Child("apiVersion"), gv.Version, nameIs1035Label(gv.Version, false))...)
 		}
 	}
 	if p.Kind == "" {
@@ -122,10 +125,9 @@ func validateParamRef(p *admissionregv1.ParamRef, at *field.Path) field.ErrorLis
 		admissionregv1.DenyAction, admissionregv1.AllowAction)...)
 }
 
-// validateVariables judges the names of variables: CEL identifiers, each once.
+// validateVariables judges the names of variables: CEL identifiers. Of two with one name the later counts.
 func validateVariables(list []admissionregv1.Variable, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	names := sets.Set[string]{}
 	for i, v := range list {
 		p := at.Index(i)
 		switch {
@@ -133,10 +135,7 @@ func validateVariables(list []admissionregv1.Variable, at *field.Path) field.Err
 			errs = append(errs, field.Required(p.Child("name"), "name is not specified"))
 		case !isIdentifier(v.Name):
 			errs = append(errs, field.Invalid(p.Child("name"), v.Name, "must be a valid CEL identifier"))
-		case names.Has(v.Name):
-			errs = append(errs, field.Duplicate(p.Child("name"), v.Name))
 		}
-		names.Insert(v.Name)
 		if strings.TrimSpace(v.Expression) == "" {
 			errs = append(errs, field.Required(p.Child("expression"), "expression is not specified"))
 		}

@@ -2,11 +2,16 @@ package object
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap"
+
+	"hyperkube/internal/object/goform"
 )
 
 func priorityLevelConfigurationKind() *Kind {
@@ -82,14 +87,24 @@ func defaultPriorityLevel(p *flowcontrolv1.PriorityLevelConfiguration) {
 func validatePriorityLevel(p *flowcontrolv1.PriorityLevelConfiguration) field.ErrorList {
 	s := &p.Spec
 	var errs field.ErrorList
+	bad := requiredOneOf(specPath.Child("type"), s.Type, flowcontrolv1.PriorityLevelEnablementExempt, flowcontrolv1.PriorityLevelEnablementLimited)
+	if s.Type != "" {
+		errs = append(errs, bad...)
+	}
 	if s.Limited != nil && s.Type != flowcontrolv1.PriorityLevelEnablementLimited {
 		errs = append(errs, field.Forbidden(specPath.Child("limited"), ""))
 	}
-	errs = append(errs, requiredOneOf(specPath.Child("type"), s.Type, flowcontrolv1.PriorityLevelEnablementExempt, flowcontrolv1.PriorityLevelEnablementLimited)...)
+	if s.Exempt != nil && s.Type == flowcontrolv1.PriorityLevelEnablementLimited {
+		errs = append(errs, field.Forbidden(specPath.Child("exempt"), ""))
+	}
+	if s.Type == "" {
+		errs = append(errs, bad...)
+	}
 	exempt := p.Name == flowcontrolv1.PriorityLevelConfigurationNameExempt
 	if exempt != (s.Type == flowcontrolv1.PriorityLevelEnablementExempt) {
 		errs = append(errs, field.Invalid(specPath.Child("type"), s.Type, "must be 'Exempt' if and only if `name` is 'exempt'"))
 	}
+	errs = append(errs, mandatoryLevel(p)...)
 	if s.Type != flowcontrolv1.PriorityLevelEnablementLimited {
 		return errs
 	}
@@ -97,6 +112,39 @@ func validatePriorityLevel(p *flowcontrolv1.PriorityLevelConfiguration) field.Er
 		return append(errs, field.Required(specPath.Child("limited"), ""))
 	}
 	return append(errs, validateLimited(s.Limited, specPath.Child("limited"))...)
+}
+
+// mandatoryLevel holds the levels that every server has to what they are. Of exempt the shares are the user's.
+func mandatoryLevel(p *flowcontrolv1.PriorityLevelConfiguration) field.ErrorList {
+	fixed, text := flowcontrolv1.PriorityLevelConfigurationSpec{}, "spec of '%s' must equal the fixed value"
+	switch have := *p.Spec.DeepCopy(); p.Name {
+	case flowcontrolv1.PriorityLevelConfigurationNameExempt:
+		fixed, text = bootstrap.MandatoryPriorityLevelConfigurationExempt.Spec, "spec of '%s' except the 'spec.exempt' field must equal the fixed value"
+		have.Exempt = fixed.Exempt
+		if apiequality.Semantic.DeepEqual(have, fixed) {
+			return nil
+		}
+	case flowcontrolv1.PriorityLevelConfigurationNameCatchAll:
+		fixed = bootstrap.MandatoryPriorityLevelConfigurationCatchAll.Spec
+		if apiequality.Semantic.DeepEqual(have, fixed) {
+			return nil
+		}
+	default:
+		return nil
+	}
+	return field.ErrorList{field.Invalid(specPath, goform.Of(p.Spec), fmt.Sprintf(text, p.Name))}
+}
+
+// mostEntropy is how many bits of a flow's hash there are to deal a hand from.
+const mostEntropy = 60
+
+// entropy is the number of bits that it takes to deal a hand of queues in any order.
+func entropy(deck, hand int32) int {
+	bits := 0.0
+	for i := range min(hand, deck) {
+		bits += math.Log2(float64(deck - i))
+	}
+	return int(math.Ceil(bits))
 }
 
 func validateLimited(l *flowcontrolv1.LimitedPriorityLevelConfiguration, at *field.Path) field.ErrorList {
@@ -111,10 +159,16 @@ func validateLimited(l *flowcontrolv1.LimitedPriorityLevelConfiguration, at *fie
 		errs = append(errs, field.Invalid(at.Child("borrowingLimitPercent"), *n, "if specified, must be a non-negative integer"))
 	}
 	p, r := at.Child("limitResponse"), &l.LimitResponse
+	bad := requiredOneOf(p.Child("type"), r.Type, flowcontrolv1.LimitResponseTypeQueue, flowcontrolv1.LimitResponseTypeReject)
+	if r.Type != "" {
+		errs = append(errs, bad...)
+	}
 	if r.Queuing != nil && r.Type != flowcontrolv1.LimitResponseTypeQueue {
 		errs = append(errs, field.Forbidden(p.Child("queuing"), ""))
 	}
-	errs = append(errs, requiredOneOf(p.Child("type"), r.Type, flowcontrolv1.LimitResponseTypeQueue, flowcontrolv1.LimitResponseTypeReject)...)
+	if r.Type == "" {
+		errs = append(errs, bad...)
+	}
 	if r.Type != flowcontrolv1.LimitResponseTypeQueue {
 		return errs
 	}
@@ -138,6 +192,10 @@ func validateQueuing(q *flowcontrolv1.QueuingConfiguration, at *field.Path) fiel
 	if q.HandSize > q.Queues {
 		errs = append(errs, field.Invalid(at.Child("handSize"), q.HandSize,
 			fmt.Sprintf("should not be greater than queues (%d)", q.Queues)))
+	}
+	if bits := entropy(q.Queues, q.HandSize); bits > mostEntropy {
+		errs = append(errs, field.Invalid(at.Child("handSize"), q.HandSize,
+			fmt.Sprintf("required entropy bits of deckSize %d and handSize %d should not be greater than %d", q.Queues, q.HandSize, mostEntropy)))
 	}
 	return errs
 }

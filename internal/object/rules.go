@@ -13,10 +13,14 @@ import (
 
 // rules is a Strategy written for one Go type.
 type rules[T Object] struct {
-	Default        func(T)
-	PrepareCreate  func(T)
-	PrepareUpdate  func(obj, old T)
-	Validate       func(T) field.ErrorList
+	Default       func(T)
+	PrepareCreate func(T)
+	PrepareUpdate func(obj, old T)
+	// Name, where it is set, is the rule of an object's name in place of the kind's, which no other part of the object has a say in.
+	Name     func(T) NameRule
+	Validate func(T) field.ErrorList
+	// Compare is Validate for rules that an old object's values need not heed; old is nil on create.
+	Compare        func(obj, old T) field.ErrorList
 	ValidateCreate func(T) field.ErrorList // what only a new object has to heed
 	ValidateUpdate func(obj, old T) field.ErrorList
 	Warnings       func(obj, old T) []string

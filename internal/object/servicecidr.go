@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"hyperkube/internal/object/goform"
 )
 
 func serviceCIDRKind() *Kind {
@@ -21,19 +23,19 @@ func serviceCIDRKind() *Kind {
 		Scope:         Cluster,
 		StoragePrefix: "servicecidrs",
 		Strategy: rules[*networkingv1.ServiceCIDR]{
-			PrepareCreate: func(s *networkingv1.ServiceCIDR) { s.Status = networkingv1.ServiceCIDRStatus{} },
-			PrepareUpdate: func(s, old *networkingv1.ServiceCIDR) { s.Status = *old.Status.DeepCopy() },
-			Validate:      validateServiceCIDR,
+			PrepareCreate:  func(s *networkingv1.ServiceCIDR) { s.Status = networkingv1.ServiceCIDRStatus{} },
+			PrepareUpdate:  func(s, old *networkingv1.ServiceCIDR) { s.Status = *old.Status.DeepCopy() },
+			ValidateCreate: validateServiceCIDR,
 			ValidateUpdate: func(s, old *networkingv1.ServiceCIDR) field.ErrorList {
 				// A second family may be added, nothing else changes.
 				if n := len(old.Spec.CIDRs); n == 1 && len(s.Spec.CIDRs) == 2 && s.Spec.CIDRs[0] == old.Spec.CIDRs[0] {
-					return nil
+					return validateServiceCIDR(s)
 				}
 				if slices.Equal(s.Spec.CIDRs, old.Spec.CIDRs) {
 					return nil
 				}
 				for i, c := range s.Spec.CIDRs {
-					if i >= len(old.Spec.CIDRs) || c != old.Spec.CIDRs[i] {
+					if len(s.Spec.CIDRs) == len(old.Spec.CIDRs) && c != old.Spec.CIDRs[i] {
 						return field.ErrorList{field.Invalid(specPath.Child("cidrs").Index(i), c, "field is immutable")}
 					}
 				}
@@ -41,7 +43,10 @@ func serviceCIDRKind() *Kind {
 			},
 		}.full(Cluster, nameIsSubdomain),
 		Subresources: []Subresource{writes("status", rules[*networkingv1.ServiceCIDR]{
-			PrepareUpdate: func(s, old *networkingv1.ServiceCIDR) { s.Spec = *old.Spec.DeepCopy() },
+			PrepareUpdate: func(s, old *networkingv1.ServiceCIDR) {
+				s.Spec = *old.Spec.DeepCopy()
+				metav1.ResetObjectMetaForStatus(s, old)
+			},
 		})},
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
@@ -60,7 +65,7 @@ func validateServiceCIDR(s *networkingv1.ServiceCIDR) field.ErrorList {
 	case n == 0:
 		return field.ErrorList{field.Required(at, "at least one CIDR required")}
 	case n > 2:
-		return field.ErrorList{field.Invalid(at, s.Spec.CIDRs, "may only hold up to 2 values")}
+		return field.ErrorList{field.Invalid(at, goform.Of(s.Spec), "may only hold up to 2 values")}
 	}
 	var errs field.ErrorList
 	for i, c := range s.Spec.CIDRs {

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -31,7 +32,7 @@ func storageVersionMigrationKind() *Kind {
 			},
 			Validate: func(m *migration) field.ErrorList { return validateMigratedResource(m.Spec.Resource) },
 			ValidateUpdate: func(m, old *migration) field.ErrorList {
-				return immutable(m.Spec, old.Spec, specPath)
+				return immutableWhole(m.Spec, old.Spec, specPath)
 			},
 		}.full(Cluster, nameIsSubdomain),
 		Subresources: []Subresource{writes("status", rules[*migration]{
@@ -39,8 +40,9 @@ func storageVersionMigrationKind() *Kind {
 				metav1.ResetObjectMetaForStatus(m, old)
 				m.Spec = *old.Spec.DeepCopy()
 			},
-			ValidateUpdate: func(m, _ *migration) field.ErrorList {
-				return metavalidation.ValidateConditions(m.Status.Conditions, statusPath.Child("conditions"))
+			ValidateUpdate: func(m, old *migration) field.ErrorList {
+				errs := metavalidation.ValidateConditions(m.Status.Conditions, statusPath.Child("conditions"))
+				return append(errs, validateMigratedVersion(m.Status.ResourceVersion, old.Status.ResourceVersion)...)
 			},
 		})},
 		Columns: []metav1.TableColumnDefinition{
@@ -65,13 +67,28 @@ func migrationState(m *storagemigrationv1.StorageVersionMigration) string {
 	return "Unknown"
 }
 
+// validateMigratedVersion wants a revision, which stays once it is set.
+func validateMigratedVersion(version, old string) field.ErrorList {
+	at := statusPath.Child("resourceVersion")
+	var errs field.ErrorList
+	if version != "" {
+		if _, err := resourceversion.CompareResourceVersion(version, version); err != nil {
+			errs = append(errs, field.Invalid(at, version, "resource version is not well formed: "+version))
+		}
+	}
+	if old != "" && version != old {
+		errs = append(errs, field.Invalid(at, version, "field is immutable"))
+	}
+	return errs
+}
+
 func validateMigratedResource(r metav1.GroupResource) field.ErrorList {
 	at := specPath.Child("resource")
 	var errs field.ErrorList
 	if r.Resource == "" {
 		errs = append(errs, field.Required(at.Child("resource"), "resource is required to be set"))
 	} else {
-		errs = append(errs, check(at.Child("resource"), r.Resource, validation.IsDNS1123Label(r.Resource))...)
+		errs = append(errs, check(at.Child("resource"), r.Resource, validation.IsDNS1035Label(r.Resource))...)
 	}
 	if r.Group != "" {
 		errs = append(errs, check(at.Child("group"), r.Group, validation.IsDNS1123Subdomain(r.Group))...)

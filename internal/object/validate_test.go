@@ -141,7 +141,7 @@ func TestValidateCreate(t *testing.T) {
 		{"definition of a bad name", "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: foos.example.com}\nspec: {group: example.com, scope: Cluster, names: {plural: foos, kind: Foo}, versions: [{name: V1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]}",
 			`spec.versions[0].name: Invalid value: "V1": a DNS-1035 label must consist of`},
 		{"address name", "apiVersion: networking.k8s.io/v1\nkind: IPAddress\nmetadata: {name: 010.0.0.1}\nspec: {parentRef: {resource: services, name: x}}",
-			`must be a valid IP address`},
+			`must not have leading 0s`},
 		{"secret data", "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: a}\ntype: kubernetes.io/tls\ndata: {tls.crt: ''}",
 			`data[tls.key]: Required value`},
 	} {

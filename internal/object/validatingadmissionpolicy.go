@@ -83,11 +83,9 @@ func validateValidation(v *admissionregv1.Validation, at *field.Path) field.Erro
 	case v.MessageExpression != "" && strings.TrimSpace(v.MessageExpression) == "":
 		errs = append(errs, field.Invalid(at.Child("messageExpression"), v.MessageExpression, "must be non-empty if specified"))
 	case v.Message != "" && message == "":
-		errs = append(errs, field.Invalid(at.Child("message"), v.Message, "message must be non-empty if specified"))
+		errs = append(errs, field.Invalid(at.Child("message"), v.Message, "must be non-empty if specified"))
 	case strings.ContainsAny(message, "\n\r"):
 		errs = append(errs, field.Invalid(at.Child("message"), v.Message, "must not contain line breaks"))
-	case strings.ContainsAny(expression, "\n\r") && message == "":
-		errs = append(errs, field.Required(at.Child("message"), "message must be specified if expression contains line breaks"))
 	}
 	if r := v.Reason; r != nil {
 		errs = append(errs, oneOf(at.Child("reason"), *r, metav1.StatusReasonForbidden, metav1.StatusReasonInvalid,
@@ -105,9 +103,12 @@ func validateAuditAnnotations(policy string, list []admissionregv1.AuditAnnotati
 	keys := sets.Set[string]{}
 	for i, a := range list {
 		p := at.Index(i)
-		// In the audit log the key has the policy's name before it.
-		full := policy + "/" + a.Key
-		errs = append(errs, check(p.Child("key"), full, nameIsQualified(full))...)
+		if policy == "" {
+			errs = append(errs, field.Invalid(p.Child("key"), a.Key, "requires metadata.name be non-empty"))
+		} else { // in the audit log the key has the policy's name before it
+			full := policy + "/" + a.Key
+			errs = append(errs, check(p.Child("key"), full, nameIsQualified(full))...)
+		}
 		if keys.Has(a.Key) {
 			errs = append(errs, field.Duplicate(p.Child("key"), a.Key))
 		}

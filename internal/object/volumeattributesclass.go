@@ -1,13 +1,12 @@
 package object
 
 import (
+	"maps"
 	"time"
 
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-
-	"hyperkube/internal/object/podspec"
 )
 
 func volumeAttributesClassKind() *Kind {
@@ -20,16 +19,19 @@ func volumeAttributesClassKind() *Kind {
 		Scope:         Cluster,
 		StoragePrefix: "volumeattributesclasses",
 		Strategy: rules[*storagev1.VolumeAttributesClass]{
-			Validate: func(v *storagev1.VolumeAttributesClass) field.ErrorList {
-				errs := podspec.ValidateDriverName(v.DriverName, field.NewPath("driverName"))
+			Compare: func(v, old *storagev1.VolumeAttributesClass) field.ErrorList {
+				var errs field.ErrorList
+				if old != nil && v.DriverName != old.DriverName {
+					errs = append(errs, field.Forbidden(field.NewPath("driverName"), "updates to driverName are forbidden."))
+				}
+				if old != nil && !maps.Equal(v.Parameters, old.Parameters) {
+					errs = append(errs, field.Forbidden(field.NewPath("parameters"), "updates to parameters are forbidden."))
+				}
+				errs = append(errs, validateProvisioner(v.DriverName, field.NewPath("driverName"))...)
 				if len(v.Parameters) == 0 {
 					errs = append(errs, field.Required(field.NewPath("parameters"), "must contain at least one key/value pair"))
 				}
 				return append(errs, validateParameters(v.Parameters, field.NewPath("parameters"))...)
-			},
-			ValidateUpdate: func(v, old *storagev1.VolumeAttributesClass) field.ErrorList {
-				errs := immutable(v.DriverName, old.DriverName, field.NewPath("driverName"))
-				return append(errs, immutable(v.Parameters, old.Parameters, field.NewPath("parameters"))...)
 			},
 		}.full(Cluster, nameIsSubdomain),
 		Columns: []metav1.TableColumnDefinition{

@@ -54,7 +54,6 @@ func validateWebhooks(hooks []admissionregv1.MutatingWebhook) field.ErrorList {
 
 func validateWebhook(w *admissionregv1.MutatingWebhook, at *field.Path) field.ErrorList {
 	errs := validation.IsFullyQualifiedName(at.Child("name"), w.Name)
-	errs = append(errs, validateReviewVersions(w.AdmissionReviewVersions, at.Child("admissionReviewVersions"))...)
 	for i := range w.Rules {
 		errs = append(errs, validateAdmissionRule(&w.Rules[i], at.Child("rules").Index(i))...)
 	}
@@ -78,6 +77,7 @@ func validateWebhook(w *admissionregv1.MutatingWebhook, at *field.Path) field.Er
 		errs = append(errs, oneOf(at.Child("reinvocationPolicy"), *p, admissionregv1.IfNeededReinvocationPolicy, admissionregv1.NeverReinvocationPolicy)...)
 	}
 	errs = append(errs, validateClientConfig(&w.ClientConfig, at.Child("clientConfig"))...)
+	errs = append(errs, validateReviewVersions(w.AdmissionReviewVersions, at.Child("admissionReviewVersions"))...)
 	return append(errs, validateMatchConditions(w.MatchConditions, at.Child("matchConditions"))...)
 }
 
@@ -94,7 +94,7 @@ func validateReviewVersions(list []string, at *field.Path) field.ErrorList {
 		}
 		known = known || v == "v1" || v == "v1beta1"
 	}
-	if !known && len(errs) == 0 {
+	if !known {
 		errs = append(errs, field.Invalid(at, list, "must include at least one of v1, v1beta1"))
 	}
 	return errs
@@ -142,32 +142,35 @@ func validateRuleResources(list []string, at *field.Path) field.ErrorList {
 		return field.ErrorList{field.Required(at, "")}
 	}
 	var errs field.ErrorList
-	whole, parts := sets.Set[string]{}, sets.Set[string]{}
+	kinds, parts := sets.New[string](), sets.New[string]() // what "pods/*" and "*/scale" stand for
 	for i, r := range list {
 		if r == "" {
 			errs = append(errs, field.Required(at.Index(i), ""))
-			continue
 		}
-		switch r {
-		case "*/*":
-			whole.Insert("*/*")
-		case "*":
-			whole.Insert("*")
+		if res, sub, ok := strings.Cut(r, "/"); ok {
+			if sub == "*" {
+				kinds.Insert(res)
+			}
+			if res == "*" {
+				parts.Insert(sub)
+			}
 		}
+	}
+	for i, r := range list {
 		res, sub, ok := strings.Cut(r, "/")
-		if whole.Has("*/*") && len(list) > 1 {
-			errs = append(errs, field.Invalid(at.Index(i), r, "if '*/*' is present, must not specify other resources"))
-			break
-		}
-		if ok && sub == "*" {
-			whole.Insert(res + "/*")
-		} else if ok && whole.Has(res+"/*") {
+		if ok && sub != "*" && kinds.Has(res) {
 			errs = append(errs, field.Invalid(at.Index(i), r, fmt.Sprintf("if '%s/*' is present, must not specify %s", res, r)))
 		}
-		if parts.Has(r) {
-			errs = append(errs, field.Duplicate(at.Index(i), r))
+		if ok && res != "*" && parts.Has(sub) {
+			errs = append(errs, field.Invalid(at.Index(i), r, fmt.Sprintf("if '*/%s' is present, must not specify %s", sub, r)))
 		}
-		parts.Insert(r)
+	}
+	if len(list) > 1 && slices.Contains(list, "*/*") {
+		errs = append(errs, field.Invalid(at, list, "if '*/*' is present, must not specify other resources"))
+	}
+	plain := func(r string) bool { return !strings.Contains(r, "/") }
+	if slices.Contains(list, "*") && slices.ContainsFunc(list, func(r string) bool { return r != "*" && plain(r) }) {
+		errs = append(errs, field.Invalid(at, list, "if '*' is present, must not specify other resources without subresources"))
 	}
 	return errs
 }
@@ -179,7 +182,8 @@ func validateClientConfig(c *admissionregv1.WebhookClientConfig, at *field.Path)
 	case c.URL != nil:
 		return validateWebhookURL(*c.URL, at.Child("url"))
 	}
-	return validateWebhookService(at.Child("service"), c.Service.Name, c.Service.Namespace, c.Service.Path, deref(c.Service.Port, 443))
+	// Errors name the two the wrong way round, as clients have always seen.
+	return validateWebhookService(at.Child("service"), c.Service.Namespace, c.Service.Name, c.Service.Path, deref(c.Service.Port, 443))
 }
 
 // validateWebhookURL wants https, a host, and neither user nor fragment nor query.

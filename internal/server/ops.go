@@ -104,8 +104,14 @@ func (s *Server) createByHandler(ctx context.Context, req *request.Request, t re
 	if t.Kind.Scope == object.Namespaced && obj.GetNamespace() != req.Namespace {
 		return outcome{}, apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
 	}
-	if t.Kind.Virtual && t.Kind.Default != nil {
-		t.Kind.Default(obj)
+	if t.Kind.Virtual {
+		if t.Kind.Default != nil {
+			t.Kind.Default(obj)
+		}
+		var err error
+		if obj, err = s.registry.Received(req, t, obj, o); err != nil {
+			return outcome{}, err
+		}
 	}
 	a := s.subAttributes(req, t, admission.Create, obj, nil, o, registry.IsDryRun(o.DryRun))
 	if err := s.parts.Admission.Mutate(ctx, a); err != nil {

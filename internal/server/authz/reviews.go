@@ -6,8 +6,10 @@ import (
 	"fmt"
 
 	authzv1 "k8s.io/api/authorization/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -33,7 +35,7 @@ func (r *Reviews) SubjectAccessReview(ctx context.Context, _ *request.Request, b
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("not a SubjectAccessReview: %T", body))
 	}
 	out := in.DeepCopy()
-	if errs := validateReview(&in.Spec); len(errs) > 0 {
+	if errs := append(validateReview(&in.Spec), onlyManagers(in.ObjectMeta, "must be empty")...); len(errs) > 0 {
 		return nil, invalid(errs)
 	}
 	out.Status = r.decide(ctx, attributes(subjectOf(&in.Spec), in.Spec.ResourceAttributes, in.Spec.NonResourceAttributes))
@@ -49,7 +51,12 @@ func (r *Reviews) LocalSubjectAccessReview(ctx context.Context, req *request.Req
 	errs := validateReview(&in.Spec)
 	path := field.NewPath("spec")
 	if in.Spec.NonResourceAttributes != nil {
-		errs = append(errs, field.Invalid(path.Child("nonResourceAttributes"), in.Spec.NonResourceAttributes, "disallowed on this kind of request"))
+		errs = append(errs, field.Invalid(path.Child("nonResourceAttributes"), shownPath(in.Spec.NonResourceAttributes), "disallowed on this kind of request"))
+	}
+	rest := in.ObjectMeta
+	rest.Namespace = ""
+	if len(onlyManagers(rest, "")) > 0 {
+		errs = append(errs, field.Invalid(field.NewPath("metadata"), in.ObjectMeta, "must be empty except for namespace"))
 	}
 	if ra := in.Spec.ResourceAttributes; ra != nil && ra.Namespace != req.Namespace {
 		errs = append(errs, field.Invalid(path.Child("resourceAttributes", "namespace"), ra.Namespace, "must match metadata.namespace"))
@@ -69,7 +76,8 @@ func (r *Reviews) SelfSubjectAccessReview(ctx context.Context, req *request.Requ
 	if !ok {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("not a SelfSubjectAccessReview: %T", body))
 	}
-	if errs := validateAttributes(in.Spec.ResourceAttributes, in.Spec.NonResourceAttributes); len(errs) > 0 {
+	errs := validateAttributes(in.Spec.ResourceAttributes, in.Spec.NonResourceAttributes)
+	if errs = append(errs, onlyManagers(in.ObjectMeta, "must be empty")...); len(errs) > 0 {
 		return nil, invalid(errs)
 	}
 	if req.User == nil {
@@ -233,16 +241,19 @@ func validateAttributes(ra *authzv1.ResourceAttributes, nra *authzv1.NonResource
 	return append(validateChoice(ra, nra), validateSelectors(ra)...)
 }
 
-// validateChoice shows the attributes of paths by the names that clients know from errors.
 func validateChoice(ra *authzv1.ResourceAttributes, nra *authzv1.NonResourceAttributes) field.ErrorList {
 	if (ra == nil) != (nra == nil) {
 		return nil
 	}
-	var shown *struct{ Path, Verb string }
-	if nra != nil {
-		shown = &struct{ Path, Verb string }{nra.Path, nra.Verb}
+	return field.ErrorList{field.Invalid(field.NewPath("spec"), shownPath(nra), "exactly one of nonResourceAttributes or resourceAttributes must be specified")}
+}
+
+// shownPath is the attributes of a path by the names that clients know from errors.
+func shownPath(nra *authzv1.NonResourceAttributes) *struct{ Path, Verb string } {
+	if nra == nil {
+		return nil
 	}
-	return field.ErrorList{field.Invalid(field.NewPath("spec"), shown, "exactly one of nonResourceAttributes or resourceAttributes must be specified")}
+	return &struct{ Path, Verb string }{nra.Path, nra.Verb}
 }
 
 func validateSelectors(ra *authzv1.ResourceAttributes) field.ErrorList {
@@ -251,13 +262,70 @@ func validateSelectors(ra *authzv1.ResourceAttributes) field.ErrorList {
 	}
 	path := field.NewPath("spec", "resourceAttributes")
 	var errs field.ErrorList
-	if s := ra.FieldSelector; s != nil && s.RawSelector != "" && len(s.Requirements) > 0 {
-		errs = append(errs, field.Invalid(path.Child("fieldSelector", "rawSelector"), s.RawSelector, "may not specified at the same time as requirements"))
+	if s := ra.FieldSelector; s != nil {
+		at := path.Child("fieldSelector")
+		errs = append(errs, oneForm(s.RawSelector, len(s.Requirements), at)...)
+		for i, r := range s.Requirements {
+			errs = append(errs, validateFieldRequirement(&r, at.Child("requirements").Index(i))...)
+		}
 	}
-	if s := ra.LabelSelector; s != nil && s.RawSelector != "" && len(s.Requirements) > 0 {
-		errs = append(errs, field.Invalid(path.Child("labelSelector", "rawSelector"), s.RawSelector, "may not specified at the same time as requirements"))
+	if s := ra.LabelSelector; s != nil {
+		at := path.Child("labelSelector")
+		errs = append(errs, oneForm(s.RawSelector, len(s.Requirements), at)...)
+		for i, r := range s.Requirements {
+			errs = append(errs, validateLabelRequirement(r, at.Child("requirements").Index(i))...)
+		}
 	}
 	return errs
+}
+
+// oneForm wants a selector as text or in parts.
+func oneForm(raw string, parts int, at *field.Path) field.ErrorList {
+	switch {
+	case raw != "" && parts > 0:
+		return field.ErrorList{field.Invalid(at.Child("rawSelector"), raw, "may not specified at the same time as requirements")}
+	case raw == "" && parts == 0:
+		return field.ErrorList{field.Required(at.Child("requirements"), fmt.Sprintf("when %s is specified, requirements or rawSelector is required", at))}
+	}
+	return nil
+}
+
+// validateFieldRequirement holds a requirement to what its type documents: a key, and values for the operators that compare.
+func validateFieldRequirement(r *metav1.FieldSelectorRequirement, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if r.Key == "" {
+		errs = append(errs, field.Required(at.Child("key"), "must be specified"))
+	}
+	switch r.Operator {
+	case metav1.FieldSelectorOpIn, metav1.FieldSelectorOpNotIn:
+		if len(r.Values) == 0 {
+			errs = append(errs, field.Required(at.Child("values"), "must be specified when `operator` is 'In' or 'NotIn'"))
+		}
+	case metav1.FieldSelectorOpExists, metav1.FieldSelectorOpDoesNotExist:
+		if len(r.Values) > 0 {
+			errs = append(errs, field.Forbidden(at.Child("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"))
+		}
+	}
+	return errs
+}
+
+// validateLabelRequirement lets operators of later versions pass: what cannot be understood of a selector is left out when it is used.
+func validateLabelRequirement(r metav1.LabelSelectorRequirement, at *field.Path) field.ErrorList {
+	switch r.Operator {
+	case metav1.LabelSelectorOpIn, metav1.LabelSelectorOpNotIn, metav1.LabelSelectorOpExists, metav1.LabelSelectorOpDoesNotExist:
+		return metavalidation.ValidateLabelSelectorRequirement(r, metavalidation.LabelSelectorValidationOptions{}, at)
+	}
+	return metavalidation.ValidateLabelName(r.Key, at.Child("key"))
+}
+
+// onlyManagers wants metadata to say nothing but who manages what, which the server adds.
+func onlyManagers(meta metav1.ObjectMeta, why string) field.ErrorList {
+	rest := meta
+	rest.ManagedFields = nil
+	if apiequality.Semantic.DeepEqual(rest, metav1.ObjectMeta{}) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(field.NewPath("metadata"), meta, why)}
 }
 
 // invalid names no kind, as clients are used to.

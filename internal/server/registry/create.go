@@ -36,14 +36,14 @@ func (r *Registry) Create(ctx context.Context, req *request.Request, t Target, o
 
 // create stores a new object. When it was applied, its managers are known already.
 func (r *Registry) create(ctx context.Context, req *request.Request, t Target, obj object.Object, o *metav1.CreateOptions, applied bool) (Result, error) {
-	k, dryRun := t.Kind, IsDryRun(o.DryRun)
+	k, strategy, dryRun := t.Kind, t.strategy(), IsDryRun(o.DryRun)
 	if obj.GetResourceVersion() != "" && !dryRun { // what is not stored has no version to be at odds with
 		return Result{}, apierrors.NewBadRequest("resourceVersion should not be set on objects to be created")
 	}
 	obj.SetResourceVersion("")
 	uniqueOwners(req, obj)
-	if k.Default != nil {
-		k.Default(obj)
+	if strategy.Default != nil {
+		strategy.Default(obj)
 	}
 	if !applied {
 		var err error
@@ -53,7 +53,7 @@ func (r *Registry) create(ctx context.Context, req *request.Request, t Target, o
 	}
 	a := r.attributes(req, t, admission.Create, obj, nil, o, dryRun)
 	a.Name = obj.GetName()
-	if err := r.admit(ctx, a, k.Strategy); err != nil {
+	if err := r.admit(ctx, a, strategy); err != nil {
 		return Result{}, err
 	}
 	obj = a.Object
@@ -62,12 +62,12 @@ func (r *Registry) create(ctx context.Context, req *request.Request, t Target, o
 	for attempt := 1; ; attempt++ {
 		if generated {
 			obj.SetName(generateName(obj.GetGenerateName()))
-			if k.Default != nil {
-				k.Default(obj) // defaults may depend on the name
+			if strategy.Default != nil {
+				strategy.Default(obj) // defaults may depend on the name
 			}
 		}
-		if k.PrepareCreate != nil {
-			k.PrepareCreate(obj)
+		if strategy.PrepareCreate != nil {
+			strategy.PrepareCreate(obj)
 		}
 		res, err := r.createNamed(ctx, req, t, a, dryRun)
 		if generated && apierrors.IsAlreadyExists(err) && attempt < nameAttempts {
@@ -80,14 +80,15 @@ func (r *Registry) create(ctx context.Context, req *request.Request, t Target, o
 
 // createNamed judges and stores an object that has its name.
 func (r *Registry) createNamed(ctx context.Context, req *request.Request, t Target, a *admission.Attributes, dryRun bool) (Result, error) {
-	k, obj := t.Kind, a.Object
-	if err := validate(k, obj, k.Validate); err != nil {
+	k, strategy, obj := t.Kind, t.strategy(), a.Object
+	if err := validate(k, obj, strategy.Validate); err != nil {
 		return Result{}, err
 	}
 	if err := validateIn(t, obj, nil); err != nil {
 		return Result{}, err
 	}
-	warn(req, k.Strategy, obj, nil)
+	object.DropEmptyLists(obj)
+	warn(req, strategy, obj, nil)
 	if err := r.cfg.Admission.Validate(ctx, a); err != nil {
 		return Result{}, err
 	}
@@ -99,7 +100,7 @@ func (r *Registry) createNamed(ctx context.Context, req *request.Request, t Targ
 	if dryRun {
 		defer rollback()
 		if _, err := r.Collection(k).Get(ctx, key, ""); err == nil {
-			return Result{}, apierrors.NewAlreadyExists(k.GroupResource(), key.Name)
+			return Result{}, apierrors.NewAlreadyExists(t.groupResource(), key.Name)
 		} else if !apierrors.IsNotFound(err) {
 			return Result{}, err
 		}
@@ -124,6 +125,21 @@ func (r *Registry) systemFields(obj object.Object) {
 	obj.SetDeletionTimestamp(nil)
 	obj.SetDeletionGracePeriodSeconds(nil)
 	obj.SetSelfLink("")
+}
+
+// Received makes ready an object that a handler will answer: what the server alone may say is taken out, and its manager is noted as
+// for an object that is stored.
+func (r *Registry) Received(req *request.Request, t Target, obj object.Object, o *metav1.CreateOptions) (object.Object, error) {
+	if err := matchNamespace(req, t.Kind, obj); err != nil {
+		return nil, err
+	}
+	obj.SetUID("")
+	obj.SetCreationTimestamp(metav1.Time{})
+	obj.SetDeletionTimestamp(nil)
+	obj.SetDeletionGracePeriodSeconds(nil)
+	obj.SetSelfLink("")
+	uniqueOwners(req, obj)
+	return r.cfg.Managers.TrackNew(t.Kind, t.Version, obj, managerOf(req, o.FieldManager))
 }
 
 // uniqueOwners takes owners that are named again out of an object, and tells whoever named them so.

@@ -74,12 +74,20 @@ func (t Target) GVK() schema.GroupVersionKind { return t.Version.GroupVersion.Wi
 
 // strategy that applies: a subresource prepares and judges by its own, and defaults as its parent.
 func (t Target) strategy() object.Strategy {
+	if t.Sub == nil && t.Version.Strategy != nil {
+		return *t.Version.Strategy
+	}
 	if t.Sub == nil {
 		return t.Kind.Strategy
 	}
 	s := t.Sub.Strategy
 	s.Default = t.Kind.Default
 	return s
+}
+
+// groupResource is the resource as the client named it, for what it is told.
+func (t Target) groupResource() schema.GroupResource {
+	return schema.GroupResource{Group: t.Version.Group, Resource: t.Kind.Resource}
 }
 
 func (t Target) subName() string {

@@ -144,7 +144,7 @@ func (u *updating) attempt(cur *store.Entry) (object.Object, error) {
 		if u.o.CreateOptions != nil {
 			return nil, errCreate
 		}
-		return nil, apierrors.NewNotFound(u.t.Kind.GroupResource(), u.key.Name)
+		return nil, apierrors.NewNotFound(u.t.groupResource(), u.key.Name)
 	}
 	obj, err := u.prepare(cur)
 	if err != nil || obj == cur.Object() {
@@ -167,7 +167,7 @@ func (u *updating) attempt(cur *store.Entry) (object.Object, error) {
 // prepare makes, admits and judges the new object.
 func (u *updating) prepare(cur *store.Entry) (object.Object, error) {
 	k, s, old := u.t.Kind, u.t.strategy(), cur.Object()
-	if err := u.o.matches(k, u.key, old); err != nil {
+	if err := u.o.matches(u.t, u.key, old); err != nil {
 		return nil, err
 	}
 	obj, err := u.change(cur)
@@ -204,6 +204,7 @@ func (u *updating) prepare(cur *store.Entry) (object.Object, error) {
 	if err := validateIn(u.t, obj, old); err != nil {
 		return nil, err
 	}
+	object.DropEmptyLists(obj)
 	warn(u.req, s, obj, old)
 	return obj, u.r.cfg.Admission.Validate(u.ctx, a)
 }
@@ -215,7 +216,7 @@ func (u *updating) createInstead() (Result, error) {
 		return Result{}, err
 	}
 	if u.o.UID != "" {
-		return Result{}, apierrors.NewNotFound(u.t.Kind.GroupResource(), u.key.Name)
+		return Result{}, apierrors.NewNotFound(u.t.groupResource(), u.key.Name)
 	}
 	if uid := obj.GetUID(); uid != "" && !u.o.Applied {
 		return Result{}, u.otherUID(uid, "")
@@ -242,7 +243,7 @@ func (u *updating) otherUID(want, stored types.UID) error {
 	if u.o.DryRun {
 		root = "" // a trial does not come as far as the datastore
 	}
-	return apierrors.NewConflict(u.t.Kind.GroupResource(), u.key.Name,
+	return apierrors.NewConflict(u.t.groupResource(), u.key.Name,
 		fmt.Errorf("StorageError: invalid object, Code: 4, Key: %s/%s/%s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: %v, UID in object meta: %v",
 			root, u.t.Kind.StoragePrefix, u.key, want, stored))
 }
@@ -272,9 +273,9 @@ func (u *updating) match(obj, old object.Object) error {
 	case !wholeNumber(rv):
 		return errVersion(rv)
 	case rv != "" && rv != "0":
-		return conflict(k, u.key.Name)
+		return conflict(u.t, u.key.Name)
 	case !unconditional(k, old):
-		gr := k.GroupResource()
+		gr := u.t.groupResource()
 		return apierrors.NewInvalid(schema.GroupKind{Group: gr.Group, Kind: gr.Resource}, obj.GetName(),
 			field.ErrorList{field.Invalid(field.NewPath("metadata", "resourceVersion"), uint64(0), "must be specified for an update")})
 	default:
@@ -283,13 +284,13 @@ func (u *updating) match(obj, old object.Object) error {
 	return nil
 }
 
-func (o *UpdateOptions) matches(k *object.Kind, key object.Key, cur object.Object) error {
+func (o *UpdateOptions) matches(t Target, key object.Key, cur object.Object) error {
 	if o.UID != "" && o.UID != string(cur.GetUID()) {
-		return apierrors.NewConflict(k.GroupResource(), key.Name,
+		return apierrors.NewConflict(t.groupResource(), key.Name,
 			fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", o.UID, cur.GetUID()))
 	}
 	if o.ResourceVersion != "" && o.ResourceVersion != cur.GetResourceVersion() {
-		return conflict(k, key.Name)
+		return conflict(t, key.Name)
 	}
 	return nil
 }
@@ -308,8 +309,8 @@ func errVersion(version string) error {
 	}}
 }
 
-func conflict(k *object.Kind, name string) error {
-	return apierrors.NewConflict(k.GroupResource(), name, errors.New(
+func conflict(t Target, name string) error {
+	return apierrors.NewConflict(t.groupResource(), name, errors.New(
 		"the object has been modified; please apply your changes to the latest version and try again"))
 }
 

@@ -20,7 +20,7 @@ func (r *Registry) Write(ctx context.Context, t Target, key object.Key, change C
 			if cur == nil {
 				return nil, apierrors.NewNotFound(t.Kind.GroupResource(), key.Name)
 			}
-			if err := o.matches(t.Kind, key, cur.Object()); err != nil {
+			if err := o.matches(t, key, cur.Object()); err != nil {
 				return nil, err
 			}
 			obj, err := change(cur)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,6 +69,52 @@ func (a *asker) ask(ctx context.Context, e *exchange) error {
 	}
 }
 
+// settled are kinds of whose objects a controller in the server tells something. Answers about them are the same only after that.
+var settled = []string{"FlowSchema", "APIService"}
+
+// settle waits, after a new object, until the server has told of it what there is to tell.
+func (a *asker) settle(ctx context.Context, e *exchange) error {
+	var made struct {
+		Kind     string `json:"kind"`
+		Metadata struct {
+			Name string `json:"name"`
+		} `json:"metadata"`
+	}
+	if e.Code != http.StatusCreated || strings.Contains(e.Path, "dryRun") {
+		return nil
+	}
+	if err := json.Unmarshal(e.Answer, &made); err != nil {
+		return fmt.Errorf("%s: %w", e.Name, err)
+	}
+	if !slices.Contains(settled, made.Kind) {
+		return nil
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.host+e.Path+"?watch=true&fieldSelector=metadata.name%3D"+made.Metadata.Name, nil)
+	if err != nil {
+		return err
+	}
+	res, err := a.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	for events := json.NewDecoder(res.Body); ; {
+		var event struct {
+			Object struct {
+				Status struct {
+					Conditions []any `json:"conditions"`
+				} `json:"status"`
+			} `json:"object"`
+		}
+		if err := events.Decode(&event); err != nil {
+			return fmt.Errorf("%s: while waiting for its conditions: %w", e.Name, err)
+		}
+		if len(event.Object.Status.Conditions) > 0 {
+			return nil
+		}
+	}
+}
+
 func (a *asker) once(ctx context.Context, e *exchange) error {
 	body := bytes.ReplaceAll(e.Body, []byte(revision), []byte(a.revision))
 	req, err := http.NewRequestWithContext(ctx, e.Method, a.host+e.Path, bytes.NewReader(body))
@@ -116,6 +163,8 @@ var (
 	made = regexp.MustCompile(`\b(kube-api-access-[a-z0-9]{5}|Bad_Value![a-z0-9]{5}|g-[a-z0-9]{5}|10\.(9[6-9]|10\d|11[01])\.\d+\.\d+)\b`)
 	// comparison is what a text says after its first line of how two objects differ.
 	comparison = regexp.MustCompile(`(?s)\n(@@ -|[\s\x{a0}]*[&a-zA-Z0-9]+\.\w+\{).*`)
+	// quotedTime is the time of a manager in metadata that a text quotes.
+	quotedTime = regexp.MustCompile(`"time":"[0-9TZ:-]+"`)
 	// revisions and identities in texts
 	inText = regexp.MustCompile(`(resourceVersion|UID in precondition): [0-9a-f-]+|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 )
@@ -164,6 +213,7 @@ func (n neutral) text(key, s string) string {
 		// What differs between two objects is told by a library that words it differently from build to build, on purpose.
 		s = strings.TrimRight(comparison.ReplaceAllString(s, ""), "\n")
 	}
+	s = quotedTime.ReplaceAllString(s, `"time":"@time"`)
 	s = inText.ReplaceAllString(s, "@")
 	return made.ReplaceAllStringFunc(s, func(m string) string {
 		if strings.Contains(n.sent, m) {

@@ -64,6 +64,7 @@ func replay(t *testing.T, a *asker, file string, known, found map[string]int) {
 		}
 		got := want
 		require.NoError(t, a.ask(t.Context(), &got))
+		require.NoError(t, a.settle(t.Context(), &got))
 		if d := difference(&want, &got); d != "" {
 			subject := strings.Join(strings.Fields(want.Name)[:min(3, len(strings.Fields(want.Name)))], " ")
 			found[subject]++
@@ -157,6 +158,7 @@ func TestRecord(t *testing.T) {
 		}
 		for i := range r.all {
 			require.NoError(t, theirs.ask(t.Context(), &r.all[i]))
+			require.NoError(t, theirs.settle(t.Context(), &r.all[i]))
 		}
 		pack(t, packed, r.all)
 		t.Logf("%s: %d requests", name, len(r.all))

@@ -1,5 +1,5 @@
 // Package whole makes an API server for tests that has all that judges or changes what is written, as the role has it: authentication
-// by certificates, RBAC, the default admission plugins, allocation for services, and other API servers. [servertest] makes one of
+// by certificates, fairness, RBAC, the default admission plugins, allocation for services, and other API servers. [servertest] makes one of
 // the pipeline alone.
 package whole
 
@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -22,6 +23,7 @@ import (
 	"hyperkube/internal/server/aggregate"
 	"hyperkube/internal/server/authn"
 	"hyperkube/internal/server/bootstrap"
+	"hyperkube/internal/server/fairness"
 	"hyperkube/internal/server/openapi"
 	"hyperkube/internal/server/servertest"
 	"hyperkube/internal/server/services"
@@ -41,6 +43,9 @@ type Config struct {
 	// Anonymous lets requests in that say nothing of who asks.
 	Anonymous bool
 }
+
+// seats are as many as the role gives by default.
+const seats = 600
 
 // Start makes a server.
 func Start(t *testing.T, cfg Config) *Server {
@@ -76,6 +81,9 @@ func Start(t *testing.T, cfg Config) *Server {
 			if p.Handlers == nil {
 				p.Handlers = map[string]http.Handler{}
 			}
+			f := fairness.New(fairness.Config{API: api, Seats: seats, QueueWait: time.Minute})
+			p.FlowControl = f.Admit
+			p.Background = append(p.Background, f.Run)
 			maps.Copy(p.Handlers, openapi.New(p.Table, others, version.Kubernetes).Handlers())
 			return nil
 		}
