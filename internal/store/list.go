@@ -42,6 +42,8 @@ type Page struct {
 	Continue string
 	// Remaining is how many entries come after this page; nil at the end and with selectors.
 	Remaining *int64
+
+	shared *sharedItems // with other pages of the same entries; nil: with none
 }
 
 // Get reads one object: with rv "" at the newest state, with "0" at any, else not older than rv.
@@ -167,7 +169,10 @@ func (c *Collection) listNow(start string, o ListOptions, sel *selector) (*Page,
 		}
 	}
 	if s.tree.Len() >= rememberFrom && (before == nil || before.at != now) {
-		c.remembered.put(&listed{id, now, p.Entries})
+		if p.shared == nil {
+			p.shared = &sharedItems{}
+		}
+		c.remembered.put(&listed{id, now, p.Entries, p.shared})
 	}
 	return c.listed(fromCache)(p, nil)
 }

@@ -28,6 +28,7 @@ type listed struct {
 	at moment
 	// entries in the order of keys, none of them undecodable.
 	entries []*Entry
+	shared  *sharedItems
 }
 
 // moment is a state of a collection by how many changes led to it. A revision would not do: it may have many changes.
@@ -66,7 +67,7 @@ func (r *remembered) forget() {
 
 // pageAt gives the list as it is after some changes; nil when one of them is a value that cannot be decoded.
 func (l *listed) pageAt(rev int64, changes []*change, sel *selector) *Page {
-	entries, own := l.entries, false
+	entries, items, own := l.entries, l.shared, false
 	for _, ch := range changes {
 		if ch.new != nil && ch.new.Err() != nil {
 			return nil
@@ -75,11 +76,11 @@ func (l *listed) pageAt(rev int64, changes []*change, sel *selector) *Page {
 			continue
 		}
 		if !own {
-			entries, own = slices.Clone(entries), true
+			entries, items, own = slices.Clone(entries), nil, true
 		}
 		entries = ch.in(entries, sel)
 	}
-	return &Page{Entries: entries, Revision: rev}
+	return &Page{Entries: entries, Revision: rev, shared: items}
 }
 
 // in makes the change to a list.

@@ -1,9 +1,11 @@
 package encode
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"io"
 	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,27 +17,48 @@ import (
 	"hyperkube/internal/store"
 )
 
-// Body is an answer in parts that are written one after the other.
+// Body is an answer: bytes, and for a list what they are around.
 type Body struct {
-	Parts [][]byte
-	Size  int
-}
-
-func (b *Body) add(p []byte) {
-	b.Parts = append(b.Parts, p)
-	b.Size += len(p)
+	head, tail []byte
+	items      *store.Items // nil: the head is all
 }
 
 // One makes a body of one part.
-func One(p []byte) *Body { return &Body{Parts: [][]byte{p}, Size: len(p)} }
+func One(p []byte) *Body { return &Body{head: p} }
+
+// Whole gives the body when it is in one part.
+func (b *Body) Whole() ([]byte, bool) { return b.head, b.items == nil }
+
+// Size in bytes.
+func (b *Body) Size() int {
+	if b.items == nil {
+		return len(b.head)
+	}
+	return len(b.head) + b.items.Size + len(b.tail)
+}
+
+// Write writes all parts one after the other.
+func (b *Body) Write(w io.Writer) error {
+	if _, err := w.Write(b.head); err != nil || b.items == nil {
+		return err
+	}
+	for _, p := range b.items.Parts {
+		if _, err := w.Write(p); err != nil {
+			return err
+		}
+	}
+	_, err := w.Write(b.tail)
+	return err
+}
 
 // Bytes joins the parts.
 func (b *Body) Bytes() []byte {
-	out := make([]byte, 0, b.Size)
-	for _, p := range b.Parts {
-		out = append(out, p...)
+	if b.items == nil {
+		return b.head
 	}
-	return out
+	out := bytes.NewBuffer(make([]byte, 0, b.Size()))
+	_ = b.Write(out) // a buffer takes all
+	return out.Bytes()
 }
 
 // ListMeta of a page.
@@ -60,26 +83,29 @@ func List(f negotiate.Form, v *object.Version, p *store.Page) (*Body, error) {
 	return One(data), err
 }
 
-var comma = []byte(",")
-
 func jsonList(v *object.Version, p *store.Page) (*Body, error) {
-	b := &Body{Parts: make([][]byte, 0, 2*len(p.Entries)+2)}
 	head, err := jsonListHead(v.ListKind(), v.GroupVersion.String(), ListMeta(p))
 	if err != nil {
 		return nil, err
 	}
-	b.add(head)
-	_, untyped := v.New().(runtime.Unstructured)
-	var items [][]byte
+	items, err := p.Items(store.Format{GroupVersion: v.GroupVersion, As: "json"}, func() (*store.Items, error) { return jsonItems(v, p) })
+	return &Body{head, jsonTail, items}, err
+}
+
+func jsonItems(v *object.Version, p *store.Page) (*store.Items, error) {
+	var all [][]byte
+	var err error
 	if v.FromHubAll != nil {
-		items, err = store.JSONAll(v, p.Entries)
+		all, err = store.JSONAll(v, p.Entries)
 	} else {
-		items, err = p.JSON(v)
+		all, err = p.JSON(v)
 	}
 	if err != nil {
 		return nil, err
 	}
-	for i, item := range items {
+	out := &store.Items{Parts: make([][]byte, 0, 2*len(all))}
+	_, untyped := v.New().(runtime.Unstructured)
+	for i, item := range all {
 		// Items of typed lists leave their kind out; what stands before each is then ",{" in place of ",".
 		sep := comma
 		if !untyped {
@@ -88,14 +114,17 @@ func jsonList(v *object.Version, p *store.Page) (*Body, error) {
 		if i == 0 {
 			sep = sep[1:]
 		}
-		b.add(sep)
-		b.add(item)
+		out.Add(sep)
+		out.Add(item)
 	}
-	b.add([]byte("]}\n"))
-	return b, nil
+	return out, nil
 }
 
-var commaBrace = []byte(",{")
+var (
+	comma      = []byte(",")
+	commaBrace = []byte(",{")
+	jsonTail   = []byte("]}\n")
+)
 
 func jsonListHead(kind, apiVersion string, m metav1.ListMeta) ([]byte, error) {
 	meta, err := json.Marshal(m)
@@ -121,21 +150,11 @@ func protoList(v *object.Version, p *store.Page) (*Body, error) {
 	if err != nil {
 		return nil, err
 	}
-	items := make([][]byte, 0, len(p.Entries))
-	size := 1 + varintLen(len(metaBytes)) + len(metaBytes)
-	envelopes, err := p.Proto(v)
+	items, err := p.Items(store.Format{GroupVersion: v.GroupVersion, As: "protobuf"}, func() (*store.Items, error) { return protoItems(v, p) })
 	if err != nil {
 		return nil, err
 	}
-	for _, env := range envelopes {
-		raw, err := rawMessage(env)
-		if err != nil {
-			return nil, err
-		}
-		items = append(items, raw)
-		size += 1 + varintLen(len(raw)) + len(raw)
-	}
-	b := &Body{Parts: make([][]byte, 0, 2*len(items)+2)}
+	size := 1 + varintLen(len(metaBytes)) + len(metaBytes) + items.Size
 	typeMeta, err := (&runtime.TypeMeta{APIVersion: v.GroupVersion.String(), Kind: v.ListKind()}).Marshal()
 	if err != nil {
 		return nil, err
@@ -145,18 +164,31 @@ func protoList(v *object.Version, p *store.Page) (*Body, error) {
 	head = append(head, 2<<3|2)
 	head = binary.AppendUvarint(head, uint64(size))
 	head = appendField(head, 1, metaBytes)
-	b.add(head)
-	heads := make([]byte, 0, len(items)*6)
-	for _, raw := range items {
+	return &Body{head, protoTail, items}, nil
+}
+
+// protoTail are contentEncoding and contentType, empty, as upstream's serializer writes them.
+var protoTail = []byte{3<<3 | 2, 0, 4<<3 | 2, 0}
+
+func protoItems(v *object.Version, p *store.Page) (*store.Items, error) {
+	envelopes, err := p.Proto(v)
+	if err != nil {
+		return nil, err
+	}
+	out := &store.Items{Parts: make([][]byte, 0, 2*len(envelopes))}
+	heads := make([]byte, 0, len(envelopes)*6)
+	for _, env := range envelopes {
+		raw, err := rawMessage(env)
+		if err != nil {
+			return nil, err
+		}
 		n := len(heads)
 		heads = append(heads, 2<<3|2)
 		heads = binary.AppendUvarint(heads, uint64(len(raw)))
-		b.add(heads[n:len(heads):len(heads)])
-		b.add(raw)
+		out.Add(heads[n:len(heads):len(heads)])
+		out.Add(raw)
 	}
-	// contentEncoding and contentType, empty, as upstream's serializer writes them.
-	b.add([]byte{3<<3 | 2, 0, 4<<3 | 2, 0})
-	return b, nil
+	return out, nil
 }
 
 func appendField(b []byte, number byte, data []byte) []byte {
