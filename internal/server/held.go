@@ -13,11 +13,12 @@ import (
 // one batch of events, or of a long list, go out in few calls: on a connection it is the calls that cost.
 type heldConn struct {
 	net.Conn
-	mu    sync.Mutex
-	holds int         // who wants what is written to be kept
-	kept  *[]byte     // nil: nothing
-	late  *time.Timer // while bulk is kept; nil before the first
-	err   error       // why something that was kept could not be written
+	framed *framedConn // above TLS; nil with HTTP/1.1
+	mu     sync.Mutex
+	holds  int         // who wants what is written to be kept
+	kept   *[]byte     // nil: nothing
+	late   *time.Timer // while bulk is kept; nil before the first
+	err    error       // why something that was kept could not be written
 }
 
 const (
@@ -155,4 +156,12 @@ func heldOf(r *http.Request) *heldConn {
 func connOf(r *http.Request) *heldConn {
 	c, _ := r.Context().Value(heldKey{}).(*heldConn)
 	return c
+}
+
+// framedOf is what is between HTTP/2 and the connection of a request; nil with HTTP/1.1.
+func framedOf(r *http.Request) *framedConn {
+	if c := connOf(r); c != nil && r.ProtoMajor == 2 {
+		return c.framed
+	}
+	return nil
 }

@@ -124,6 +124,7 @@ func send(w http.ResponseWriter, r *http.Request, code int, contentType string, 
 		return
 	}
 	h.Set("Content-Length", strconv.Itoa(b.Size()))
+	framedOf(r).bodyFollows()
 	w.WriteHeader(code)
 	if r.Method == http.MethodHead {
 		return

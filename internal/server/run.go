@@ -83,6 +83,9 @@ func (s *Server) listen() (net.Listener, error) {
 	return l, nil
 }
 
+// maxUpload is how much the requests of one connection may send ahead, in bytes.
+const maxUpload = 256 << 10 * 100
+
 func (s *Server) httpServer() (*http.Server, error) {
 	t := s.cfg.TLS.Clone()
 	if t.MinVersion == 0 {
@@ -104,12 +107,13 @@ func (s *Server) httpServer() (*http.Server, error) {
 	h2 := &http2.Server{
 		MaxConcurrentStreams:         250,
 		MaxUploadBufferPerStream:     256 << 10,
-		MaxUploadBufferPerConnection: 256 << 10 * 100,
+		MaxUploadBufferPerConnection: maxUpload,
 		IdleTimeout:                  90 * time.Second,
 	}
 	if err := http2.ConfigureServer(srv, h2); err != nil {
 		return nil, fmt.Errorf("API server: HTTP/2: %w", err)
 	}
+	serveFramed(srv, h2)
 	return srv, nil
 }
 
