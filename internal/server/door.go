@@ -35,6 +35,7 @@ type exchange struct {
 
 // serve is the HTTP door: everything that concerns every request, resource or not.
 func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
+	grow()
 	if s.turnAway(rw, r) {
 		return
 	}
