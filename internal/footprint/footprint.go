@@ -16,6 +16,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,9 +27,17 @@ const (
 	period = 10 * time.Second
 	// quiet is the part of one core below which a process counts as idle.
 	quiet = 0.05
+	// worth is how many bytes that are spared without work are worth giving back.
+	worth = 8 << 20
 )
 
-// Keep gives back what is not needed whenever the process has become quiet after it was busy, until ctx ends. failed is told of errors.
+// spared is what [Spare] was told of since memory was given back last.
+var spared atomic.Int64
+
+// Spare tells that so many bytes, which had been kept for a while, are needed no more: they are given back though there was no work before.
+func Spare(bytes int64) { spared.Add(bytes) }
+
+// Keep gives back what is not needed whenever the process has become quiet after it was busy or has spared much, until ctx ends. failed is told of errors.
 func Keep(ctx context.Context, failed func(error)) {
 	t := time.NewTicker(period)
 	defer t.Stop()
@@ -63,10 +72,11 @@ func (k *keeper) look(cpu func() (time.Duration, error), trim func() error) erro
 		k.busy = true
 		return nil
 	}
-	if !k.busy {
+	if !k.busy && spared.Load() < worth {
 		return nil
 	}
 	k.busy = false
+	spared.Store(0)
 	err = trim()
 	now, cpuErr := cpu()
 	if cpuErr == nil {

@@ -41,18 +41,23 @@ func TestLook(t *testing.T) {
 	trims := 0
 	k := keeper{busy: true}
 	for i, c := range []struct {
-		work time.Duration
-		want int
+		work   time.Duration
+		spared int64
+		want   int
 	}{
-		{time.Second, 0},           // the start
-		{10 * time.Millisecond, 1}, // quiet after it
-		{10 * time.Millisecond, 1}, // nothing was done since, although giving back took time
-		{5 * time.Second, 1},
-		{5 * time.Second, 1},
-		{0, 2},
-		{0, 2},
+		{time.Second, 0, 0},           // the start
+		{10 * time.Millisecond, 0, 1}, // quiet after it
+		{10 * time.Millisecond, 0, 1}, // nothing was done since, although giving back took time
+		{5 * time.Second, 0, 1},
+		{5 * time.Second, worth, 1}, // in vain while it is busy
+		{0, 0, 2},
+		{0, 0, 2},
+		{0, worth / 2, 2}, // not worth while
+		{0, worth / 2, 3}, // but together
+		{0, 0, 3},
 	} {
 		now += c.work
+		Spare(c.spared)
 		err := k.look(func() (time.Duration, error) { return now, nil }, func() error {
 			trims++
 			now += 3 * time.Second

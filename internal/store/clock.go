@@ -89,10 +89,11 @@ func (c *clock[T]) stop() {
 	}
 }
 
-// sweep gives up everything that was not used since the last sweep.
-func (c *clock[T]) sweep() {
+// sweep gives up everything that was not used since the last sweep, and says how many bytes that were.
+func (c *clock[T]) sweep() int64 {
 	var evicted []T
 	c.mu.Lock()
+	before := c.bytes
 	var kept []T
 	for _, e := range c.queue[c.head:] {
 		if e.spared() {
@@ -103,10 +104,12 @@ func (c *clock[T]) sweep() {
 		evicted = append(evicted, e)
 	}
 	c.queue, c.head = kept, 0
+	gone := before - c.bytes
 	c.mu.Unlock()
 	for _, e := range evicted {
 		e.release()
 	}
+	return gone
 }
 
 func (c *clock[T]) compact() {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"hyperkube/internal/footprint"
 	"hyperkube/internal/lifecycle"
 	"hyperkube/internal/object"
 	"hyperkube/internal/object/codec"
@@ -298,7 +299,7 @@ func (s *Store) tidy(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-t.C:
-			s.enc.sweep()
+			footprint.Spare(s.enc.sweep())
 			s.mu.Lock()
 			colls := make([]*Collection, 0, len(s.colls))
 			for _, c := range s.colls {

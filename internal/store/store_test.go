@@ -272,9 +272,12 @@ func TestEncodings(t *testing.T) {
 	if s.answers.bytes != int64(len(data)) || s.enc.bytes != int64(len(proto)) {
 		t.Errorf("%d bytes of answers to writers and %d others, want %d and %d", s.answers.bytes, s.enc.bytes, len(data), len(proto))
 	}
+	var gone int64
 	for range 3 { // The first pass spares what was used, the next does not.
-		s.enc.sweep()
-		s.answers.sweep()
+		gone += s.enc.sweep() + s.answers.sweep()
+	}
+	if gone != int64(len(data)+len(proto)) {
+		t.Errorf("%d bytes are said to be given up, want %d", gone, len(data)+len(proto))
 	}
 	for _, format := range []string{"json", "protobuf"} {
 		if _, ok := e.enc.get(Format{v.GroupVersion, format}); ok {
