@@ -64,3 +64,10 @@ type Interface interface {
 	// OpenAPI reads the OpenAPI 3 document of one group and version, in JSON: what its objects look like, among others.
 	OpenAPI(ctx context.Context, gv schema.GroupVersion) ([]byte, error)
 }
+
+// Knowing is an Interface for the parts of the server itself, which look at objects with every request that they judge.
+type Knowing interface {
+	Interface
+	// Known gives what Get does at resourceVersion "0", without the way that requests go: nobody is asked for leave, and nothing is counted or logged.
+	Known(ctx context.Context, r GVR, namespace, name string) (Object, error)
+}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"hyperkube/internal/client"
+	"hyperkube/internal/object"
 )
 
 // routed is the direct door, completed by what other servers serve (aggregation): such requests go through the HTTP door of this
@@ -50,6 +51,28 @@ func (s *Server) elsewhere(r client.GVR) bool {
 		}
 	}
 	return false
+}
+
+// own is the door of the server's own parts.
+type own struct{ *routed }
+
+var _ client.Knowing = own{}
+
+func (s *Server) own() client.Interface {
+	return own{&routed{direct: &direct{s: s, user: loopback()}}}
+}
+
+// Known implements [client.Knowing].
+func (o own) Known(ctx context.Context, r client.GVR, namespace, name string) (client.Object, error) {
+	k, v := o.s.cfg.Table.Resource(r)
+	if k == nil || v == nil || k.Virtual || v.FromHub != nil || o.s.elsewhere(r) {
+		return o.Get(ctx, r, namespace, name, metav1.GetOptions{ResourceVersion: "0"})
+	}
+	e, err := o.s.registry.Get(ctx, k, object.Key{Namespace: namespace, Name: name}, "0")
+	if err != nil {
+		return nil, err
+	}
+	return e.Object(), nil
 }
 
 func (d *routed) Get(ctx context.Context, r client.GVR, namespace, name string, o metav1.GetOptions, sub ...string) (client.Object, error) {

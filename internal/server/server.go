@@ -95,7 +95,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Wire != nil {
 		// The parts may read through the direct door while they are put together, though only what needs no admission.
 		s.registry = registry.New(registry.Config{Store: s.store, EventTTL: cfg.EventTTL})
-		if err := cfg.Wire(s.Direct(loopback()), &s.parts); err != nil {
+		if err := cfg.Wire(s.own(), &s.parts); err != nil {
 			s.store.Close()
 			return nil, fmt.Errorf("API server: %w", err)
 		}
@@ -111,7 +111,7 @@ func New(cfg Config) (*Server, error) {
 		s.parts.Hooks[schema.GroupResource{Group: "admissionregistration.k8s.io", Resource: r}] = policies.Hook
 	}
 	s.registry = registry.New(registry.Config{Store: s.store, Admission: s.parts.Admission, Hooks: s.parts.Hooks, Charge: s.charge, EventTTL: cfg.EventTTL})
-	own := s.Direct(loopback())
+	own := s.own()
 	if c := s.parts.Admission; c != nil {
 		s.gatherer.MustRegister(c)
 	}

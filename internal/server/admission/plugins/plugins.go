@@ -165,7 +165,13 @@ func Default(c Config) (*admission.Chain, error) {
 
 // find reads an object from the server's cache or, when it is not there, at its newest state.
 func find[T client.Object](ctx context.Context, c client.Interface, r client.Resource[T], namespace, name string) (T, error) {
-	o, err := c.Get(ctx, r.GVR, namespace, name, metav1.GetOptions{ResourceVersion: "0"})
+	var o client.Object
+	var err error
+	if k, ok := c.(client.Knowing); ok {
+		o, err = k.Known(ctx, r.GVR, namespace, name)
+	} else {
+		o, err = c.Get(ctx, r.GVR, namespace, name, metav1.GetOptions{ResourceVersion: "0"})
+	}
 	if err == nil {
 		if t, ok := o.(T); ok {
 			return t, nil
