@@ -213,7 +213,9 @@ func (c *Collection) write(ctx context.Context, key string, old *Entry, obj obje
 	if old != nil {
 		rev = old.Revision
 	}
-	resp, err := c.txn(ctx, op, key, rev, clientv3.OpPut(key, bytesAsString(value.data), clientv3.WithLease(lease)))
+	put := clientv3.OpPut(key, "", clientv3.WithLease(lease))
+	put.WithValueBytes(value.data) // by the argument it would be copied
+	resp, err := c.txn(ctx, op, key, rev, put)
 	if err != nil || !resp.Succeeded {
 		c.pending.fail(key, p)
 		if err != nil {
