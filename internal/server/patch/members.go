@@ -1,7 +1,6 @@
 package patch
 
 import (
-	"encoding/json"
 	"reflect"
 	"strings"
 	"sync"
@@ -26,7 +25,7 @@ func (p *Patch) ApplyTo(current object.Object) (object.Object, bool) {
 			rest.Field(i).SetZero()
 		}
 	}
-	doc, err := json.Marshal(part.Addr().Interface())
+	doc, err := codec.MarshalQuick(part.Addr().Interface())
 	if err != nil {
 		return nil, false
 	}

@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	kjson "sigs.k8s.io/json"
+
+	"hyperkube/internal/object/codec"
 )
 
 // MaxOperations is the largest number of operations in one JSON patch.
@@ -141,7 +143,7 @@ func (p *Patch) Apply(current []byte, like any) ([]byte, error) {
 		if err := kjson.UnmarshalCaseSensitivePreserveInts(current, &doc); err != nil {
 			return nil, fmt.Errorf("read the object to patch: %w", err)
 		}
-		return json.Marshal(merge(doc, p.fields))
+		return codec.MarshalQuick(merge(doc, p.fields))
 	}
 	return p.applyStrategic(current, like)
 }
@@ -201,7 +203,7 @@ func (p *Patch) applyStrategic(current []byte, like any) ([]byte, error) {
 	if err != nil {
 		return nil, strategicError(err)
 	}
-	return json.Marshal(out)
+	return codec.MarshalQuick(out)
 }
 
 // strategicCopy guards the parsed patch: applying one eats its directives, and it may have to be applied again.
