@@ -1,6 +1,7 @@
 package object
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"hyperkube/internal/object/podspec"
@@ -24,10 +26,19 @@ func resourceClaimKind() *Kind {
 		Scope:         Namespaced,
 		StoragePrefix: "resourceclaims",
 		Strategy: rules[*claim]{
-			Default:       func(c *claim) { defaultClaim(&c.Spec) },
-			PrepareCreate: func(c *claim) { c.Status = resourcev1.ResourceClaimStatus{} },
-			PrepareUpdate: func(c, old *claim) { c.Status = *old.Status.DeepCopy() },
-			Validate:      func(c *claim) field.ErrorList { return validateClaimSpec(&c.Spec, specPath) },
+			Default: func(c *claim) { defaultClaim(&c.Spec) },
+			PrepareCreate: func(c *claim) {
+				c.Status = resourcev1.ResourceClaimStatus{}
+				withoutDerived(&c.Spec, nil)
+			},
+			PrepareUpdate: func(c, old *claim) {
+				c.Status = *old.Status.DeepCopy()
+				withoutDerived(&c.Spec, &old.Spec)
+			},
+			ValidateCreate: func(c *claim) field.ErrorList {
+				errs, declared := validateClaimSpec(&c.Spec, specPath)
+				return append(errs, declared...)
+			},
 			ValidateUpdate: func(c, old *claim) field.ErrorList {
 				return unchanged(c.Spec, old.Spec, specPath)
 			},
@@ -36,9 +47,11 @@ func resourceClaimKind() *Kind {
 			PrepareUpdate: func(c, old *claim) {
 				c.Spec = *old.Spec.DeepCopy()
 				metav1.ResetObjectMetaForStatus(c, old)
-				// Finalizers come with the allocation: the claim has to outlive it.
-				if c.Status.Allocation == nil {
-					c.Status.Devices = nil
+				if c.Status.Allocation == nil && old.Status.Allocation != nil {
+					// What drivers told of devices that are given back is of no use any more.
+					c.Status.Devices = slices.DeleteFunc(c.Status.Devices, func(d resourcev1.AllocatedDeviceStatus) bool {
+						return allocated(old.Status.Allocation, &d)
+					})
 				}
 			},
 			ValidateUpdate: validateClaimStatus,
@@ -74,7 +87,7 @@ func claimState(c *claim) string {
 func validateClaimStatus(c, old *claim) field.ErrorList {
 	const maxConsumers = 256
 	s, at := &c.Status, statusPath
-	var errs field.ErrorList
+	var errs, declared field.ErrorList
 	if n := len(s.ReservedFor); n > maxConsumers {
 		errs = append(errs, field.TooMany(at.Child("reservedFor"), n, maxConsumers))
 	}
@@ -87,12 +100,9 @@ func validateClaimStatus(c, old *claim) field.ErrorList {
 			}
 		}
 		if uids.Has(string(r.UID)) {
-			errs = append(errs, field.Duplicate(p.Child("uid"), r.UID))
+			declared = append(declared, field.Duplicate(p, r))
 		}
 		uids.Insert(string(r.UID))
-	}
-	if len(s.ReservedFor) > 0 && s.Allocation == nil {
-		errs = append(errs, field.Forbidden(at.Child("reservedFor"), "may not be specified when `allocated` is not set"))
 	}
 	if len(s.ReservedFor) > len(old.Status.ReservedFor) && c.DeletionTimestamp != nil {
 		errs = append(errs, field.Forbidden(at.Child("reservedFor"), "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set"))
@@ -104,11 +114,33 @@ func validateClaimStatus(c, old *claim) field.ErrorList {
 		errs = append(errs, validateAllocation(c, at.Child("allocation"))...)
 	}
 	for i := range s.Devices {
-		p := at.Child("devices").Index(i)
-		errs = append(errs, podspec.ValidateDriverName(s.Devices[i].Driver, p.Child("driver"))...)
-		errs = append(errs, metavalidation.ValidateConditions(s.Devices[i].Conditions, p.Child("conditions"))...)
-		if !allocated(s.Allocation, &s.Devices[i]) {
-			errs = append(errs, field.Invalid(p, s.Devices[i].Device, "must be an allocated device in the claim"))
+		errs = append(errs, validateDeviceStatus(&s.Devices[i], s.Allocation, at.Child("devices").Index(i))...)
+	}
+	if len(s.ReservedFor) > 0 && s.Allocation == nil {
+		errs = append(errs, field.Forbidden(at.Child("reservedFor"), "may not be specified when `allocated` is not set"))
+	}
+	return append(errs, declared...)
+}
+
+// validateDeviceStatus judges what a driver tells of a device that the claim was given.
+func validateDeviceStatus(d *resourcev1.AllocatedDeviceStatus, a *resourcev1.AllocationResult, at *field.Path) field.ErrorList {
+	errs := podspec.ValidateDriverName(d.Driver, at.Child("driver"))
+	errs = append(errs, validatePoolName(d.Pool, at.Child("pool"))...)
+	errs = append(errs, check(at.Child("device"), d.Device, nameIsLabel(d.Device, false))...)
+	if !allocated(a, d) {
+		shown := struct{ Driver, Pool, Device, ShareID string }{d.Driver, d.Pool, d.Device, deref(d.ShareID, "")}
+		errs = append(errs, field.Invalid(at, shown, "must be an allocated device in the claim"))
+	}
+	errs = append(errs, metavalidation.ValidateConditions(d.Conditions, at.Child("conditions"))...)
+	if d.Data != nil && len(d.Data.Raw) > 0 {
+		errs = append(errs, validateOpaque(d.Data, at.Child("data"))...)
+	}
+	if n := d.NetworkData; n != nil {
+		p := at.Child("networkData")
+		errs = append(errs, notLonger(n.InterfaceName, resourcev1.NetworkDeviceDataInterfaceNameMaxLength, p.Child("interfaceName"))...)
+		errs = append(errs, notLonger(n.HardwareAddress, resourcev1.NetworkDeviceDataHardwareAddressMaxLength, p.Child("hardwareAddress"))...)
+		for i, ip := range n.IPs {
+			errs = append(errs, validation.IsValidInterfaceAddress(p.Child("ips").Index(i), ip)...)
 		}
 	}
 	return errs
@@ -137,10 +169,10 @@ func validateAllocation(c *claim, at *field.Path) field.ErrorList {
 	}
 	for i, r := range c.Status.Allocation.Devices.Results {
 		p := at.Child("devices", "results").Index(i)
-		errs = append(errs, knownRequests([]string{r.Request}, names, p.Child("request"))...)
-		errs = append(errs, podspec.ValidateDriverName(r.Driver, p.Child("driver"))...)
-		errs = append(errs, validatePoolName(r.Pool, p.Child("pool"))...)
+		errs = append(errs, knownRequest(r.Request, names, p.Child("request"))...)
 		errs = append(errs, check(p.Child("device"), r.Device, nameIsLabel(r.Device, false))...)
+		errs = append(errs, validateAttacher(r.Driver, p.Child("driver"))...)
+		errs = append(errs, validatePoolName(r.Pool, p.Child("pool"))...)
 	}
 	if n := c.Status.Allocation.NodeSelector; n != nil {
 		errs = append(errs, podspec.ValidateNodeSelector(n, at.Child("nodeSelector"))...)

@@ -29,10 +29,9 @@ func serviceKind() *Kind {
 				s.Status = corev1.ServiceStatus{}
 				syncClusterIPs(s, nil)
 			},
-			PrepareUpdate:  prepareServiceUpdate,
-			Validate:       validateService,
-			ValidateUpdate: validateServiceUpdate,
-			Warnings:       serviceWarnings,
+			PrepareUpdate: prepareServiceUpdate,
+			Compare:       validateService,
+			Warnings:      serviceWarnings,
 		}.full(Namespaced, nameIsLabel),
 		Subresources: []Subresource{
 			handled("proxy", corev1.SchemeGroupVersion.WithKind("ServiceProxyOptions"), "create", "delete", "get", "patch", "update"),

@@ -19,8 +19,10 @@ func prepareServiceUpdate(s, old *corev1.Service) {
 // put again and again.
 func keepAllocated(s, old *corev1.Service) {
 	if needsClusterIP(old) && needsClusterIP(s) {
-		if s.Spec.ClusterIP == "" && len(s.Spec.ClusterIPs) == 0 {
+		if s.Spec.ClusterIP == "" {
 			s.Spec.ClusterIP = old.Spec.ClusterIP
+		}
+		if len(s.Spec.ClusterIPs) == 0 && s.Spec.ClusterIP == old.Spec.ClusterIP {
 			s.Spec.ClusterIPs = slices.Clone(old.Spec.ClusterIPs)
 		}
 		if s.Spec.IPFamilyPolicy == nil {

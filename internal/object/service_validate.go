@@ -14,23 +14,44 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-func validateService(s *corev1.Service) field.ErrorList {
-	errs := validateServiceType(s)
+// validateService judges a service; old is nil for a new one. Where its addresses do not agree with one another, nothing else is judged:
+// what is to be allocated depends on them.
+func validateService(s, old *corev1.Service) field.ErrorList {
+	known := addressesOf(old)
+	errs := validateClusterIPs(s, known)
+	if len(errs) > 0 && s.Spec.Type != corev1.ServiceTypeExternalName {
+		return errs
+	}
+	if old != nil {
+		errs = append(errs, validateServiceUpdate(s, old)...)
+	}
+	errs = append(errs, validateServiceType(s)...)
 	errs = append(errs, validateServicePorts(s)...)
 	errs = append(errs, metavalidation.ValidateLabels(s.Spec.Selector, specPath.Child("selector"))...)
 	errs = append(errs, validateAffinity(s)...)
-	errs = append(errs, validateClusterIPs(s)...)
+	errs = append(errs, validateBalancer(s, known)...)
 	errs = append(errs, validateTrafficPolicies(s)...)
-	errs = append(errs, validateBalancer(s)...)
 	for i, ip := range s.Spec.ExternalIPs {
 		at := specPath.Child("externalIPs").Index(i)
-		if bad := validation.IsValidIPForLegacyField(at, ip, false, nil); len(bad) > 0 {
+		if bad := validation.IsValidIPForLegacyField(at, ip, true, known); len(bad) > 0 {
 			errs = append(errs, bad...)
 		} else {
 			errs = append(errs, validateEndpointIP(ip, at)...)
 		}
 	}
 	return errs
+}
+
+// addressesOf are the addresses and ranges of a service; those from before they were judged strictly may stay.
+func addressesOf(s *corev1.Service) []string {
+	if s == nil {
+		return nil
+	}
+	known := slices.Concat(s.Spec.ClusterIPs, s.Spec.ExternalIPs, s.Spec.LoadBalancerSourceRanges)
+	for _, in := range s.Status.LoadBalancer.Ingress {
+		known = append(known, in.IP)
+	}
+	return known
 }
 
 // check turns complaints of apimachinery's validation functions into errors.
@@ -91,7 +112,7 @@ func validateServicePorts(s *corev1.Service) field.ErrorList {
 		p, q := &s.Spec.Ports[i], at.Index(i)
 		errs = append(errs, validateServicePort(p, len(s.Spec.Ports) > 1, names, q)...)
 		if p.NodePort != 0 {
-			if s.Spec.Type == corev1.ServiceTypeClusterIP || s.Spec.Type == corev1.ServiceTypeExternalName {
+			if s.Spec.Type == corev1.ServiceTypeClusterIP {
 				errs = append(errs, field.Forbidden(q.Child("nodePort"), fmt.Sprintf("may not be used when `type` is '%s'", s.Spec.Type)))
 			}
 			k := portKey{p.Protocol, p.NodePort}
@@ -163,7 +184,7 @@ func validateAffinity(s *corev1.Service) field.ErrorList {
 	return errs
 }
 
-func validateClusterIPs(s *corev1.Service) field.ErrorList {
+func validateClusterIPs(s *corev1.Service, known []string) field.ErrorList {
 	spec := &s.Spec
 	at := specPath.Child("clusterIPs")
 	if spec.Type == corev1.ServiceTypeExternalName {
@@ -175,7 +196,7 @@ func validateClusterIPs(s *corev1.Service) field.ErrorList {
 			{"clusterIPs", len(spec.ClusterIPs) > 0 || spec.ClusterIP != ""}, {"ipFamilies", len(spec.IPFamilies) > 0}, {"ipFamilyPolicy", spec.IPFamilyPolicy != nil},
 		} {
 			if f.set {
-				errs = append(errs, field.Forbidden(specPath.Child(f.name), "may not be used when `type` is 'ExternalName'"))
+				errs = append(errs, field.Forbidden(specPath.Child(f.name), "may not be set for ExternalName services"))
 			}
 		}
 		return errs
@@ -202,7 +223,7 @@ func validateClusterIPs(s *corev1.Service) field.ErrorList {
 			}
 			continue
 		}
-		if bad := validation.IsValidIPForLegacyField(at.Index(i), ip, false, nil); len(bad) > 0 {
+		if bad := validation.IsValidIPForLegacyField(at.Index(i), ip, true, known); len(bad) > 0 {
 			errs = append(errs, bad...)
 			continue
 		}
@@ -213,7 +234,11 @@ func validateClusterIPs(s *corev1.Service) field.ErrorList {
 	if len(families) == 2 && families[0] == families[1] {
 		errs = append(errs, field.Invalid(at, spec.ClusterIPs, "may specify no more than one IP for each IP family"))
 	}
-	return append(errs, validateIPFamilies(spec)...)
+	errs = append(errs, validateIPFamilies(spec)...)
+	if p := spec.IPFamilyPolicy; len(errs) == 0 && p != nil && *p == corev1.IPFamilyPolicySingleStack && (len(spec.IPFamilies) > 1 || len(spec.ClusterIPs) > 1) {
+		errs = append(errs, field.Invalid(specPath.Child("ipFamilyPolicy"), *p, "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified"))
+	}
+	return errs
 }
 
 func validateIPFamilies(spec *corev1.ServiceSpec) field.ErrorList {
@@ -221,9 +246,6 @@ func validateIPFamilies(spec *corev1.ServiceSpec) field.ErrorList {
 	if p := spec.IPFamilyPolicy; p != nil {
 		errs = append(errs, oneOf(specPath.Child("ipFamilyPolicy"), *p,
 			corev1.IPFamilyPolicyPreferDualStack, corev1.IPFamilyPolicyRequireDualStack, corev1.IPFamilyPolicySingleStack)...)
-		if *p == corev1.IPFamilyPolicySingleStack && (len(spec.IPFamilies) > 1 || len(spec.ClusterIPs) > 1) {
-			errs = append(errs, field.Invalid(specPath.Child("ipFamilyPolicy"), *p, "may be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified"))
-		}
 	}
 	at := specPath.Child("ipFamilies")
 	seen := sets.Set[corev1.IPFamily]{}
@@ -276,15 +298,17 @@ func validateTrafficPolicies(s *corev1.Service) field.ErrorList {
 	return errs
 }
 
-func validateBalancer(s *corev1.Service) field.ErrorList {
+func validateBalancer(s *corev1.Service, known []string) field.ErrorList {
 	const only = "may only be used when `type` is 'LoadBalancer'"
 	var errs field.ErrorList
 	spec := &s.Spec
-	for i, cidr := range spec.LoadBalancerSourceRanges {
-		errs = append(errs, validation.IsValidCIDRForLegacyField(specPath.Child("LoadBalancerSourceRanges").Index(i), strings.TrimSpace(cidr), false, nil)...)
-	}
 	if len(spec.LoadBalancerSourceRanges) > 0 && !balanced(s) {
 		errs = append(errs, field.Forbidden(specPath.Child("LoadBalancerSourceRanges"), only))
+	}
+	for i, cidr := range spec.LoadBalancerSourceRanges {
+		if !slices.Contains(known, cidr) {
+			errs = append(errs, validation.IsValidCIDRForLegacyField(specPath.Child("LoadBalancerSourceRanges").Index(i), strings.TrimSpace(cidr), true, nil)...)
+		}
 	}
 	at := specPath.Child("allocateLoadBalancerNodePorts")
 	if balanced(s) && spec.AllocateLoadBalancerNodePorts == nil {
@@ -294,10 +318,11 @@ func validateBalancer(s *corev1.Service) field.ErrorList {
 	}
 	if c := spec.LoadBalancerClass; c != nil {
 		at := specPath.Child("loadBalancerClass")
-		if !balanced(s) {
+		if balanced(s) {
+			errs = append(errs, check(at, *c, validation.IsQualifiedName(*c))...)
+		} else {
 			errs = append(errs, field.Forbidden(at, only))
 		}
-		errs = append(errs, check(at, *c, validation.IsQualifiedName(*c))...)
 	}
 	return errs
 }
@@ -321,37 +346,8 @@ func validateServiceUpdate(s, old *corev1.Service) field.ErrorList {
 	if balanced(s) && balanced(old) && !same(s.Spec.LoadBalancerClass, old.Spec.LoadBalancerClass) {
 		errs = append(errs, field.Invalid(specPath.Child("loadBalancerClass"), s.Spec.LoadBalancerClass, "may not change once set"))
 	}
-	return errs
-}
-
-func validateServiceStatus(s, _ *corev1.Service) field.ErrorList {
-	errs := validateBalancerStatus(&s.Status.LoadBalancer, balanced(s), statusPath.Child("loadBalancer"))
-	return errs
-}
-
-func validateBalancerStatus(b *corev1.LoadBalancerStatus, balanced bool, at *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	at = at.Child("ingress")
-	if len(b.Ingress) > 0 && !balanced {
-		return field.ErrorList{field.Forbidden(at, "may only be used when `spec.type` is LoadBalancer")}
-	}
-	for i, in := range b.Ingress {
-		p := at.Index(i)
-		if in.IP != "" {
-			errs = append(errs, validation.IsValidIPForLegacyField(p.Child("ip"), in.IP, false, nil)...)
-		}
-		if in.IPMode != nil {
-			errs = append(errs, oneOf(p.Child("ipMode"), *in.IPMode, corev1.LoadBalancerIPModeVIP, corev1.LoadBalancerIPModeProxy)...)
-			if in.IP == "" {
-				errs = append(errs, field.Forbidden(p.Child("ipMode"), "may not be specified when `ip` is not set"))
-			}
-		}
-		if in.Hostname != "" {
-			errs = append(errs, check(p.Child("hostname"), in.Hostname, validation.IsDNS1123Subdomain(in.Hostname))...)
-			if _, err := netip.ParseAddr(in.Hostname); err == nil {
-				errs = append(errs, field.Invalid(p.Child("hostname"), in.Hostname, "must be a DNS name, not an IP address"))
-			}
-		}
+	if needsHealthCheckPort(s) && needsHealthCheckPort(old) && s.Spec.HealthCheckNodePort != old.Spec.HealthCheckNodePort {
+		errs = append(errs, field.Forbidden(specPath.Child("healthCheckNodePort"), "field is immutable"))
 	}
 	return errs
 }

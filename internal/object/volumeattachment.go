@@ -24,12 +24,12 @@ func volumeAttachmentKind() *Kind {
 		Strategy: rules[*storagev1.VolumeAttachment]{
 			PrepareCreate: func(v *storagev1.VolumeAttachment) { v.Status = storagev1.VolumeAttachmentStatus{} },
 			PrepareUpdate: func(v, old *storagev1.VolumeAttachment) { v.Status = *old.Status.DeepCopy() },
-			Validate:      validateVolumeAttachment,
-			ValidateCreate: func(v *storagev1.VolumeAttachment) field.ErrorList {
-				return validateAttacher(v.Spec.Attacher, specPath.Child("attacher"))
-			},
-			ValidateUpdate: func(v, old *storagev1.VolumeAttachment) field.ErrorList {
-				errs := podspec.ValidateDriverName(v.Spec.Attacher, specPath.Child("attacher"))
+			Compare: func(v, old *storagev1.VolumeAttachment) field.ErrorList {
+				at := specPath.Child("attacher")
+				if old == nil {
+					return append(validateVolumeAttachment(v), validateAttacher(v.Spec.Attacher, at)...)
+				}
+				errs := append(podspec.ValidateDriverName(v.Spec.Attacher, at), validateVolumeAttachment(v)...)
 				return append(errs, unchanged(v.Spec, old.Spec, specPath)...)
 			},
 		}.full(Cluster, nameIsSubdomain),

@@ -36,6 +36,7 @@ func (a *Allocator) families(s, was *corev1.Service) field.ErrorList {
 		policy = corev1.IPFamilyPolicyRequireDualStack
 	}
 	s.Spec.IPFamilyPolicy = &policy
+	said := len(s.Spec.IPFamilies) // by the client, or before
 	for i, ip := range clusterIPs(s) {
 		if addr, err := netip.ParseAddr(ip); err == nil && i >= len(s.Spec.IPFamilies) {
 			s.Spec.IPFamilies = append(s.Spec.IPFamilies, familyOf(netip.PrefixFrom(addr, addr.BitLen())))
@@ -47,7 +48,7 @@ func (a *Allocator) families(s, was *corev1.Service) field.ErrorList {
 	}
 	for i, ip := range clusterIPs(s) {
 		addr, err := netip.ParseAddr(ip)
-		if err != nil {
+		if err != nil || i < said {
 			continue
 		}
 		if f := familyOf(netip.PrefixFrom(addr, addr.BitLen())); !slices.Contains(have, f) {
@@ -57,13 +58,17 @@ func (a *Allocator) families(s, was *corev1.Service) field.ErrorList {
 	// A headless service without a selector names its endpoints itself and may have any family.
 	free := headless(s) && len(s.Spec.Selector) == 0
 	path := spec.Child("ipFamilies")
+	var errs field.ErrorList
+	if policy == corev1.IPFamilyPolicyRequireDualStack && len(have) < 2 && !free {
+		errs = append(errs, field.Invalid(spec.Child("ipFamilyPolicy"), policy, "this cluster is not configured for dual-stack services"))
+	}
 	for i, f := range s.Spec.IPFamilies {
 		if !slices.Contains(have, f) && !free {
-			return field.ErrorList{field.Invalid(path.Index(i), f, "not configured on this cluster")}
+			errs = append(errs, field.Invalid(path.Index(i), f, "not configured on this cluster"))
 		}
 	}
-	if policy == corev1.IPFamilyPolicyRequireDualStack && len(have) < 2 && !free {
-		return field.ErrorList{field.Invalid(spec.Child("ipFamilyPolicy"), policy, "this cluster is not configured for dual-stack services")}
+	if len(errs) > 0 {
+		return errs
 	}
 	want := 1
 	if policy != corev1.IPFamilyPolicySingleStack {
