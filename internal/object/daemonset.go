@@ -41,12 +41,12 @@ func daemonSetKind() *Kind {
 				}
 				setTemplateGeneration(d, n)
 			},
-			Validate: validateDaemonSet,
+			ValidateCreate: validateDaemonSet,
 			Warnings: func(d, old *appsv1.DaemonSet) []string {
 				return templateWarnings(d, old, &d.Spec.Template, specPath.Child("template"))
 			},
 			ValidateUpdate: func(d, old *appsv1.DaemonSet) field.ErrorList {
-				return immutable(d.Spec.Selector, old.Spec.Selector, specPath.Child("selector"))
+				return append(immutable(d.Spec.Selector, old.Spec.Selector, specPath.Child("selector")), validateDaemonSet(d)...)
 			},
 		}.full(Namespaced, nameIsSubdomain),
 		Subresources: []Subresource{writes("status", rules[*appsv1.DaemonSet]{
@@ -101,6 +101,10 @@ func defaultDaemonSet(d *appsv1.DaemonSet) {
 	if s.Type == appsv1.RollingUpdateDaemonSetStrategyType {
 		setDefaultPtr(&s.RollingUpdate, appsv1.RollingUpdateDaemonSet{})
 		setDefaultPtr(&s.RollingUpdate.MaxUnavailable, intstr.FromInt32(1))
+		setDefaultPtr(&s.RollingUpdate.MaxSurge, intstr.FromInt32(0))
+	} else if s.RollingUpdate != nil {
+		// It has no meaning, but shows what it comes to.
+		setDefaultPtr(&s.RollingUpdate.MaxUnavailable, intstr.FromInt32(0))
 		setDefaultPtr(&s.RollingUpdate.MaxSurge, intstr.FromInt32(0))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"hyperkube/internal/object/goform"
 	"hyperkube/internal/object/podspec"
 )
 
@@ -42,7 +43,7 @@ func deploymentKind() *Kind {
 				return immutable(d.Spec.Selector, old.Spec.Selector, specPath.Child("selector"))
 			},
 			Warnings: func(d, old *appsv1.Deployment) []string {
-				return templateWarnings(d, old, &d.Spec.Template, specPath.Child("template"))
+				return append(podNameWarnings(d, old), templateWarnings(d, old, &d.Spec.Template, specPath.Child("template"))...)
 			},
 		}.full(Namespaced, nameIsSubdomain),
 		Subresources: []Subresource{
@@ -110,7 +111,7 @@ func validateDeploymentStrategy(s *appsv1.DeploymentStrategy, at *field.Path) fi
 		return nil
 	case appsv1.RollingUpdateDeploymentStrategyType:
 	default:
-		return field.ErrorList{field.NotSupported(at, s, []appsv1.DeploymentStrategyType{
+		return field.ErrorList{field.NotSupported(at, goform.Of(s), []appsv1.DeploymentStrategyType{
 			appsv1.RecreateDeploymentStrategyType, appsv1.RollingUpdateDeploymentStrategyType})}
 	}
 	r := s.RollingUpdate
@@ -129,6 +130,7 @@ func validateDeploymentStatus(d, old *appsv1.Deployment) field.ErrorList {
 	s := &d.Status
 	errs := nonNegative(number{statusPath.Child("observedGeneration"), s.ObservedGeneration},
 		number{statusPath.Child("unavailableReplicas"), int64(s.UnavailableReplicas)})
+	errs = append(errs, nonNegative(num(statusPath.Child("terminatingReplicas"), s.TerminatingReplicas))...)
 	errs = append(errs, counts(s.Replicas, count{"updatedReplicas", s.UpdatedReplicas},
 		count{"readyReplicas", s.ReadyReplicas}, count{"availableReplicas", s.AvailableReplicas})...)
 	if s.AvailableReplicas > s.ReadyReplicas {

@@ -2,6 +2,7 @@ package object
 
 import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -143,6 +144,14 @@ func nextGeneration(obj, old metav1.Object, value, oldValue any) {
 
 // nameIsAnything is for kinds whose names nobody judges: names of events are made from those of any object.
 func nameIsAnything(string, bool) []string { return nil }
+
+// nameIsLong is nameIsSubdomain where the rule is declared on the type: it tells lengths in bytes and leaves beginnings of names alone.
+func nameIsLong(name string, prefix bool) []string {
+	if prefix {
+		return nil
+	}
+	return content.IsDNS1123Subdomain(name)
+}
 
 // nameIsQualified judges a name with an optional domain prefix: "example.com/thing".
 func nameIsQualified(name string) []string { return validation.IsQualifiedName(name) }

@@ -8,8 +8,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"hyperkube/internal/object/goform"
 	"hyperkube/internal/object/podspec"
 )
 
@@ -29,9 +31,13 @@ func persistentVolumeKind() *Kind {
 				since := p.CreationTimestamp
 				p.Status = corev1.PersistentVolumeStatus{Phase: corev1.VolumePending, LastPhaseTransitionTime: &since}
 			},
-			PrepareUpdate:  func(p, old *corev1.PersistentVolume) { p.Status = *old.Status.DeepCopy() },
-			Validate:       validatePersistentVolume,
+			PrepareUpdate: func(p, old *corev1.PersistentVolume) { p.Status = *old.Status.DeepCopy() },
+			Validate:      validatePersistentVolume,
+			ValidateCreate: func(p *corev1.PersistentVolume) field.ErrorList {
+				return podspec.ValidateNewNodeValues(requiredVolumeNodes(p), nil, specPath.Child("nodeAffinity", "required"))
+			},
 			ValidateUpdate: validatePersistentVolumeUpdate,
+			Warnings:       persistentVolumeWarnings,
 		}.full(Cluster, nameIsSubdomain),
 		Subresources: []Subresource{writes("status", rules[*corev1.PersistentVolume]{
 			PrepareUpdate: func(p, old *corev1.PersistentVolume) {
@@ -109,7 +115,12 @@ func defaultPersistentVolume(p *corev1.PersistentVolume) {
 
 func validatePersistentVolume(p *corev1.PersistentVolume) field.ErrorList {
 	s := &p.Spec
-	errs := podspec.ValidateAccessModes(s.AccessModes, specPath.Child("accessModes"), "")
+	var errs field.ErrorList
+	if p.Annotations[mountOptionsAnnotation] != "" && !takesMountOptions(&s.PersistentVolumeSource) {
+		errs = append(errs, field.Forbidden(metadataPath.Child("annotations", mountOptionsAnnotation),
+			"may not specify mount options for this volume type"))
+	}
+	errs = append(errs, podspec.ValidateAccessModes(s.AccessModes, specPath.Child("accessModes"), "")...)
 	at := specPath.Child("capacity")
 	if len(s.Capacity) == 0 {
 		errs = append(errs, field.Required(at, ""))
@@ -174,8 +185,15 @@ func notePhase(p, old *corev1.PersistentVolume) {
 	}
 }
 
+func requiredVolumeNodes(p *corev1.PersistentVolume) *corev1.NodeSelector {
+	if p.Spec.NodeAffinity == nil {
+		return nil
+	}
+	return p.Spec.NodeAffinity.Required
+}
+
 func validatePersistentVolumeUpdate(p, old *corev1.PersistentVolume) field.ErrorList {
-	var errs field.ErrorList
+	errs := podspec.ValidateNewNodeValues(requiredVolumeNodes(p), requiredVolumeNodes(old), specPath.Child("nodeAffinity", "required"))
 	source, before := p.Spec.PersistentVolumeSource, old.Spec.PersistentVolumeSource
 	if source.CSI != nil && before.CSI != nil {
 		// Secrets of resizing may be added later.
@@ -189,11 +207,65 @@ func validatePersistentVolumeUpdate(p, old *corev1.PersistentVolume) field.Error
 		source.CSI = &c
 	}
 	if !apiequality.Semantic.DeepEqual(source, before) {
-		errs = append(errs, field.Forbidden(specPath.Child("persistentvolumesource"), "spec.persistentvolumesource is immutable after creation"))
+		errs = append(errs, field.Forbidden(specPath.Child("persistentvolumesource"),
+			"spec.persistentvolumesource is immutable after creation\n"+diff.Diff(source, before)))
 	}
-	errs = append(errs, immutable(p.Spec.VolumeMode, old.Spec.VolumeMode, specPath.Child("volumeMode"))...)
-	if old.Spec.NodeAffinity != nil && !apiequality.Semantic.DeepEqual(p.Spec.NodeAffinity, old.Spec.NodeAffinity) {
-		errs = append(errs, field.Invalid(specPath.Child("nodeAffinity"), p.Spec.NodeAffinity, "field is immutable, except for updating from beta label to GA"))
+	errs = append(errs, immutable(p.Spec.VolumeMode, old.Spec.VolumeMode, field.NewPath("volumeMode"))...)
+	if old.Spec.NodeAffinity != nil && !sameNodes(p.Spec.NodeAffinity, old.Spec.NodeAffinity) {
+		errs = append(errs, field.Invalid(field.NewPath("nodeAffinity"), goform.Of(p.Spec.NodeAffinity),
+			"field is immutable, except for updating from beta label to GA"))
+	}
+	if old.Spec.VolumeAttributesClassName != nil && p.Spec.VolumeAttributesClassName == nil {
+		errs = append(errs, field.Forbidden(specPath.Child("volumeAttributesClassName"), "update from non-nil value to nil is forbidden"))
 	}
 	return errs
+}
+
+// sameNodes: labels of nodes may be called by the names that they have now.
+func sameNodes(a, old *corev1.VolumeNodeAffinity) bool {
+	if apiequality.Semantic.DeepEqual(a, old) {
+		return true
+	}
+	if a == nil || a.Required == nil || old.Required == nil || len(a.Required.NodeSelectorTerms) != len(old.Required.NodeSelectorTerms) {
+		return false
+	}
+	next := a.DeepCopy()
+	for i := range next.Required.NodeSelectorTerms {
+		list, before := next.Required.NodeSelectorTerms[i].MatchExpressions, old.Required.NodeSelectorTerms[i].MatchExpressions
+		if len(list) != len(before) {
+			return false
+		}
+		for k := range list {
+			if list[k].Key == podspec.RenamedLabel(before[k].Key) {
+				list[k].Key = before[k].Key
+			}
+		}
+	}
+	return apiequality.Semantic.DeepEqual(next, old)
+}
+
+// mountOptionsAnnotation is what spec.mountOptions was before it was a field.
+const mountOptionsAnnotation = "volume.beta.kubernetes.io/mount-options"
+
+// takesMountOptions says whether an annotation may tell how a volume is mounted.
+func takesMountOptions(s *corev1.PersistentVolumeSource) bool {
+	return s.GCEPersistentDisk != nil || s.AWSElasticBlockStore != nil || s.Glusterfs != nil || s.NFS != nil || s.RBD != nil || s.ISCSI != nil ||
+		s.Cinder != nil || s.CephFS != nil || s.AzureFile != nil || s.VsphereVolume != nil || s.AzureDisk != nil || s.Quobyte != nil ||
+		s.StorageOS != nil
+}
+
+func persistentVolumeWarnings(p, _ *corev1.PersistentVolume) []string {
+	var out []string
+	if _, there := p.Annotations[corev1.BetaStorageClassAnnotation]; there {
+		out = append(out, metadataPath.Child("annotations").Key(corev1.BetaStorageClassAnnotation).String()+
+			`: deprecated since v1.8; use "storageClassName" attribute instead`)
+	}
+	if p.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRecycle {
+		out = append(out, "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. "+
+			"Instead, the recommended approach is to use dynamic provisioning.")
+	}
+	if a := p.Spec.NodeAffinity; a != nil && a.Required != nil {
+		out = append(out, podspec.NodeSelectorWarnings(a.Required, specPath.Child("nodeAffinity", "required"))...)
+	}
+	return out
 }

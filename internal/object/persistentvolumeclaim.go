@@ -1,11 +1,14 @@
 package object
 
 import (
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"hyperkube/internal/object/podspec"
@@ -27,23 +30,21 @@ func persistentVolumeClaimKind() *Kind {
 				setDefault(&p.Status.Phase, corev1.ClaimPending)
 				podspec.DefaultClaim(&p.Spec)
 			},
-			PrepareCreate:  func(p *pvc) { p.Status = corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimPending} },
-			PrepareUpdate:  func(p, old *pvc) { p.Status = *old.Status.DeepCopy() },
+			PrepareCreate: func(p *pvc) {
+				p.Status = corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimPending}
+				podspec.PrepareClaim(&p.Spec, nil)
+			},
+			PrepareUpdate: func(p, old *pvc) {
+				p.Status = *old.Status.DeepCopy()
+				podspec.PrepareClaim(&p.Spec, &old.Spec)
+			},
 			Validate:       func(p *pvc) field.ErrorList { return podspec.ValidateClaimSpec(&p.Spec, specPath) },
 			ValidateUpdate: validateClaimUpdate,
+			Warnings:       claimWarnings,
 		}.full(Namespaced, nameIsSubdomain),
 		Subresources: []Subresource{writes("status", rules[*pvc]{
-			PrepareUpdate: func(p, old *pvc) { p.Spec = *old.Spec.DeepCopy() },
-			ValidateUpdate: func(p, _ *pvc) field.ErrorList {
-				if p.Status.Phase == corev1.ClaimBound && len(p.Status.AccessModes) == 0 {
-					return nil
-				}
-				var errs field.ErrorList
-				for name, q := range p.Status.Capacity {
-					errs = append(errs, podspec.ValidateQuantity(name, q, statusPath.Child("capacity").Key(string(name)))...)
-				}
-				return errs
-			},
+			PrepareUpdate:  func(p, old *pvc) { p.Spec, p.Status.HealthStatus = *old.Spec.DeepCopy(), nil },
+			ValidateUpdate: func(p, _ *pvc) field.ErrorList { return validateVolumeClaimStatus(&p.Status) },
 		})},
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
@@ -81,7 +82,19 @@ func claimCells(p *pvc, now time.Time) []any {
 	}
 }
 
-// validateClaimUpdate: once made, a claim may only be bound, grow and change its volume attributes class.
+func claimWarnings(p, old *pvc) []string {
+	if old != nil {
+		return nil
+	}
+	var out []string
+	if _, there := p.Annotations[corev1.BetaStorageClassAnnotation]; there {
+		out = append(out, metadataPath.Child("annotations").Key(corev1.BetaStorageClassAnnotation).String()+
+			`: deprecated since v1.8; use "storageClassName" attribute instead`)
+	}
+	return append(out, podspec.ClaimWarnings(&p.Spec, specPath)...)
+}
+
+// validateClaimUpdate: once made, a claim may only be bound, and then grow and change its volume attributes class.
 func validateClaimUpdate(p, old *pvc) field.ErrorList {
 	var errs field.ErrorList
 	next := p.Spec.DeepCopy()
@@ -94,17 +107,34 @@ func validateClaimUpdate(p, old *pvc) field.ErrorList {
 	}
 	if old.Status.Phase == corev1.ClaimBound {
 		next.Resources.Requests = old.Spec.Resources.Requests
-	}
-	next.VolumeAttributesClassName = old.Spec.VolumeAttributesClassName
-	if deref(old.Spec.VolumeAttributesClassName, "") != "" && deref(p.Spec.VolumeAttributesClassName, "") == "" {
-		errs = append(errs, field.Forbidden(specPath.Child("volumeAttributesClassName"), "update from non-nil value to nil is forbidden"))
+		next.VolumeAttributesClassName = old.Spec.VolumeAttributesClassName
 	}
 	if !apiequality.Semantic.DeepEqual(*next, old.Spec) {
-		errs = append(errs, field.Forbidden(specPath, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"))
+		errs = append(errs, field.Forbidden(specPath,
+			"spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n"+diff.Diff(*next, old.Spec)))
 	}
 	size, before := p.Spec.Resources.Requests[corev1.ResourceStorage], old.Spec.Resources.Requests[corev1.ResourceStorage]
 	if had := old.Status.Capacity[corev1.ResourceStorage]; size.Cmp(before) < 0 && size.Cmp(had) <= 0 {
 		errs = append(errs, field.Forbidden(specPath.Child("resources", "requests", "storage"), "field can not be less than status.capacity"))
 	}
-	return append(errs, immutable(p.Spec.VolumeMode, old.Spec.VolumeMode, field.NewPath("volumeMode"))...)
+	errs = append(errs, immutable(p.Spec.VolumeMode, old.Spec.VolumeMode, field.NewPath("volumeMode"))...)
+	errs = append(errs, keptAttributes(p, old)...)
+	if class, before := p.Annotations[corev1.BetaStorageClassAnnotation], old.Annotations[corev1.BetaStorageClassAnnotation]; class != before {
+		errs = append(errs, field.Invalid(metadataPath.Child("annotations", corev1.BetaStorageClassAnnotation), class, apivalidation.FieldImmutableErrorMsg))
+	}
+	return errs
+}
+
+// keptAttributes: a volume that has got attributes of a class keeps them until it gets those of another (KEP-3751).
+func keptAttributes(p, old *pvc) field.ErrorList {
+	class, before := p.Spec.VolumeAttributesClassName, old.Spec.VolumeAttributesClassName
+	if old.Status.CurrentVolumeAttributesClassName == nil || apiequality.Semantic.DeepEqual(class, before) || deref(class, "") != "" {
+		return nil
+	}
+	to := "nil"
+	if class != nil {
+		to = "empty string"
+	}
+	return field.ErrorList{field.Forbidden(specPath.Child("volumeAttributesClassName"),
+		fmt.Sprintf("update to %s is forbidden when status.currentVolumeAttributesClassName is not nil", to))}
 }

@@ -18,10 +18,12 @@ import (
 var (
 	specPath   = field.NewPath("spec")
 	statusPath = field.NewPath("status")
+
+	requiredNodesPath = specPath.Child("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
 )
 
 func validateNewPod(p *corev1.Pod) field.ErrorList {
-	var errs field.ErrorList
+	errs := podspec.ValidateNewNodeValues(requiredNodes(p.Spec.Affinity), nil, requiredNodesPath)
 	if len(p.Spec.EphemeralContainers) > 0 {
 		errs = append(errs, field.Forbidden(specPath.Child("ephemeralContainers"), "cannot be set on create"))
 	}
@@ -38,15 +40,12 @@ const podUpdateText = "pod updates may not change fields other than `spec.contai
 // validatePodUpdate allows new images, a shorter deadline, further tolerations, fewer scheduling gates and,
 // while there are gates, a narrower choice of nodes.
 func validatePodUpdate(p, old *corev1.Pod) field.ErrorList {
-	var errs field.ErrorList
+	errs := podspec.ValidateNewNodeValues(requiredNodes(p.Spec.Affinity), requiredNodes(old.Spec.Affinity), requiredNodesPath)
 	if len(p.Spec.Containers) != len(old.Spec.Containers) {
-		errs = append(errs, field.Forbidden(specPath.Child("containers"), "pod updates may not add or remove containers"))
+		return append(errs, field.Forbidden(specPath.Child("containers"), "pod updates may not add or remove containers"))
 	}
 	if len(p.Spec.InitContainers) != len(old.Spec.InitContainers) {
-		errs = append(errs, field.Forbidden(specPath.Child("initContainers"), "pod updates may not add or remove containers"))
-	}
-	if len(errs) > 0 {
-		return errs
+		return append(errs, field.Forbidden(specPath.Child("initContainers"), "pod updates may not add or remove containers"))
 	}
 	errs = append(errs, validateDeadlineUpdate(p.Spec.ActiveDeadlineSeconds, old.Spec.ActiveDeadlineSeconds)...)
 	errs = append(errs, onlyNewTolerations(p.Spec.Tolerations, old.Spec.Tolerations, specPath.Child("tolerations"))...)
@@ -130,7 +129,7 @@ func validateGatedPlacement(next, old *corev1.PodSpec) field.ErrorList {
 			break
 		}
 	}
-	at = specPath.Child("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
+	at = requiredNodesPath
 	before, after := requiredNodes(old.Affinity), requiredNodes(next.Affinity)
 	switch {
 	case before == nil || len(before.NodeSelectorTerms) == 0:
@@ -258,7 +257,7 @@ func podWarnings(p, old *corev1.Pod) []string {
 		if bad := validation.IsDNS1123Label(p.Name); p.Name != "" && len(bad) > 0 {
 			out = append(out, fmt.Sprintf("metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [%s]", strings.Join(bad, ", ")))
 		}
-		return append(out, podspec.Warnings(&p.Spec, specPath)...)
+		return append(out, podspec.Warnings(p.Annotations, &p.Spec, nil)...)
 	}
 	return out
 }

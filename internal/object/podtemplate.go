@@ -25,6 +25,9 @@ func podTemplateKind() *Kind {
 			Validate: func(t *corev1.PodTemplate) field.ErrorList {
 				return podspec.ValidateTemplate(&t.Template, field.NewPath("template"))
 			},
+			Warnings: func(t, old *corev1.PodTemplate) []string {
+				return templateWarnings(t, old, &t.Template, field.NewPath("template"))
+			},
 		}.full(Namespaced, nameIsSubdomain),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),

@@ -43,7 +43,7 @@ func replicaSetKind() *Kind {
 				return immutable(r.Spec.Selector, old.Spec.Selector, specPath.Child("selector"))
 			},
 			Warnings: func(r, old *appsv1.ReplicaSet) []string {
-				return templateWarnings(r, old, &r.Spec.Template, specPath.Child("template"))
+				return append(podNameWarnings(r, old), templateWarnings(r, old, &r.Spec.Template, specPath.Child("template"))...)
 			},
 		}.full(Namespaced, nameIsSubdomain),
 		Subresources: []Subresource{
@@ -52,7 +52,8 @@ func replicaSetKind() *Kind {
 				PrepareUpdate: func(r, old *appsv1.ReplicaSet) { r.Spec = *old.Spec.DeepCopy() },
 				ValidateUpdate: func(r, _ *appsv1.ReplicaSet) field.ErrorList {
 					s := &r.Status
-					return append(nonNegative(number{statusPath.Child("observedGeneration"), s.ObservedGeneration}),
+					return append(nonNegative(number{statusPath.Child("observedGeneration"), s.ObservedGeneration},
+						num(statusPath.Child("terminatingReplicas"), s.TerminatingReplicas)),
 						replicaCounts(s.Replicas, s.FullyLabeledReplicas, s.ReadyReplicas, s.AvailableReplicas)...)
 				},
 			}),

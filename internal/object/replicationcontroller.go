@@ -7,7 +7,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -37,11 +36,20 @@ func replicationControllerKind() *Kind {
 				nextGeneration(r, old, r.Spec, old.Spec)
 			},
 			Validate: validateReplicationController,
-		}.full(Namespaced, nameIsSubdomain),
+			Warnings: func(r, old *corev1.ReplicationController) []string {
+				if old != nil || r.Spec.Template == nil {
+					return nil
+				}
+				return append(podNameWarnings(r, old), templateWarnings(r, old, r.Spec.Template, specPath.Child("template"))...)
+			},
+		}.full(Namespaced, nameIsLong),
 		Subresources: []Subresource{
 			scaleSubresource(),
 			writes("status", rules[*corev1.ReplicationController]{
-				PrepareUpdate: func(r, old *corev1.ReplicationController) { r.Spec = *old.Spec.DeepCopy() },
+				PrepareUpdate: func(r, old *corev1.ReplicationController) {
+					r.Spec = *old.Spec.DeepCopy()
+					defaultReplicationController(r) // labels come from the template
+				},
 				ValidateUpdate: func(r, _ *corev1.ReplicationController) field.ErrorList {
 					s := &r.Status
 					return append(nonNegative(number{statusPath.Child("observedGeneration"), s.ObservedGeneration}),
@@ -98,7 +106,6 @@ func defaultReplicationController(r *corev1.ReplicationController) {
 func validateReplicationController(r *corev1.ReplicationController) field.ErrorList {
 	errs := nonNegative(num(specPath.Child("replicas"), r.Spec.Replicas),
 		number{specPath.Child("minReadySeconds"), int64(r.Spec.MinReadySeconds)})
-	errs = append(errs, metavalidation.ValidateLabels(r.Spec.Selector, specPath.Child("selector"))...)
 	if len(r.Spec.Selector) == 0 {
 		errs = append(errs, field.Required(specPath.Child("selector"), ""))
 	}

@@ -2,11 +2,11 @@ package object
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -35,16 +35,12 @@ func statefulSetKind() *Kind {
 				s.Status = *old.Status.DeepCopy()
 				nextGeneration(s, old, s.Spec, old.Spec)
 			},
-			Validate: validateStatefulSet,
-			ValidateCreate: func(s *appsv1.StatefulSet) field.ErrorList {
-				// Names of its pods are made of its own, and are host names.
-				return check(field.NewPath("metadata", "name"), s.Name, validation.IsDNS1123Label(s.Name))
-			},
+			Validate:       validateStatefulSet,
+			ValidateCreate: validateNewStatefulSet,
 			ValidateUpdate: validateStatefulSetUpdate,
-			Warnings: func(s, old *appsv1.StatefulSet) []string {
-				return templateWarnings(s, old, &s.Spec.Template, specPath.Child("template"))
-			},
-		}.full(Namespaced, nameIsAnything),
+			Warnings:       statefulSetWarnings,
+			// Names of its pods are made of its own, and are host names.
+		}.full(Namespaced, nameIsLabel),
 		Subresources: []Subresource{
 			scaleSubresource(),
 			writes("status", rules[*appsv1.StatefulSet]{
@@ -70,9 +66,11 @@ func defaultStatefulSet(s *appsv1.StatefulSet) {
 	setDefault(&spec.PodManagementPolicy, appsv1.OrderedReadyPodManagement)
 	setDefaultPtr(&spec.Replicas, 1)
 	setDefaultPtr(&spec.RevisionHistoryLimit, 10)
-	setDefault(&spec.UpdateStrategy.Type, appsv1.RollingUpdateStatefulSetStrategyType)
-	if spec.UpdateStrategy.Type == appsv1.RollingUpdateStatefulSetStrategyType {
+	if spec.UpdateStrategy.Type == "" {
+		spec.UpdateStrategy.Type = appsv1.RollingUpdateStatefulSetStrategyType
 		setDefaultPtr(&spec.UpdateStrategy.RollingUpdate, appsv1.RollingUpdateStatefulSetStrategy{})
+	}
+	if spec.UpdateStrategy.Type == appsv1.RollingUpdateStatefulSetStrategyType && spec.UpdateStrategy.RollingUpdate != nil {
 		setDefaultPtr(&spec.UpdateStrategy.RollingUpdate.Partition, 0)
 		setDefaultPtr(&spec.UpdateStrategy.RollingUpdate.MaxUnavailable, intstr.FromInt32(1))
 	}
@@ -90,10 +88,14 @@ func defaultStatefulSet(s *appsv1.StatefulSet) {
 
 func validateStatefulSet(s *appsv1.StatefulSet) field.ErrorList {
 	spec := &s.Spec
-	errs := oneOf(specPath.Child("podManagementPolicy"), spec.PodManagementPolicy, appsv1.OrderedReadyPodManagement, appsv1.ParallelPodManagement)
+	var errs field.ErrorList
+	switch spec.PodManagementPolicy {
+	case appsv1.OrderedReadyPodManagement, appsv1.ParallelPodManagement:
+	default:
+		errs = append(errs, field.Invalid(specPath.Child("podManagementPolicy"), spec.PodManagementPolicy, "must be 'OrderedReady' or 'Parallel'"))
+	}
 	errs = append(errs, nonNegative(num(specPath.Child("replicas"), spec.Replicas),
-		number{specPath.Child("minReadySeconds"), int64(spec.MinReadySeconds)},
-		num(specPath.Child("revisionHistoryLimit"), spec.RevisionHistoryLimit))...)
+		number{specPath.Child("minReadySeconds"), int64(spec.MinReadySeconds)})...)
 	errs = append(errs, validateStatefulSetStrategy(&spec.UpdateStrategy, specPath.Child("updateStrategy"))...)
 	if p := spec.PersistentVolumeClaimRetentionPolicy; p != nil {
 		at := specPath.Child("persistentVolumeClaimRetentionPolicy")
@@ -105,26 +107,52 @@ func validateStatefulSet(s *appsv1.StatefulSet) field.ErrorList {
 	if o := spec.Ordinals; o != nil {
 		errs = append(errs, nonNegative(number{specPath.Child("ordinals", "start"), int64(o.Start)})...)
 	}
-	if spec.ServiceName != "" {
-		errs = append(errs, check(specPath.Child("serviceName"), spec.ServiceName, validation.IsDNS1123Label(spec.ServiceName))...)
-	}
 	errs = append(errs, validateSelector(spec.Selector, &spec.Template, "statefulset")...)
-	for i := range spec.VolumeClaimTemplates {
-		errs = append(errs, podspec.ValidateClaimSpec(&spec.VolumeClaimTemplates[i].Spec, specPath.Child("volumeClaimTemplates").Index(i).Child("spec"))...)
-	}
-	return append(errs, validateRunningTemplate(withClaimVolumes(spec), "StatefulSet")...)
+	return append(errs, validateRunningTemplate(asItsPods(spec), "StatefulSet")...)
 }
 
-// withClaimVolumes is the template with a volume for each claim template, as the pods will have.
-func withClaimVolumes(spec *appsv1.StatefulSetSpec) *corev1.PodTemplateSpec {
-	if len(spec.VolumeClaimTemplates) == 0 {
-		return &spec.Template
+// validateNewStatefulSet judges what may not change later.
+func validateNewStatefulSet(s *appsv1.StatefulSet) field.ErrorList {
+	var errs field.ErrorList
+	if name := s.Spec.ServiceName; name != "" {
+		errs = append(errs, check(specPath.Child("serviceName"), name, validation.IsDNS1123Label(name))...)
 	}
+	for i := range s.Spec.VolumeClaimTemplates {
+		at := specPath.Child("volumeClaimTemplates").Index(i).Child("spec")
+		errs = append(errs, podspec.ValidateClaimSpec(&s.Spec.VolumeClaimTemplates[i].Spec, at)...)
+	}
+	return errs
+}
+
+func statefulSetWarnings(s, old *appsv1.StatefulSet) []string {
+	if old != nil && s.Generation == old.Generation {
+		return nil
+	}
+	out := templateWarnings(s, old, &s.Spec.Template, specPath.Child("template"))
+	for i := range s.Spec.VolumeClaimTemplates {
+		at := specPath.Child("volumeClaimTemplates").Index(i)
+		out = append(out, podspec.ClaimWarnings(&s.Spec.VolumeClaimTemplates[i].Spec, at)...)
+	}
+	if n := s.Spec.RevisionHistoryLimit; n != nil && *n < 0 {
+		out = append(out, "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended")
+	}
+	return out
+}
+
+// asItsPods is the template with what the pods will have: a volume for each claim template, and names of the set's own making.
+func asItsPods(spec *appsv1.StatefulSetSpec) *corev1.PodTemplateSpec {
 	t := spec.Template
+	t.Spec.Hostname, t.Spec.Subdomain = "", ""
+	if len(spec.VolumeClaimTemplates) == 0 {
+		return &t
+	}
 	claims := map[string]bool{}
 	t.Spec.Volumes = nil
 	for i := range spec.VolumeClaimTemplates {
 		name := spec.VolumeClaimTemplates[i].Name
+		if claims[name] {
+			continue
+		}
 		claims[name] = true
 		t.Spec.Volumes = append(t.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
 			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: name}}})
@@ -166,18 +194,21 @@ func validateStatefulSetStrategy(s *appsv1.StatefulSetUpdateStrategy, at *field.
 }
 
 func validateStatefulSetUpdate(s, old *appsv1.StatefulSet) field.ErrorList {
-	next, o := s.Spec, old.Spec
-	errs := immutable(next.ServiceName, o.ServiceName, specPath.Child("serviceName"))
-	errs = append(errs, immutable(next.PodManagementPolicy, o.PodManagementPolicy, specPath.Child("podManagementPolicy"))...)
-	next.ServiceName, next.PodManagementPolicy = o.ServiceName, o.PodManagementPolicy
-	next.Replicas, next.Ordinals, next.Template, next.UpdateStrategy = o.Replicas, o.Ordinals, o.Template, o.UpdateStrategy
-	next.RevisionHistoryLimit, next.MinReadySeconds = o.RevisionHistoryLimit, o.MinReadySeconds
-	next.PersistentVolumeClaimRetentionPolicy = o.PersistentVolumeClaimRetentionPolicy
-	if apiequality.Semantic.DeepEqual(next, o) {
-		return errs
+	next, o := &s.Spec, &old.Spec
+	errs := immutable(next.Selector, o.Selector, specPath.Child("selector"))
+	errs = append(errs, immutableWhole(bareClaims(next.VolumeClaimTemplates), bareClaims(o.VolumeClaimTemplates),
+		specPath.Child("volumeClaimTemplates"))...)
+	errs = append(errs, immutable(next.ServiceName, o.ServiceName, specPath.Child("serviceName"))...)
+	return append(errs, immutable(next.PodManagementPolicy, o.PodManagementPolicy, specPath.Child("podManagementPolicy"))...)
+}
+
+// bareClaims are claims without their kind, which clients may send and leave out.
+func bareClaims(claims []corev1.PersistentVolumeClaim) []corev1.PersistentVolumeClaim {
+	out := slices.Clone(claims)
+	for i := range out {
+		out[i].TypeMeta = metav1.TypeMeta{}
 	}
-	return append(errs, field.Forbidden(specPath, "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "+
-		"'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"))
+	return out
 }
 
 func validateStatefulSetStatus(s, old *appsv1.StatefulSet) field.ErrorList {
@@ -187,6 +218,8 @@ func validateStatefulSetStatus(s, old *appsv1.StatefulSet) field.ErrorList {
 	if st.AvailableReplicas > st.ReadyReplicas {
 		errs = append(errs, field.Invalid(statusPath.Child("availableReplicas"), st.AvailableReplicas, "cannot be greater than status.readyReplicas"))
 	}
+	errs = append(errs, nonNegative(number{statusPath.Child("observedGeneration"), st.ObservedGeneration},
+		num(statusPath.Child("collisionCount"), st.CollisionCount))...)
 	if deref(st.CollisionCount, 0) < deref(old.Status.CollisionCount, 0) {
 		errs = append(errs, field.Invalid(statusPath.Child("collisionCount"), deref(st.CollisionCount, 0), "cannot be decremented"))
 	}

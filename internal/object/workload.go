@@ -143,7 +143,24 @@ func templateWarnings[T interface {
 	if old != none && obj.GetGeneration() == old.GetGeneration() {
 		return nil
 	}
-	return podspec.Warnings(&t.Spec, at.Child("spec"))
+	return podspec.Warnings(t.Annotations, &t.Spec, at)
+}
+
+// podNameWarnings tells of the name of a new workload that makes no good host names of those of its pods.
+func podNameWarnings[T interface {
+	comparable
+	metav1.Object
+}](obj, old T) []string {
+	var none T
+	if old != none {
+		return nil
+	}
+	complaints := validation.IsDNS1123Label(obj.GetName())
+	if len(complaints) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; "+
+		"a DNS label is recommended: %v", complaints)}
 }
 
 // intOrPercent judges a count or a percentage, neither negative.
@@ -173,16 +190,16 @@ func atMost100Percent(v *intstr.IntOrString, at *field.Path) field.ErrorList {
 	return nil
 }
 
-// isZero says whether a count or percentage comes to nothing, as one that is no percentage does.
+// isZero says whether a count or percentage comes to nothing, as a text that is neither does.
 func isZero(v *intstr.IntOrString) bool {
 	if v == nil {
 		return true
 	}
-	if v.Type == intstr.Int {
-		return v.IntVal == 0
+	if v.Type == intstr.String && len(validation.IsValidPercent(v.StrVal)) == 0 {
+		n, _ := percent(v)
+		return n == 0
 	}
-	n, ok := percent(v)
-	return !ok || n == 0 || len(validation.IsValidPercent(v.StrVal)) > 0
+	return v.IntValue() == 0
 }
 
 // templateText gives the wide columns of a workload.

@@ -2,10 +2,19 @@ package podspec
 
 import corev1 "k8s.io/api/core/v1"
 
-// dropAlpha takes out what belongs to features that are off: groups of pods scheduled together, responders to evictions, and owners of
-// the files in volumes.
+// dropAlpha takes out what belongs to features that are off: groups of pods scheduled together, responders to evictions, options of
+// mounts, and owners and modes of the files in volumes.
 func dropAlpha(spec *corev1.PodSpec) {
 	spec.SchedulingGroup, spec.EvictionResponders = nil, nil
+	for i := range spec.InitContainers {
+		dropBindOptions(spec.InitContainers[i].VolumeMounts)
+	}
+	for i := range spec.Containers {
+		dropBindOptions(spec.Containers[i].VolumeMounts)
+	}
+	for i := range spec.EphemeralContainers {
+		dropBindOptions(spec.EphemeralContainers[i].VolumeMounts)
+	}
 	for i := range spec.Volumes {
 		v := &spec.Volumes[i]
 		if c := v.ConfigMap; c != nil {
@@ -59,5 +68,11 @@ func dropKeyUsers(items []corev1.KeyToPath) {
 func dropFileUsers(items []corev1.DownwardAPIVolumeFile) {
 	for i := range items {
 		items[i].User = nil
+	}
+}
+
+func dropBindOptions(mounts []corev1.VolumeMount) {
+	for i := range mounts {
+		mounts[i].BindMountOptions = nil
 	}
 }

@@ -58,7 +58,7 @@ func validateDataSources(s *corev1.PersistentVolumeClaimSpec, at *field.Path) er
 		if ns := ptr.Deref(d.Namespace, ""); ns != "" {
 			out = append(out, invalid(p.Child("namespace"), ns, validation.IsDNS1123Label(ns))...)
 			if s.DataSource != nil {
-				out = append(out, field.Invalid(at, s.DataSource.Name, "may not specify dataSource when dataSourceRef.namespace is specified"))
+				out = append(out, field.Invalid(at, struct{}{}, "may not be specified when dataSourceRef.namespace is specified"))
 			}
 		} else if o := s.DataSource; o != nil && (o.Name != d.Name || o.Kind != d.Kind || ptr.Deref(o.APIGroup, "") != ptr.Deref(d.APIGroup, "")) {
 			out = append(out, field.Invalid(at, struct{}{}, "must match dataSourceRef"))

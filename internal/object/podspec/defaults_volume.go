@@ -33,7 +33,7 @@ func defaultVolume(v *corev1.VolumeSource) {
 		setDefault(&s.PullPolicy, PullPolicy(s.Reference))
 	}
 	if s := v.Ephemeral; s != nil && s.VolumeClaimTemplate != nil {
-		defaultClaim(&s.VolumeClaimTemplate.Spec)
+		DefaultClaim(&s.VolumeClaimTemplate.Spec)
 	}
 	defaultNetworkVolume(v)
 }
@@ -87,12 +87,6 @@ func DefaultAzureDisk(s *corev1.AzureDiskVolumeSource) {
 
 // DefaultClaim fills in what the specification of a persistent volume claim leaves out.
 func DefaultClaim(s *corev1.PersistentVolumeClaimSpec) {
-	defaultClaim(s)
-	NormalizeDataSource(s)
-}
-
-// defaultClaim is for the claims of ephemeral volumes: their sources are made to agree when the claim is made.
-func defaultClaim(s *corev1.PersistentVolumeClaimSpec) {
 	if s.VolumeMode == nil {
 		s.VolumeMode = ptr.To(corev1.PersistentVolumeFilesystem)
 	}
@@ -100,9 +94,16 @@ func defaultClaim(s *corev1.PersistentVolumeClaimSpec) {
 	RoundUp(s.Resources.Requests)
 }
 
-// NormalizeDataSource makes dataSource and dataSourceRef say the same where both can: a reference
-// without a namespace is copied into the other field (KEP-1495, KEP-3294).
-func NormalizeDataSource(s *corev1.PersistentVolumeClaimSpec) {
+// PrepareClaim makes the sources that a claim is filled from say the same: dataSource can only be another claim or a snapshot, and all
+// else is dropped; a dataSourceRef without a namespace can be anything, and is copied into the other field, as is dataSource (KEP-1495).
+// References to other namespaces (KEP-3294) are dropped. What an old claim has stays to be judged; old is nil for a new one.
+func PrepareClaim(s, old *corev1.PersistentVolumeClaimSpec) {
+	if r := s.DataSourceRef; r != nil && ptr.Deref(r.Namespace, "") != "" && (old == nil || old.DataSourceRef == nil) {
+		s.DataSourceRef = nil
+	}
+	if (old == nil || old.DataSource == nil) && s.DataSourceRef == nil && s.DataSource != nil && !plainSource(s.DataSource) {
+		s.DataSource = nil
+	}
 	switch {
 	case s.DataSource != nil && s.DataSourceRef == nil:
 		s.DataSourceRef = &corev1.TypedObjectReference{
@@ -113,4 +114,14 @@ func NormalizeDataSource(s *corev1.PersistentVolumeClaimSpec) {
 			APIGroup: s.DataSourceRef.APIGroup, Kind: s.DataSourceRef.Kind, Name: s.DataSourceRef.Name,
 		}
 	}
+}
+
+func plainSource(r *corev1.TypedLocalObjectReference) bool {
+	switch ptr.Deref(r.APIGroup, "") {
+	case "":
+		return r.Kind == "PersistentVolumeClaim"
+	case "snapshot.storage.k8s.io":
+		return r.Kind == "VolumeSnapshot"
+	}
+	return false
 }

@@ -98,6 +98,30 @@ func ValidateNodeSelector(s *corev1.NodeSelector, at *field.Path) errs {
 	return out
 }
 
+// ValidateNewNodeValues wants the values that nodes are required to have to be those of labels, unless the old selector has others already.
+func ValidateNewNodeValues(s, old *corev1.NodeSelector, at *field.Path) errs {
+	if old != nil && len(nodeValues(old, at)) > 0 {
+		return nil
+	}
+	return nodeValues(s, at)
+}
+
+func nodeValues(s *corev1.NodeSelector, at *field.Path) errs {
+	if s == nil {
+		return nil
+	}
+	var out errs
+	for i := range s.NodeSelectorTerms {
+		for k, e := range s.NodeSelectorTerms[i].MatchExpressions {
+			p := at.Child("nodeSelectorTerms").Index(i).Child("matchExpressions").Index(k).Child("values")
+			for j, v := range e.Values {
+				out = append(out, invalid(p.Index(j), v, validation.IsValidLabelValue(v))...)
+			}
+		}
+	}
+	return out
+}
+
 func validateNodeTerm(t *corev1.NodeSelectorTerm, at *field.Path) errs {
 	var out errs
 	for i, r := range t.MatchExpressions {
