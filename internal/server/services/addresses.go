@@ -29,10 +29,12 @@ func (a *Allocator) families(s, was *corev1.Service) field.ErrorList {
 	if was != nil && hasClusterIP(was) {
 		keepFamilies(s, was)
 	}
+	// A headless service without a selector names its endpoints itself and may have any family.
+	free := headless(s) && len(s.Spec.Selector) == 0
 	policy := corev1.IPFamilyPolicySingleStack
 	if s.Spec.IPFamilyPolicy != nil {
 		policy = *s.Spec.IPFamilyPolicy
-	} else if len(s.Spec.IPFamilies) == 2 || len(s.Spec.ClusterIPs) == 2 {
+	} else if len(s.Spec.IPFamilies) == 2 || len(s.Spec.ClusterIPs) == 2 || free && len(s.Spec.IPFamilies) == 0 {
 		policy = corev1.IPFamilyPolicyRequireDualStack
 	}
 	s.Spec.IPFamilyPolicy = &policy
@@ -55,8 +57,6 @@ func (a *Allocator) families(s, was *corev1.Service) field.ErrorList {
 			return field.ErrorList{field.Invalid(spec.Child("clusterIPs").Index(i), clusterIPs(s), fmt.Sprintf("%s is not configured on this cluster", f))}
 		}
 	}
-	// A headless service without a selector names its endpoints itself and may have any family.
-	free := headless(s) && len(s.Spec.Selector) == 0
 	path := spec.Child("ipFamilies")
 	var errs field.ErrorList
 	if policy == corev1.IPFamilyPolicyRequireDualStack && len(have) < 2 && !free {
@@ -74,7 +74,11 @@ func (a *Allocator) families(s, was *corev1.Service) field.ErrorList {
 	if policy != corev1.IPFamilyPolicySingleStack {
 		want = 2
 	}
-	for _, f := range have {
+	offered := have
+	if free { // its endpoints need no cluster IPs
+		offered = append(slices.Clone(have), corev1.IPv4Protocol, corev1.IPv6Protocol)
+	}
+	for _, f := range offered {
 		if len(s.Spec.IPFamilies) < want && !slices.Contains(s.Spec.IPFamilies, f) {
 			s.Spec.IPFamilies = append(s.Spec.IPFamilies, f)
 		}
