@@ -61,7 +61,11 @@ func validateLimitRange(l *corev1.LimitRange) field.ErrorList {
 		item, at := &l.Spec.Limits[i], specPath.Child("limits").Index(i)
 		known := item.Type == corev1.LimitTypePod || item.Type == corev1.LimitTypeContainer || item.Type == corev1.LimitTypePersistentVolumeClaim
 		if !known {
-			errs = append(errs, check(at.Child("type"), string(item.Type), nameIsQualified(string(item.Type)))...)
+			bad := check(at.Child("type"), string(item.Type), nameIsQualified(string(item.Type)))
+			if len(bad) == 0 && !strings.Contains(string(item.Type), "/") {
+				bad = append(bad, field.Invalid(at.Child("type"), item.Type, "must be a standard limit type or fully qualified"))
+			}
+			errs = append(errs, bad...)
 		}
 		if types.Has(item.Type) {
 			errs = append(errs, field.Duplicate(at.Child("type"), item.Type))
@@ -110,22 +114,28 @@ func validateLimitItem(item *corev1.LimitRangeItem, at *field.Path) field.ErrorL
 
 // validateLimitOrder wants min ≤ defaultRequest ≤ default ≤ max for one resource.
 func validateLimitOrder(item *corev1.LimitRangeItem, name corev1.ResourceName, at *field.Path) field.ErrorList {
+	type bound struct {
+		words string
+		list  corev1.ResourceList
+	}
+	low, high := bound{"min", item.Min}, bound{"max", item.Max}
+	request, limit := bound{"default request", item.DefaultRequest}, bound{"default", item.Default}
 	var errs field.ErrorList
-	order := func(lowName string, low corev1.ResourceList, highName string, high corev1.ResourceList) {
-		words := strings.NewReplacer("defaultRequest", "default request")
-		l, ok1 := low[name]
-		h, ok2 := high[name]
-		if ok1 && ok2 && l.Cmp(h) > 0 {
-			errs = append(errs, field.Invalid(at.Child(lowName).Key(string(name)), l,
-				fmt.Sprintf("%s value %s is greater than %s value %s", words.Replace(lowName), l.String(), words.Replace(highName), h.String())))
+	// The field and the value that an error names are not always those of the lower bound.
+	order := func(l, h bound, at *field.Path, named bound) {
+		a, ok1 := l.list[name]
+		b, ok2 := h.list[name]
+		if ok1 && ok2 && a.Cmp(b) > 0 {
+			errs = append(errs, field.Invalid(at.Key(string(name)), named.list[name],
+				fmt.Sprintf("%s value %s is greater than %s value %s", l.words, a.String(), h.words, b.String())))
 		}
 	}
-	order("min", item.Min, "max", item.Max)
-	order("min", item.Min, "defaultRequest", item.DefaultRequest)
-	order("min", item.Min, "default", item.Default)
-	order("defaultRequest", item.DefaultRequest, "max", item.Max)
-	order("defaultRequest", item.DefaultRequest, "default", item.Default)
-	order("default", item.Default, "max", item.Max)
+	order(low, high, at.Child("min"), low)
+	order(low, request, at.Child("defaultRequest"), request)
+	order(request, high, at.Child("defaultRequest"), request)
+	order(request, bound{"default limit", limit.list}, at.Child("defaultRequest"), request)
+	order(low, limit, at.Child("default"), low)
+	order(limit, high, at.Child("default"), high)
 	if ratio, ok := item.MaxLimitRequestRatio[name]; ok {
 		p := at.Child("maxLimitRequestRatio").Key(string(name))
 		if ratio.Cmp(*resource.NewQuantity(1, resource.DecimalSI)) < 0 {

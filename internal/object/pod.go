@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
 
 	"hyperkube/internal/object/podspec"
 )
@@ -107,6 +108,9 @@ func preparePod(p *corev1.Pod) {
 		}}
 	}
 	podspec.MergeLabelKeys(&p.Spec, p.Labels)
+	if g := p.Spec.TerminationGracePeriodSeconds; g != nil && *g < 0 {
+		p.Spec.TerminationGracePeriodSeconds = ptr.To[int64](1)
+	}
 }
 
 func preparePodUpdate(p, old *corev1.Pod) {

@@ -20,8 +20,8 @@ func validatePodResize(p, old *corev1.Pod) field.ErrorList {
 	case PodTerminal(old):
 		return append(errs, field.Forbidden(field.NewPath(""), "completed pods cannot be resized"))
 	}
-	if class := QOSClass(p); class != QOSClass(old) {
-		errs = append(errs, field.Invalid(specPath, class, "Pod QOS Class may not change as a result of resizing"))
+	if QOSClass(p) != QOSClass(old) {
+		errs = append(errs, field.Invalid(specPath, QOSClass(old), "Pod QOS Class may not change as a result of resizing"))
 	}
 	if len(p.Spec.Containers) != len(old.Spec.Containers) || len(p.Spec.InitContainers) != len(old.Spec.InitContainers) {
 		return append(errs, field.Forbidden(specPath, "only cpu and memory resources are mutable"))

@@ -112,7 +112,7 @@ func onlyFewerGates(p, old *corev1.Pod) field.ErrorList {
 	var errs field.ErrorList
 	for i, g := range p.Spec.SchedulingGates {
 		if !had.Has(g.Name) {
-			errs = append(errs, field.Forbidden(specPath.Child("schedulingGates").Index(i),
+			errs = append(errs, field.Forbidden(specPath.Child("schedulingGates").Index(i).Child("name"),
 				fmt.Sprintf("only deletion is allowed, but found new scheduling gate '%s'", g.Name)))
 		}
 	}
@@ -181,6 +181,16 @@ func validatePodStatus(p, old *corev1.Pod) field.ErrorList {
 	if n := p.Status.NominatedNodeName; n != "" {
 		for _, msg := range apivalidation.NameIsDNSSubdomain(n, false) {
 			errs = append(errs, field.Invalid(at.Child("nominatedNodeName"), n, msg))
+		}
+	}
+	if n := p.Status.ObservedGeneration; n < 0 {
+		errs = append(errs, field.Invalid(at.Child("observedGeneration"), n, "must be a non-negative integer"))
+	}
+	for i, c := range p.Status.Conditions {
+		q := at.Child("conditions").Index(i)
+		errs = append(errs, check(q.Child("Type"), string(c.Type), nameIsQualified(string(c.Type)))...)
+		if c.ObservedGeneration < 0 {
+			errs = append(errs, field.Invalid(q.Child("observedGeneration"), c.ObservedGeneration, "must be a non-negative integer"))
 		}
 	}
 	seen := sets.Set[string]{}

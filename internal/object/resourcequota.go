@@ -121,8 +121,8 @@ func validateResourceQuota(q *corev1.ResourceQuota) field.ErrorList {
 	}
 	if sel := q.Spec.ScopeSelector; sel != nil {
 		at = specPath.Child("scopeSelector", "matchExpressions")
-		for i, r := range sel.MatchExpressions {
-			errs = append(errs, validateScopeRequirement(r, q.Spec.Hard, at.Index(i))...)
+		for _, r := range sel.MatchExpressions {
+			errs = append(errs, validateScopeRequirement(r, q.Spec.Hard, at)...)
 		}
 	}
 	return errs

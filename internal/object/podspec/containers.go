@@ -39,8 +39,8 @@ func validateContainers(spec *corev1.PodSpec, s *surroundings, at *field.Path) e
 		c, q := &spec.InitContainers[i], p.Index(i)
 		out = append(out, validateContainer(c, s, q)...)
 		out = append(out, names.add(q.Child("name"), c.Name)...)
-		out = append(out, validateInit(c, s, q)...)
 		out = append(out, validateRestart(c, true, q)...)
+		out = append(out, validateInit(c, s, q)...)
 		out = append(out, hostPortConflicts(spec.InitContainers[i:i+1], p)...)
 	}
 	return append(out, validateEphemeralContainers(spec, s, names, at.Child("ephemeralContainers"))...)
@@ -72,7 +72,8 @@ func validateInit(c *corev1.Container, s *surroundings, at *field.Path) errs {
 	return out
 }
 
-func validateRestart(c *corev1.Container, _ bool, at *field.Path) errs {
+// validateRestart: rules of an init container are only judged when it has a policy to which they are exceptions.
+func validateRestart(c *corev1.Container, init bool, at *field.Path) errs {
 	var out errs
 	if c.RestartPolicy != nil {
 		out = append(out, oneOf(at.Child("restartPolicy"), *c.RestartPolicy,
@@ -81,6 +82,9 @@ func validateRestart(c *corev1.Container, _ bool, at *field.Path) errs {
 	p := at.Child("restartPolicyRules")
 	if len(c.RestartPolicyRules) > 0 && c.RestartPolicy == nil {
 		out = append(out, field.Required(at.Child("restartPolicy"), "must specify restartPolicy when restart rules are used"))
+		if init {
+			return out
+		}
 	}
 	if len(c.RestartPolicyRules) > 20 {
 		out = append(out, field.TooMany(p, len(c.RestartPolicyRules), 20))
@@ -153,9 +157,6 @@ func validatePorts(ports []corev1.ContainerPort, spec *corev1.PodSpec, at *field
 			out = append(out, field.Invalid(p.Child("hostPort"), port.HostPort, "must match `containerPort` when `hostNetwork` is true"))
 		}
 		out = append(out, requiredOneOf(p.Child("protocol"), port.Protocol, corev1.ProtocolSCTP, corev1.ProtocolTCP, corev1.ProtocolUDP)...)
-		if port.HostIP != "" && port.HostPort != 0 {
-			out = append(out, validation.IsValidIPForLegacyField(p.Child("hostIP"), port.HostIP, false, nil)...)
-		}
 	}
 	return out
 }

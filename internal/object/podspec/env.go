@@ -71,7 +71,7 @@ func validateEnvSource(e *corev1.EnvVar, at *field.Path, vols volumes) errs {
 }
 
 func validateKeyRef(name, key string, at *field.Path) errs {
-	out := required(at.Child("name"), name, subdomain)
+	out := invalid(at.Child("name"), name, subdomain(name))
 	return append(out, required(at.Child("key"), key, validation.IsConfigMapKey)...)
 }
 
@@ -79,7 +79,7 @@ func validateFileKeyRef(r *corev1.FileKeySelector, at *field.Path, vols volumes)
 	out := required(at.Child("key"), r.Key, validation.IsRelaxedEnvVarName)
 	out = append(out, fileName(at.Child("path"), r.Path)...)
 	if r.VolumeName == "" {
-		return append(out, field.Required(at.Child("volumeName"), ""))
+		out = append(out, field.Required(at.Child("volumeName"), ""))
 	}
 	v, ok := vols[r.VolumeName]
 	if !ok {

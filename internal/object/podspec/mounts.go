@@ -1,8 +1,6 @@
 package podspec
 
 import (
-	"fmt"
-
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
@@ -101,8 +99,8 @@ func validateRecursiveReadOnly(m *corev1.VolumeMount, at *field.Path) errs {
 	if !m.ReadOnly {
 		out = append(out, field.Forbidden(at, "may only be specified when readOnly is true"))
 	}
-	if p := ptr.Deref(m.MountPropagation, corev1.MountPropagationNone); p != corev1.MountPropagationNone {
-		out = append(out, field.Forbidden(at, fmt.Sprintf("may only be specified when mountPropagation is None or not specified, got %q", p)))
+	if ptr.Deref(m.MountPropagation, corev1.MountPropagationNone) != corev1.MountPropagationNone {
+		out = append(out, field.Forbidden(at, "may only be specified when mountPropagation is None or not specified"))
 	}
 	return out
 }

@@ -129,7 +129,7 @@ func validateResourceClaims(claims []corev1.ResourceClaim, known sets.Set[string
 	for i, c := range claims {
 		p := at.Index(i)
 		if c.Name == "" {
-			out = append(out, field.Required(p.Child("name"), ""))
+			out = append(out, field.Required(p, ""))
 			continue
 		}
 		k := key{c.Name, c.Request}

@@ -224,8 +224,6 @@ func validateSpread(list []corev1.TopologySpreadConstraint, at *field.Path) errs
 		}
 		if c.TopologyKey == "" {
 			out = append(out, field.Required(p.Child("topologyKey"), "can not be empty"))
-		} else {
-			out = append(out, metavalidation.ValidateLabelName(c.TopologyKey, p.Child("topologyKey"))...)
 		}
 		out = append(out, oneOf(p.Child("whenUnsatisfiable"), c.WhenUnsatisfiable, corev1.DoNotSchedule, corev1.ScheduleAnyway)...)
 		if slices.ContainsFunc(list[i+1:], func(o corev1.TopologySpreadConstraint) bool {

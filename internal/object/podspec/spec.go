@@ -103,7 +103,7 @@ func validateHost(spec *corev1.PodSpec, at *field.Path) errs {
 		for _, host := range []struct {
 			name string
 			set  bool
-		}{{"hostNetwork", spec.HostNetwork}, {"hostPID", spec.HostPID}, {"hostIPC", spec.HostIPC}} {
+		}{{"hostNetwork", spec.HostNetwork}, {"HostPID", spec.HostPID}, {"HostIPC", spec.HostIPC}} {
 			if host.set {
 				out = append(out, field.Forbidden(at.Child(host.name), "when `hostUsers` is false"))
 			}
