@@ -14,12 +14,21 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
+// crdNameRule wants the one name that a definition can have.
+func crdNameRule(c *crd) NameRule {
+	want := c.Spec.Names.Plural + "." + c.Spec.Group
+	return func(name string, prefix bool) []string {
+		bad := nameIsSubdomain(name, prefix)
+		if name != want {
+			bad = append(bad, "must be spec.names.plural+\".\"+spec.group")
+		}
+		return bad
+	}
+}
+
 func validateCRD(c *crd) field.ErrorList {
 	s := &c.Spec
 	var errs field.ErrorList
-	if want := s.Names.Plural + "." + s.Group; c.Name != want {
-		errs = append(errs, field.Invalid(metadataPath.Child("name"), c.Name, "must be spec.names.plural+\".\"+spec.group"))
-	}
 	if s.Group == "" {
 		errs = append(errs, field.Required(specPath.Child("group"), ""))
 	} else if bad := validation.IsDNS1123Subdomain(s.Group); len(bad) > 0 {
@@ -28,6 +37,9 @@ func validateCRD(c *crd) field.ErrorList {
 		errs = append(errs, field.Invalid(specPath.Child("group"), s.Group, "should be a domain with at least one dot"))
 	}
 	errs = append(errs, requiredOneOf(specPath.Child("scope"), s.Scope, apiextensionsv1.ClusterScoped, apiextensionsv1.NamespaceScoped)...)
+	if s.PreserveUnknownFields && slices.ContainsFunc(s.Versions, hasDefaults) {
+		errs = append(errs, field.Invalid(specPath.Child("preserveUnknownFields"), true, "must be false in order to use defaults in the schema"))
+	}
 	common, err := CommonCRD(c)
 	if err != nil {
 		return append(errs, field.Invalid(specPath, "", err.Error()))
@@ -40,8 +52,11 @@ func validateCRD(c *crd) field.ErrorList {
 	errs = append(errs, validateCRDNames(&s.Names, specPath.Child("names"))...)
 	errs = append(errs, validateCRDSubresources(in.Subresources, specPath.Child("subresources"))...)
 	errs = append(errs, validatePrinterColumns(in.AdditionalPrinterColumns, specPath.Child("additionalPrinterColumns"))...)
-	errs = append(errs, validateConversion(in.Conversion, specPath.Child("conversion"))...)
-	return errs
+	at := specPath.Child("conversion")
+	if s.PreserveUnknownFields && in.Conversion != nil && in.Conversion.Strategy == apiextensions.WebhookConverter {
+		errs = append(errs, field.Invalid(at.Child("strategy"), in.Conversion.Strategy, "must be None if spec.preserveUnknownFields is true"))
+	}
+	return append(errs, validateConversion(in.Conversion, at)...)
 }
 
 // validateStorageStored wants the version in which objects are stored among those that there may be objects of.
@@ -50,16 +65,15 @@ func validateStorageStored(c *crd) field.ErrorList {
 	if len(c.Status.StoredVersions) == 0 {
 		return field.ErrorList{field.Invalid(at, c.Status.StoredVersions, "must have at least one stored version")}
 	}
-	var storage string
+	var errs field.ErrorList
+	stored := sets.New(c.Status.StoredVersions...)
 	for _, v := range c.Spec.Versions {
-		if v.Storage {
-			storage = v.Name
+		if v.Storage && !stored.Has(v.Name) {
+			errs = append(errs, field.Invalid(at, c.Status.StoredVersions, "must have the storage version "+v.Name))
 		}
+		stored.Delete(v.Name) // of two versions of one name only the first can be the stored one
 	}
-	if storage != "" && !slices.Contains(c.Status.StoredVersions, storage) {
-		return field.ErrorList{field.Invalid(at, c.Status.StoredVersions, "must have the storage version "+storage)}
-	}
-	return nil
+	return errs
 }
 
 // validateNewCRD is what definitions that were taken before, by older servers, need not heed.
@@ -77,11 +91,23 @@ func validatePreserve(c *crd) field.ErrorList {
 
 func validateCRDNames(n *apiextensionsv1.CustomResourceDefinitionNames, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
+	for _, x := range []struct{ name, value string }{{"plural", n.Plural}, {"singular", n.Singular}, {"kind", n.Kind}, {"listKind", n.ListKind}} {
+		if x.value == "" {
+			errs = append(errs, field.Required(at.Child(x.name), ""))
+		}
+	}
+	return append(errs, validateGivenNames(n, at)...)
+}
+
+// validateGivenNames judges the names that are there.
+func validateGivenNames(n *apiextensionsv1.CustomResourceDefinitionNames, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
 	label := func(name, value, label, text string) {
 		p := at.Child(name)
 		if value == "" {
-			errs = append(errs, field.Required(p, ""))
-		} else if bad := validation.IsDNS1035Label(label); len(bad) > 0 {
+			return
+		}
+		if bad := validation.IsDNS1035Label(label); len(bad) > 0 {
 			errs = append(errs, field.Invalid(p, value, text+strings.Join(bad, ",")))
 		}
 	}
@@ -117,6 +143,9 @@ func validateCRDVersions(list []apiextensions.CustomResourceDefinitionVersion, f
 	for i := range list {
 		v, p := &list[i], at.Index(i)
 		names.Insert(v.Name)
+		if schemaOf(&full[i]) == nil {
+			errs = append(errs, field.Required(p.Child("schema", "openAPIV3Schema"), ""))
+		}
 		if bad := validation.IsDNS1035Label(v.Name); len(bad) > 0 {
 			errs = append(errs, field.Invalid(p.Child("name"), v.Name, strings.Join(bad, ",")))
 		}
@@ -126,11 +155,13 @@ func validateCRDVersions(list []apiextensions.CustomResourceDefinitionVersion, f
 		if w := v.DeprecationWarning; w != nil {
 			errs = append(errs, validateDeprecationWarning(v.Deprecated, *w, p.Child("deprecationWarning"))...)
 		}
-		if s := full[i].Schema; s == nil || s.OpenAPIV3Schema == nil {
-			errs = append(errs, field.Required(p.Child("schema", "openAPIV3Schema"), ""))
-		}
 		errs = append(errs, validateCRDSubresources(v.Subresources, p.Child("subresources"))...)
 		errs = append(errs, validatePrinterColumns(v.AdditionalPrinterColumns, p.Child("additionalPrinterColumns"))...)
+	}
+	for i := range full {
+		if schemaOf(&full[i]) == nil && len(full[i].SelectableFields) > 0 {
+			errs = append(errs, field.Invalid(at.Index(i).Child("selectableFields"), "", "may only be set when `version.schema.openAPIV3Schema` is not included"))
+		}
 	}
 	if len(names) < len(list) {
 		errs = append(errs, field.Invalid(at, list, "must contain unique version names"))
@@ -255,7 +286,8 @@ func validateConversion(c *apiextensions.CustomResourceConversion, at *field.Pat
 	case w.URL != nil:
 		errs = append(errs, validateWebhookURL(*w.URL, client.Child("url"))...)
 	default:
-		errs = append(errs, validateWebhookService(client.Child("service"), w.Service.Name, w.Service.Namespace, w.Service.Path, w.Service.Port)...)
+		// Of a service without one of the two, clients are told that the other is missing.
+		errs = append(errs, validateWebhookService(client.Child("service"), w.Service.Namespace, w.Service.Name, w.Service.Path, w.Service.Port)...)
 	}
 	if len(c.ConversionReviewVersions) == 0 {
 		return append(errs, field.Required(versions, ""))
@@ -276,18 +308,46 @@ func validateStoredVersions(c *crd) field.ErrorList {
 }
 
 func validateCRDUpdate(c, old *crd) field.ErrorList {
-	errs := validateStoredVersions(c)
+	errs := validateCRDMetaAgain(c, old)
+	if apihelpers.IsCRDConditionTrue(old, apiextensionsv1.Established) {
+		errs = append(errs, immutable(c.Spec.Scope, old.Spec.Scope, specPath.Child("scope"))...)
+		errs = append(errs, immutable(c.Spec.Names.Kind, old.Spec.Names.Kind, specPath.Child("names", "kind"))...)
+	}
+	errs = append(errs, immutable(c.Spec.Group, old.Spec.Group, specPath.Child("group"))...)
+	errs = append(errs, immutable(c.Spec.Names.Plural, old.Spec.Names.Plural, specPath.Child("names", "plural"))...)
+	errs = append(errs, validateStorageStored(c)...)
+	errs = append(errs, validateStoredVersions(c)...)
 	if len(validateApproval(old)) == 0 {
 		errs = append(errs, validateApproval(c)...)
 	}
 	if !old.Spec.PreserveUnknownFields {
 		errs = append(errs, validatePreserve(c)...)
 	}
-	errs = append(errs, immutable(c.Spec.Group, old.Spec.Group, specPath.Child("group"))...)
-	errs = append(errs, immutable(c.Spec.Names.Plural, old.Spec.Names.Plural, specPath.Child("names", "plural"))...)
-	if apihelpers.IsCRDConditionTrue(old, apiextensionsv1.Established) {
-		errs = append(errs, immutable(c.Spec.Scope, old.Spec.Scope, specPath.Child("scope"))...)
-		errs = append(errs, immutable(c.Spec.Names.Kind, old.Spec.Names.Kind, specPath.Child("names", "kind"))...)
+	if CRDBundleError(old) == nil {
+		if err := CRDBundleError(c); err != nil {
+			errs = append(errs, field.Invalid(specPath.Child("conversion", "webhookClientConfig", "caBundle"), c.Spec.Conversion.Webhook.ClientConfig.CABundle, err.Error()))
+		}
 	}
 	return errs
+}
+
+// CRDBundleError says what keeps the certificates that a definition's conversion webhook is to be known by from being used; nil where
+// they can be or there are none. A definition may be created so; until it is mended, its objects are not served.
+func CRDBundleError(c *apiextensionsv1.CustomResourceDefinition) error {
+	conv := c.Spec.Conversion
+	if conv == nil || conv.Webhook == nil || conv.Webhook.ClientConfig == nil || len(conv.Webhook.ClientConfig.CABundle) == 0 {
+		return nil
+	}
+	return bundleError(conv.Webhook.ClientConfig.CABundle)
+}
+
+// validateCRDStatus judges what is told of a definition.
+func validateCRDStatus(c, old *crd) field.ErrorList {
+	return append(validateCRDMetaAgain(c, old), validateGivenNames(&c.Status.AcceptedNames, statusPath.Child("acceptedNames"))...)
+}
+
+// validateCRDMetaAgain repeats what there is to say of changed metadata, since clients are told so of this kind.
+func validateCRDMetaAgain(c, old *crd) field.ErrorList {
+	anyName := func(string, bool) []string { return nil }
+	return append(ValidateMetaUpdate(c, old), ValidateMeta(c, Cluster, anyName)...)
 }

@@ -11,7 +11,6 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apiextensionsv1beta1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 type crd = apiextensionsv1.CustomResourceDefinition
@@ -45,6 +44,7 @@ func customResourceDefinitionKind() *Kind {
 				nextGeneration(c, old, c.Spec, old.Spec)
 				noteStorageVersion(c)
 			},
+			Name:           crdNameRule,
 			Validate:       validateCRD,
 			ValidateCreate: validateNewCRD,
 			ValidateUpdate: validateCRDUpdate,
@@ -52,10 +52,12 @@ func customResourceDefinitionKind() *Kind {
 		BeginDelete: beginDeleteCRD,
 		Subresources: []Subresource{writes("status", rules[*crd]{
 			PrepareUpdate: func(c, old *crd) {
-				metav1.ResetObjectMetaForStatus(c, old)
 				c.Spec = *old.Spec.DeepCopy()
+				if len(c.Status.StoredVersions) == 0 {
+					noteStorageVersion(c)
+				}
 			},
-			ValidateUpdate: func(c, _ *crd) field.ErrorList { return validateStoredVersions(c) },
+			ValidateUpdate: validateCRDStatus,
 		})},
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),

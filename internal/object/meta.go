@@ -71,7 +71,7 @@ func (r rules[T]) full(scope Scope, name NameRule) Strategy {
 	}
 	r.ValidateUpdate = func(obj, old T) field.ErrorList {
 		errs := validateGenerateName(obj, rule(obj))
-		if nameOf != nil { // what the name has to agree with may have changed
+		if nameOf != nil && judgesGenerateName(obj) { // what the name has to agree with may have changed
 			errs = append(errs, check(metadataPath.Child("name"), obj.GetName(), rule(obj)(obj.GetName(), false))...)
 		}
 		errs = append(errs, metaUpdate(obj, old)...)

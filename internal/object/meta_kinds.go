@@ -29,7 +29,7 @@ import (
 // plainFinalizers says whether finalizers of a kind need no domain.
 func plainFinalizers(obj metav1.Object) bool {
 	switch obj.(type) {
-	case *apiregistrationv1.APIService, *corev1.Event, *eventsv1.Event, *coordinationv1.Lease, *policyv1.PodDisruptionBudget, *nodev1.RuntimeClass,
+	case *apiregistrationv1.APIService, *crd, *corev1.Event, *eventsv1.Event, *coordinationv1.Lease, *policyv1.PodDisruptionBudget, *nodev1.RuntimeClass,
 		*admissionv1.MutatingAdmissionPolicy, *admissionv1.MutatingAdmissionPolicyBinding, *admissionv1.MutatingWebhookConfiguration,
 		*admissionv1.ValidatingAdmissionPolicy, *admissionv1.ValidatingAdmissionPolicyBinding, *admissionv1.ValidatingWebhookConfiguration:
 		return true
@@ -90,8 +90,8 @@ func metaUpdate(obj, old metav1.Object) field.ErrorList {
 }
 
 func updatedFinalizers(obj metav1.Object) field.ErrorList {
-	if len(obj.GetFinalizers()) == 0 {
-		return nil
+	if _, own := obj.(*crd); own || len(obj.GetFinalizers()) == 0 {
+		return nil // definitions judge all their metadata again
 	}
 	at := metadataPath.Child("finalizers")
 	errs := apivalidation.ValidateFinalizers(obj.GetFinalizers(), at)

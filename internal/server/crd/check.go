@@ -14,10 +14,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"hyperkube/internal/object"
+	"hyperkube/internal/server/request"
 )
 
 // Hook judges the schemas of a definition and what rests on them: whether they are structural, whether rules compile and what they may
-// cost, whether defaults fit, and whether selectable fields are there. Versions whose schema an update leaves alone are not judged again.
+// cost, whether defaults fit, and whether selectable fields are there, and warns of formats that there are not. Versions whose schema an update leaves alone are not judged again.
 func Hook(ctx context.Context, obj, old object.Object, _ bool) (commit, rollback func(), err error) {
 	c, ok := obj.(*apiextensionsv1.CustomResourceDefinition)
 	if !ok {
@@ -26,6 +27,11 @@ func Hook(ctx context.Context, obj, old object.Object, _ bool) (commit, rollback
 	before, _ := old.(*apiextensionsv1.CustomResourceDefinition)
 	if errs := judgeSchemas(ctx, c, before); len(errs) > 0 {
 		return nil, nil, apierrors.NewInvalid(apiextensionsv1.SchemeGroupVersion.WithKind("CustomResourceDefinition").GroupKind(), c.Name, errs)
+	}
+	if req := request.From(ctx); req != nil {
+		for _, w := range unknownFormats(c) {
+			req.Warn(w)
+		}
 	}
 	return nil, nil, nil
 }
@@ -42,7 +48,7 @@ func judgeSchemas(ctx context.Context, c, before *apiextensionsv1.CustomResource
 	}
 	spec := field.NewPath("spec")
 	if common.Spec.Validation != nil {
-		j := judge{ctx, c.Spec.Versions[changed].Name, before}
+		j := judge{ctx, c.Spec.Versions[changed].Name, before, hasStatus(common.Spec.Subresources)}
 		s, errs := j.schema(common.Spec.Validation.OpenAPIV3Schema, spec.Child("validation", "openAPIV3Schema"))
 		if s == nil {
 			return errs
@@ -61,7 +67,7 @@ func judgeSchemas(ctx context.Context, c, before *apiextensionsv1.CustomResource
 			continue
 		}
 		at := spec.Child("versions").Index(i)
-		j := judge{ctx, v.Name, before}
+		j := judge{ctx, v.Name, before, hasStatus(common.Spec.Subresources) || hasStatus(v.Subresources)}
 		s, bad := j.schema(v.Schema.OpenAPIV3Schema, at.Child("schema", "openAPIV3Schema"))
 		errs = append(errs, bad...)
 		if s == nil {
@@ -94,15 +100,19 @@ type judge struct {
 	ctx     context.Context
 	version string
 	before  *apiextensionsv1.CustomResourceDefinition
+	status  bool // objects of the version have it as a subresource
 }
 
-// schema gives the structural form of a schema, or nil when what is wrong leaves it without one that could be used.
+func hasStatus(s *apiextensions.CustomResourceSubresources) bool { return s != nil && s.Status != nil }
+
+// schema gives the structural form of a schema, or nil when it has none.
 func (j *judge) schema(props *apiextensions.JSONSchemaProps, at *field.Path) (*structuralschema.Structural, field.ErrorList) {
 	if props == nil {
 		return nil, nil
 	}
 	// The structural form shares memory with what it is made of.
 	s, err := structuralschema.NewStructural(props.DeepCopy())
+	usable := false
 	shape, lists := judgeShape(props, at)
 	was := j.had()
 	if was != nil && len(lists) > 0 {
@@ -112,21 +122,33 @@ func (j *judge) schema(props *apiextensions.JSONSchemaProps, at *field.Path) (*s
 		}
 	}
 	var errs field.ErrorList
+	if j.status {
+		errs = judgeRoot(props, at)
+	}
 	if err == nil {
-		errs = structuralschema.ValidateStructural(at, s)
+		bad := structuralschema.ValidateStructural(at, s)
+		usable = len(bad) == 0
+		errs = append(errs, bad...)
 	}
-	errs = append(append(errs, shape...), lists...)
+	shape = slices.Concat(shape, lists, judgeRuleTexts(props, at))
 	switch {
-	case len(errs) > 0:
-		return nil, errs
-	case err != nil:
+	case err != nil && len(errs)+len(shape) == 0:
 		return nil, field.ErrorList{field.Invalid(at, "", err.Error())}
+	case err != nil:
+		return nil, append(errs, shape...)
+	case !usable:
+		return s, append(errs, shape...)
 	}
-	errs, err = defaulting.ValidateDefaults(j.ctx, at, s, true, prunedBefore(j.ctx, was))
+	compile := len(errs)+len(shape) == 0 // rules are told what the schema says
+	bad, err := defaulting.ValidateDefaults(j.ctx, at, s, true, prunedBefore(j.ctx, was))
+	errs = slices.Concat(errs, bad, shape)
 	if err != nil {
 		errs = append(errs, field.InternalError(at, err))
 	}
-	return s, append(errs, judgeRules(props, s, at)...)
+	if compile {
+		errs = append(errs, judgeRules(props, s, at)...)
+	}
+	return s, errs
 }
 
 // had is the schema that the version had; nil when it had none.

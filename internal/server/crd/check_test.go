@@ -65,8 +65,6 @@ var others = map[string]bool{
 	"update: unchanged costly": true, "update: unchanged broken rule": true, "update: unchanged invalid pattern": true, "update: unchanged not structural": true,
 	// The password in a URL is not repeated.
 	"conversion: query": true,
-	// The name of a definition is judged again with its group and its plural.
-	"update: group": true, "update: plural": true,
 	// Here the versions of reviews are always judged.
 	"update: unknown review versions before": true,
 }

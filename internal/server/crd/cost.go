@@ -118,9 +118,6 @@ func (b *bill) node(props *apiextensions.JSONSchemaProps, s *structuralschema.St
 
 func (b *bill) rules(list apiextensions.ValidationRules, s *structuralschema.Structural, at *field.Path, where place) field.ErrorList {
 	var errs field.ErrorList
-	for i := range list {
-		errs = append(errs, judgeTexts(&list[i], at.Index(i))...)
-	}
 	declared := model.SchemaDeclType(s, where.root || s.XEmbeddedResource)
 	if declared == nil {
 		return append(errs, field.InternalError(at, errors.New("internal error: failed to construct type information for x-kubernetes-validations rules: unable to convert structural schema to CEL declarations")))
@@ -149,7 +146,7 @@ func (b *bill) rule(rule apiextensions.ValidationRule, r cel.CompilationResult, 
 	}
 	// A message is made for one value, not for all.
 	if blank := strings.TrimSpace(rule.MessageExpression) == ""; blank {
-		return append(errs, judgeUse(s, &rule, r, at, where.loose)...)
+		return append(errs, judgeUse(&rule, r, at, where.loose)...)
 	}
 	if r.MessageExpressionError != nil {
 		errs = append(errs, field.Invalid(at.Child("messageExpression"), rule, r.MessageExpressionError.Detail))
@@ -159,20 +156,12 @@ func (b *bill) rule(rule apiextensions.ValidationRule, r cel.CompilationResult, 
 		}
 		b.charge(at.Child("messageExpression"), most)
 	}
-	return append(errs, judgeUse(s, &rule, r, at, where.loose)...)
+	return append(errs, judgeUse(&rule, r, at, where.loose)...)
 }
 
-// judgeUse looks at whether a rule can be evaluated where it stands: by the old value, and for the field that it blames.
-func judgeUse(s *structuralschema.Structural, rule *apiextensions.ValidationRule, r cel.CompilationResult, at, loose *field.Path) field.ErrorList {
+// judgeUse looks at whether a rule can be evaluated by the old value where it stands.
+func judgeUse(rule *apiextensions.ValidationRule, r cel.CompilationResult, at, loose *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	if rule.FieldPath != "" {
-		if _, _, err := cel.ValidFieldPath(rule.FieldPath, s, cel.WithFieldPathAllowArrayNotation(true)); err != nil {
-			errs = append(errs, field.Invalid(at.Child("fieldPath"), rule.FieldPath, "must be a valid path"))
-		}
-	}
-	if r.Error != nil {
-		return errs
-	}
 	switch {
 	case r.UsesOldSelf && loose != nil:
 		errs = append(errs, field.Invalid(at.Child("rule"), rule.Rule, fmt.Sprintf("oldSelf cannot be used on the uncorrelatable portion of the schema within %v", loose)))

@@ -150,6 +150,8 @@ func (d *Definitions) judge(c *apiextensionsv1.CustomResourceDefinition) {
 	set(c, cond)
 	switch {
 	case isTrue(c, apiextensionsv1.Established):
+	case object.CRDBundleError(c) != nil:
+		set(c, condition(apiextensionsv1.Established, apiextensionsv1.ConditionFalse, "InvalidCABundle", "The conversion webhook CABundle is invalid"))
 	case cond.Status == apiextensionsv1.ConditionTrue:
 		set(c, condition(apiextensionsv1.Established, apiextensionsv1.ConditionTrue, "InitialNamesAccepted", "the initial names have been accepted"))
 	default:

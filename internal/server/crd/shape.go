@@ -1,11 +1,15 @@
 package crd
 
 import (
+	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -25,6 +29,26 @@ func judgeShape(s *apiextensions.JSONSchemaProps, at *field.Path) (shape, lists 
 		lists = append(lists, judgeList(s, at)...)
 	})
 	return shape, lists
+}
+
+// rootFields are what a schema may say at its root when objects have a status of their own.
+var rootFields = []string{"Description", "Type", "Format", "Title", "Maximum", "ExclusiveMaximum", "Minimum", "ExclusiveMinimum", "MaxLength", "MinLength",
+	"Pattern", "MaxItems", "MinItems", "UniqueItems", "MultipleOf", "Required", "Items", "Properties", "ExternalDocs", "Example", "XPreserveUnknownFields", "XValidations"}
+
+// judgeRoot finds what could not be judged for spec and status apart.
+func judgeRoot(s *apiextensions.JSONSchemaProps, at *field.Path) field.ErrorList {
+	const when = "if the status subresource is enabled"
+	var errs field.ErrorList
+	if s.Type != "" && s.Type != "object" {
+		errs = append(errs, field.Invalid(at.Child("type"), s.Type, `only "object" is allowed as the type at the root of the schema `+when))
+	}
+	v := reflect.ValueOf(s).Elem()
+	for i := range v.NumField() {
+		if !v.Field(i).IsZero() && !slices.Contains(rootFields, v.Type().Field(i).Name) {
+			return append(errs, field.Invalid(at, s, fmt.Sprintf("only %v fields are allowed at the root of the schema %s", rootFields, when)))
+		}
+	}
+	return errs
 }
 
 // visit calls f for a schema and those within.
@@ -121,13 +145,13 @@ func judgeList(s *apiextensions.JSONSchemaProps, at *field.Path) field.ErrorList
 			errs = append(errs, field.NotSupported(at.Child("x-kubernetes-list-type"), kind, []string{"atomic", "set", "map"}))
 		}
 	}
-	if s.Items != nil && s.Items.Schema != nil {
-		switch kind {
-		case "set":
-			errs = append(errs, judgeSet(s.Items.Schema, at.Child("items"))...)
-		case "map":
-			errs = append(errs, judgeMapList(s, at)...)
-		}
+	switch within := s.Items != nil && s.Items.Schema != nil; {
+	case kind == "set" && within:
+		errs = append(errs, judgeSet(s.Items.Schema, at.Child("items"))...)
+	case kind == "map" && within:
+		errs = append(errs, judgeMapList(s, at)...)
+	case kind == "map":
+		errs = append(errs, field.Required(at.Child("items"), "must have a schema if x-kubernetes-list-type is map"))
 	}
 	if len(s.XListMapKeys) > 0 && kind != "map" {
 		const text = "must be map if x-kubernetes-list-map-keys is non-empty"
@@ -159,38 +183,63 @@ func judgeSet(item *apiextensions.JSONSchemaProps, at *field.Path) field.ErrorLi
 // judgeMapList wants objects that can be told apart by their keys.
 func judgeMapList(s *apiextensions.JSONSchemaProps, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	item, in, keys := s.Items.Schema, at.Child("items"), s.XListMapKeys
+	item, in, keys, where := s.Items.Schema, at.Child("items"), s.XListMapKeys, at.Child("x-kubernetes-list-map-keys")
+	if len(keys) == 0 {
+		errs = append(errs, field.Required(where, "must not be empty if x-kubernetes-list-type is map"))
+	}
 	if item.Nullable {
 		errs = append(errs, field.Forbidden(in.Child("nullable"), "cannot be nullable when x-kubernetes-list-type is map"))
 	}
 	if item.Type != "object" {
 		errs = append(errs, wrongType(in, item.Type, "must be object if parent array's x-kubernetes-list-type is map"))
 	}
-	if len(keys) == 0 {
-		return append(errs, field.Required(at.Child("x-kubernetes-list-map-keys"), "must not be empty if x-kubernetes-list-type is map"))
+	for i, k := range keys {
+		if p, ok := item.Properties[k]; ok {
+			errs = append(errs, judgeMapKey(item, &p, k, in.Child("properties").Key(k))...)
+		} else if item.Type == "object" {
+			errs = append(errs, field.Invalid(where, keys, "entries must all be names of item properties"))
+		}
+		if slices.Contains(keys[:i], k) {
+			errs = append(errs, field.Invalid(where, keys, "must not contain duplicate entries"))
+		}
 	}
-	for _, k := range keys {
-		p, ok := item.Properties[k]
-		if !ok {
-			if item.Type == "object" {
-				errs = append(errs, field.Invalid(at.Child("x-kubernetes-list-map-keys"), keys, "entries must all be names of item properties"))
+	return errs
+}
+
+// judgeMapKey wants a property that every item has as a simple value.
+func judgeMapKey(item, p *apiextensions.JSONSchemaProps, name string, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if p.Type == "object" || p.Type == "array" {
+		errs = append(errs, field.Invalid(at.Child("type"), item.Type, "must be a scalar type if parent array's x-kubernetes-list-type is map"))
+	}
+	if p.Default == nil && !slices.Contains(item.Required, name) {
+		errs = append(errs, field.Required(at.Child("default"), "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"))
+	}
+	if p.Nullable {
+		errs = append(errs, field.Forbidden(at.Child("nullable"), "this property is in x-kubernetes-list-map-keys, so it cannot be nullable"))
+	}
+	return errs
+}
+
+// judgeRuleTexts looks at the rules of a schema as far as they need not be compiled for it.
+func judgeRuleTexts(s *apiextensions.JSONSchemaProps, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	visit(s, at, func(s *apiextensions.JSONSchemaProps, at *field.Path) {
+		for i := range s.XValidations {
+			r, p := &s.XValidations[i], at.Child("x-kubernetes-validations").Index(i)
+			errs = append(errs, judgeTexts(r, p)...)
+			if r.FieldPath == "" {
+				continue
 			}
-			continue
+			form, err := structuralschema.NewStructural(s.DeepCopy())
+			if err == nil {
+				_, _, err = cel.ValidFieldPath(r.FieldPath, form, cel.WithFieldPathAllowArrayNotation(true))
+			}
+			if err != nil {
+				errs = append(errs, field.Invalid(p.Child("fieldPath"), r.FieldPath, "must be a valid path"))
+			}
 		}
-		prop := in.Child("properties").Key(k)
-		if p.Type == "object" || p.Type == "array" {
-			errs = append(errs, field.Invalid(prop.Child("type"), p.Type, "must be a scalar type if parent array's x-kubernetes-list-type is map"))
-		}
-		if p.Default == nil && !slices.Contains(item.Required, k) {
-			errs = append(errs, field.Required(prop.Child("default"), "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"))
-		}
-		if p.Nullable {
-			errs = append(errs, field.Forbidden(prop.Child("nullable"), "this property is in x-kubernetes-list-map-keys, so it cannot be nullable"))
-		}
-	}
-	if len(slices.Compact(slices.Sorted(slices.Values(keys)))) < len(keys) {
-		errs = append(errs, field.Invalid(at.Child("x-kubernetes-list-map-keys"), keys, "must not contain duplicate entries"))
-	}
+	})
 	return errs
 }
 

@@ -9,6 +9,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -219,6 +220,9 @@ func markDeleted(obj object.Object, now metav1.Time) bool {
 	was := obj.GetDeletionTimestamp()
 	if was == nil || was.After(now.Time) {
 		obj.SetDeletionTimestamp(&now)
+	}
+	if _, ok := obj.(*apiextensionsv1.CustomResourceDefinition); ok {
+		return true // how long it stays is up to its objects; what it says is the same
 	}
 	obj.SetDeletionGracePeriodSeconds(&zero)
 	if g := obj.GetGeneration(); g > 0 && was == nil {

@@ -160,7 +160,7 @@ func (a *asker) once(ctx context.Context, e *exchange) error {
 type neutral struct{ sent string }
 
 var (
-	made = regexp.MustCompile(`\b(kube-api-access-[a-z0-9]{5}|Bad_Value![a-z0-9]{5}|g-[a-z0-9]{5}|10\.(9[6-9]|10\d|11[01])\.\d+\.\d+)\b`)
+	made = regexp.MustCompile(`\b(kube-api-access-[a-z0-9]{5}|Bad_Value![a-z0-9]{5}|g-[a-z0-9]{5}|10\.(9[6-9]|10\d|11[01])\.\d+\.\d+|selfType\d+)\b`)
 	// comparison is what a text says after its first line of how two objects differ.
 	comparison = regexp.MustCompile(`(?s)\n(@@ -|[\s\x{a0}]*[&a-zA-Z0-9]+\.\w+\{).*`)
 	// quotedTime is the time of a manager in metadata that a text quotes.
