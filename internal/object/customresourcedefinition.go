@@ -110,9 +110,17 @@ func readOldCRD(data []byte) (Object, error) {
 
 // beginDeleteCRD keeps a definition until its objects are gone.
 func beginDeleteCRD(obj Object) {
-	if c, ok := obj.(*crd); ok && !slices.Contains(c.Finalizers, apiextensionsv1.CustomResourceCleanupFinalizer) {
+	c, ok := obj.(*crd)
+	if !ok {
+		return
+	}
+	if !slices.Contains(c.Finalizers, apiextensionsv1.CustomResourceCleanupFinalizer) {
 		c.Finalizers = append(c.Finalizers, apiextensionsv1.CustomResourceCleanupFinalizer)
 	}
+	apihelpers.SetCRDCondition(c, apiextensionsv1.CustomResourceDefinitionCondition{
+		Type: apiextensionsv1.Terminating, Status: apiextensionsv1.ConditionTrue, Reason: "InstanceDeletionPending",
+		Message: "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+	})
 }
 
 // noteStorageVersion remembers every version in which objects have ever been stored: such a version may only

@@ -70,7 +70,7 @@ func (a *asker) ask(ctx context.Context, e *exchange) error {
 }
 
 // settled are kinds of whose objects a controller in the server tells something. Answers about them are the same only after that.
-var settled = []string{"FlowSchema", "APIService"}
+var settled = []string{"FlowSchema", "APIService", "CustomResourceDefinition"}
 
 // settle waits, after a new object, until the server has told of it what there is to tell.
 func (a *asker) settle(ctx context.Context, e *exchange) error {
@@ -102,14 +102,16 @@ func (a *asker) settle(ctx context.Context, e *exchange) error {
 		var event struct {
 			Object struct {
 				Status struct {
-					Conditions []any `json:"conditions"`
+					Conditions []struct{ Type, Status string } `json:"conditions"`
 				} `json:"status"`
 			} `json:"object"`
 		}
 		if err := events.Decode(&event); err != nil {
 			return fmt.Errorf("%s: while waiting for its conditions: %w", e.Name, err)
 		}
-		if len(event.Object.Status.Conditions) > 0 {
+		conditions := event.Object.Status.Conditions
+		unestablished := struct{ Type, Status string }{"Established", "False"} // at first
+		if len(conditions) > 0 && !slices.Contains(conditions, unestablished) {
 			return nil
 		}
 	}
