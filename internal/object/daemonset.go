@@ -94,6 +94,9 @@ func setTemplateGeneration(d *appsv1.DaemonSet, n int64) {
 }
 
 func defaultDaemonSet(d *appsv1.DaemonSet) {
+	if _, counted := d.Annotations[appsv1.DeprecatedTemplateGeneration]; !counted {
+		setTemplateGeneration(d, 0) // who makes the set manages the count, too
+	}
 	podspec.DefaultTemplate(&d.Spec.Template.Spec)
 	setDefaultPtr(&d.Spec.RevisionHistoryLimit, 10)
 	s := &d.Spec.UpdateStrategy

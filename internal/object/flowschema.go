@@ -1,6 +1,7 @@
 package object
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -44,6 +45,10 @@ func flowSchemaKind() *Kind {
 				metav1.ResetObjectMetaForStatus(f, old)
 			},
 		})},
+		RowOrder: func(a, b Object) int {
+			x, y := a.(*schema), b.(*schema)
+			return cmp.Or(cmp.Compare(x.Spec.MatchingPrecedence, y.Spec.MatchingPrecedence), cmp.Compare(x.Name, y.Name))
+		},
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(),
 			column("PriorityLevel", "string", doc(flowcontrolv1.PriorityLevelConfigurationReference{}.SwaggerDoc())["name"]),

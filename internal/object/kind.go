@@ -180,6 +180,8 @@ type Kind struct {
 	// kubectl get shows it. Cells gives one value a column; now is for ages.
 	Columns []metav1.TableColumnDefinition
 	Cells   func(obj Object, now time.Time) []any
+	// RowOrder is the order of the rows of a list's table; nil: that of the list.
+	RowOrder func(a, b Object) int
 	// RowConditions says what is special about the row of an object; nil: nothing ever is.
 	RowConditions func(obj Object) []metav1.TableRowCondition
 

@@ -1,6 +1,8 @@
 package object
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -19,6 +21,10 @@ func validatePodResize(p, old *corev1.Pod) field.ErrorList {
 		return append(errs, field.Forbidden(field.NewPath(""), "windows pods cannot be resized"))
 	case PodTerminal(old):
 		return append(errs, field.Forbidden(field.NewPath(""), "completed pods cannot be resized"))
+	}
+	if slices.ContainsFunc(old.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.State.Running != nil && c.Resources == nil }) {
+		// A kubelet that resizes tells what its containers have.
+		errs = append(errs, field.Forbidden(specPath, "Pod running on node without support for resize"))
 	}
 	if QOSClass(p) != QOSClass(old) {
 		errs = append(errs, field.Invalid(specPath, QOSClass(old), "Pod QOS Class may not change as a result of resizing"))

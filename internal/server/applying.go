@@ -2,18 +2,18 @@ package server
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"hyperkube/internal/object"
-	"hyperkube/internal/object/codec"
 	"hyperkube/internal/server/decode"
 	"hyperkube/internal/server/patch"
 	"hyperkube/internal/server/registry"
@@ -36,9 +36,6 @@ func (s *Server) apply(ctx context.Context, req *request.Request, t registry.Tar
 	}
 	if !plainStorage(t) {
 		return outcome{}, errNoHandler(t, req)
-	}
-	if got := body.GroupVersionKind(); got != t.GVK() {
-		return outcome{}, apierrors.NewBadRequest(fmt.Sprintf("Incorrect version specified in apply patch. Specified patch version: %s, expected: %s", got, t.GVK()))
 	}
 	force := o.Force != nil && *o.Force
 	change := func(cur *store.Entry) (object.Object, error) {
@@ -69,21 +66,46 @@ func (s *Server) apply(ctx context.Context, req *request.Request, t registry.Tar
 	return outcome{Result: res}, err
 }
 
-// applyBody reads the body. Duplicate keys are what the fieldValidation of the request says; unknown fields are found when
+// applyBody reads the body, whatever kind it names. Duplicate keys are what the fieldValidation of the request says; unknown fields are found when
 // the body is held against the schema, and always an error.
 func applyBody(req *request.Request, data []byte, validation string) (*unstructured.Unstructured, error) {
-	u, err := codec.DecodeUnstructured(data, codec.YAML, nil, validation != metav1.FieldValidationIgnore)
-	strict, isStrict := runtime.AsStrictDecodingError(err)
-	switch {
-	case err == nil:
-	case isStrict && validation == metav1.FieldValidationStrict:
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("error strict decoding patch: error converting YAML to JSON: %v", errors.Join(strict.Errors()...)))
-	case isStrict:
-		decode.Warn(strict.Errors(), req.Warn)
-	default:
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
+	u := &unstructured.Unstructured{Object: map[string]any{}}
+	doc, plain := data, json.Valid(data)
+	if !plain {
+		var err error
+		if doc, err = jsonOf(data); err != nil {
+			return nil, err
+		}
+	}
+	duplicates, err := kjson.UnmarshalStrict(doc, &u.Object)
+	if err != nil {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding patch: error unmarshaling JSON: while decoding JSON: %v", err))
+	}
+	if u.Object == nil {
+		u.Object = map[string]any{}
+	}
+	if validation == metav1.FieldValidationIgnore || plain && len(duplicates) == 0 {
+		return u, nil
+	}
+	if _, err := yaml.YAMLToJSONStrict(data); err != nil { // which counts lines
+		if validation == metav1.FieldValidationStrict {
+			return nil, apierrors.NewBadRequest(fmt.Sprintf("error strict decoding patch: error converting YAML to JSON: %v", err))
+		}
+		decode.Warn([]error{err}, req.Warn)
 	}
 	return u, nil
+}
+
+// jsonOf converts YAML. Clients know two texts of what goes wrong: one for bodies that begin as JSON does.
+func jsonOf(data []byte) ([]byte, error) {
+	doc, err := utilyaml.ToJSON(data)
+	if err != nil {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("error encoding patch: %v", err))
+	}
+	if doc, err = yaml.YAMLToJSON(doc); err != nil {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding patch: error converting YAML to JSON: %v", err))
+	}
+	return doc, nil
 }
 
 // applyByHandler merges into objects that a handler makes up, which have no managers.

@@ -32,6 +32,9 @@ func (s *Server) bindPod(ctx context.Context, req *request.Request, body object.
 	if err := checkBinding(b); err != nil {
 		return nil, err
 	}
+	if name == "" {
+		return nil, apierrors.NewBadRequest("Name parameter required.")
+	}
 	t, err := s.row("", "v1", "pods")
 	if err != nil {
 		return nil, err
@@ -62,7 +65,7 @@ func checkBinding(b *corev1.Binding) error {
 		errs = append(errs, field.Required(path.Child("name"), ""))
 	}
 	if len(errs) > 0 {
-		return apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Binding").GroupKind(), b.Name, errs)
+		return errs.ToAggregate() // no error of the API: a 500
 	}
 	return nil
 }

@@ -141,7 +141,9 @@ type SubresourceHandler struct {
 	Create func(ctx context.Context, req *request.Request, body object.Object, o metav1.CreateOptions) (object.Object, error)
 	// Get handles GET.
 	Get func(ctx context.Context, req *request.Request, o metav1.GetOptions) (object.Object, error)
-	// Update handles PUT, and PATCH by way of Get. A body with a resourceVersion must be refused with a conflict when
+	// Base is what a patch is applied to, where that is not just what Get shows.
+	Base func(ctx context.Context, req *request.Request, o metav1.GetOptions) (object.Object, error)
+	// Update handles PUT, and PATCH by way of Base or Get. A body with a resourceVersion must be refused with a conflict when
 	// that is not the current one.
 	Update func(ctx context.Context, req *request.Request, body object.Object, o metav1.UpdateOptions) (object.Object, error)
 	// Apply handles server-side apply; nil: what is applied is merged by way of Get and Update.

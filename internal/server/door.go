@@ -63,6 +63,9 @@ func (s *Server) serve(rw http.ResponseWriter, r *http.Request) {
 	defer func() {
 		p := recover()
 		cancel()
+		if w.code == 0 && p == nil {
+			w.code = http.StatusOK // which the library says when nobody wrote anything
+		}
 		if p != nil && p != http.ErrAbortHandler {
 			s.panicked(w, r, p)
 		}
@@ -103,10 +106,6 @@ func (s *Server) pass(w *response, r *http.Request, req *request.Request, start 
 	}
 	x := &exchange{s: s, w: w, r: r, req: req}
 	done, err := s.admit(r.Context(), req)
-	if req.FlowSchemaUID != "" {
-		w.Header().Set("X-Kubernetes-Pf-Flowschema-Uid", req.FlowSchemaUID)
-		w.Header().Set("X-Kubernetes-Pf-Prioritylevel-Uid", req.PriorityLevelUID)
-	}
 	if err == nil {
 		defer done()
 		if err = s.authorize(r.Context(), req); err != nil {

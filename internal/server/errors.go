@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -67,11 +68,8 @@ func goType(v *object.Version, kind string) string {
 	}
 }
 
-// errPatchType is the answer to a patch of a type that nobody reads.
-func errPatchType(custom bool) error {
-	if custom {
-		return errMedia(patchTypes(custom)...)
-	}
+// errNotReadable is the answer where no route of a built-in kind reads what is sent.
+func errNotReadable() error {
 	err := statusError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType, "415: Unsupported Media Type")
 	err.ErrStatus.Details = &metav1.StatusDetails{}
 	return err
@@ -85,6 +83,9 @@ func errMedia(accepted ...string) error {
 // errMethod is in the words of whichever of upstream's servers would answer: custom resources have one of their own.
 func errMethod(k *object.Kind, verb string) error {
 	if k.Hub().Custom != nil {
+		if !slices.Contains(object.AllVerbs, verb) {
+			verb = "" // a method that is none of the API's
+		}
 		return apierrors.NewMethodNotSupported(k.GroupResource(), verb)
 	}
 	return errNotAllowed()

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -240,11 +242,19 @@ func (x *exchange) update() {
 }
 
 func (x *exchange) patch() {
+	kind, err := x.patchType()
+	if err != nil {
+		x.fail(err)
+		return
+	}
 	f, ok := x.form(false)
 	if !ok {
 		return
 	}
-	kind := types.PatchType(negotiate.ContentType(x.r.Header.Get("Content-Type")))
+	if !slices.Contains(patchTypes(x.t.Version.Untyped()), string(kind)) {
+		x.fail(errMedia(patchTypes(x.t.Version.Untyped())...))
+		return
+	}
 	o, err := decode.Patch(x.q, kind)
 	if err != nil {
 		x.fail(err)
@@ -264,6 +274,29 @@ func (x *exchange) patch() {
 	x.answer(code, f, out, err)
 }
 
+// patchType reads the type of a patch, in which case counts. An error where the request would not find its way: routes of built-in kinds take a list of
+// types of which one is theirs, and custom resources look at it before the answer is negotiated.
+func (x *exchange) patchType() (types.PatchType, error) {
+	header := x.r.Header.Get("Content-Type")
+	kind, _, _ := strings.Cut(header, ";")
+	custom := x.t.Version.Untyped()
+	known := patchTypes(custom)
+	switch {
+	case slices.Contains(known, kind):
+	case custom:
+		return "", errMedia(known...)
+	default:
+		listed := func(part string) bool {
+			part, _, _ = strings.Cut(part, ";")
+			return slices.Contains(known, strings.TrimSpace(part))
+		}
+		if !slices.ContainsFunc(strings.Split(header, ","), listed) {
+			return "", errNotReadable()
+		}
+	}
+	return types.PatchType(kind), nil
+}
+
 func (x *exchange) delete() {
 	f, ok := x.form(false)
 	if !ok {
@@ -275,7 +308,7 @@ func (x *exchange) delete() {
 		return
 	}
 	out, err := x.s.delete(x.r.Context(), x.req, x.t, o)
-	if err == nil && out.Removed && !x.t.Kind.ReturnsDeleted() {
+	if err == nil && !out.status && out.Removed && !x.t.Kind.ReturnsDeleted() {
 		x.deleted(f, out)
 		return
 	}
@@ -343,7 +376,7 @@ func (x *exchange) answer(code int, f negotiate.Form, out outcome, err error) {
 	}
 	if out.status {
 		f.As = ""
-		x.send(code, f, &metav1.Status{Status: metav1.StatusSuccess, Code: int32(code)})
+		x.send(code, f, &metav1.Status{Status: metav1.StatusSuccess, Code: int32(code), Details: out.details})
 		return
 	}
 	data, err := x.encode(f, out)
@@ -356,17 +389,21 @@ func (x *exchange) answer(code int, f negotiate.Form, out outcome, err error) {
 }
 
 func (x *exchange) encode(f negotiate.Form, out outcome) ([]byte, error) {
+	k, v := x.t.Kind, x.t.Version
 	switch {
-	case out.foreign && f.As != "":
-		return nil, errNotAcceptable(x.offer())
-	case out.foreign:
+	case out.foreign && f.As == "":
 		return encode.Any(f, out.Object(), encode.KindOf(out.Object()))
-	case f.As != "":
+	case out.foreign && encode.KindOf(out.Object()) == scales.GroupVersionKind():
+		k, v = scales, &scales.Versions[0]
+	case out.foreign:
+		return nil, errNotAcceptable(x.offer())
+	}
+	if f.As != "" {
 		include, err := encode.CheckInclude(x.q.Get("includeObject"))
 		if err != nil {
 			return nil, err
 		}
-		return encode.Transformed(f, x.t.Kind, x.t.Version, out.Object(), encode.TableOptions{Include: include, Now: time.Now()})
+		return encode.Transformed(f, k, v, out.Object(), encode.TableOptions{Include: include, Now: time.Now()})
 	}
 	return encode.Result(f, x.t.Version, out.Result)
 }

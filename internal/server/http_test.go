@@ -119,6 +119,8 @@ func TestHTTPErrors(t *testing.T) {
 		{"version", "GET", cmPath + "?resourceVersion=x", "", nil, 400, "resource version"},
 		{"future", "GET", cmPath + "/a?resourceVersion=99999999", "", nil, 504, "Too large resource version: 99999999"},
 		{"patch type", "PATCH", cmPath + "/a", "{}", []string{"Content-Type", "application/json"}, 415, "415: Unsupported Media Type"},
+		{"unsafe deletion of what can be read", "DELETE", cmPath + "/a?ignoreStoreReadErrorWithClusterBreakingPotential=true", "", nil, 409, "unsafe deletion is not allowed because the object is decodable from storage"},
+		{"unsafe deletion of many", "DELETE", cmPath + "?ignoreStoreReadErrorWithClusterBreakingPotential=true", "", nil, 422, "is not allowed with DELETECOLLECTION"},
 		{"table of a review", "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", `{"spec":{}}`, []string{"Accept", "application/json;as=Table;v=v1;g=meta.k8s.io"}, 406, "NotAcceptable"},
 		{"delete policy", "DELETE", cmPath + "/a?propagationPolicy=Foreground&orphanDependents=true", "", nil, 422, "orphanDependents"},
 	} {

@@ -199,6 +199,10 @@ func (s *Server) serveGroup(w http.ResponseWriter, r *http.Request) {
 	case parts[0] == "apis" && len(parts) == 3:
 		gv := schema.GroupVersion{Group: parts[1], Version: parts[2]}
 		if v, ok := s.discovery.Version(gv); ok && v.Own {
+			if !v.Custom && r.Method != http.MethodGet {
+				sendStatus(w, r, errNotAllowed())
+				return
+			}
 			// The version may go between the two questions.
 			if doc, ok := s.discovery.ResourceList(gv); ok {
 				sendMeta(w, r, doc, "APIResourceList")
@@ -259,7 +263,11 @@ func sendMeta(w http.ResponseWriter, r *http.Request, doc kruntime.Object, kind 
 		return
 	}
 	f.Pretty = f.Pretty || wantsPretty(r)
-	data, err := encode.Any(f, doc, schema.GroupVersionKind{Version: "v1", Kind: kind})
+	gvk := schema.GroupVersionKind{Version: "v1", Kind: kind}
+	if strings.HasPrefix(r.URL.Path, "/api/") || r.URL.Path == "/api" {
+		gvk.Version = "" // the documents of the first group are from before they had one
+	}
+	data, err := encode.Any(f, doc, gvk)
 	if err != nil {
 		sendStatus(w, r, err)
 		return

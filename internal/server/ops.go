@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"hyperkube/internal/object"
 	"hyperkube/internal/server/admission"
@@ -24,8 +25,9 @@ type outcome struct {
 	registry.Result
 	// foreign is set when the object is not of the row's kind: Scale, TokenRequest, Status…
 	foreign bool
-	// status is set when the answer is a Status of success: bindings, evictions.
-	status bool
+	// status is set when the answer is a Status of success: bindings, evictions; details are what it tells more.
+	status  bool
+	details *metav1.StatusDetails
 }
 
 // errNoHandler is for subresources that the table has but that nobody plugged in.
@@ -182,8 +184,24 @@ func (s *Server) delete(ctx context.Context, req *request.Request, t registry.Ta
 	if t.Sub != nil || t.Kind.Virtual {
 		return outcome{}, errMethod(t.Kind, req.Verb)
 	}
-	res, err := s.registry.Delete(ctx, req, t, object.Key{Namespace: req.Namespace, Name: req.Name}, o)
+	key := object.Key{Namespace: req.Namespace, Name: req.Name}
+	if ptr.Deref(o.IgnoreStoreReadErrorWithClusterBreakingPotential, false) {
+		return s.deleteUnreadable(ctx, req, t, key, o)
+	}
+	res, err := s.registry.Delete(ctx, req, t, key, o)
 	return outcome{Result: res}, err
+}
+
+// deleteUnreadable removes what cannot be read from the datastore (KEP-3926), which takes a right of its own. Admission, finalizers and hooks
+// are passed over, as there is no object that they could look at.
+func (s *Server) deleteUnreadable(ctx context.Context, req *request.Request, t registry.Target, key object.Key, o *metav1.DeleteOptions) (outcome, error) {
+	if err := s.authorizeAs(ctx, verbAs{request.Attributes{Request: req}, "unsafe-delete-ignore-read-errors"}, req); err != nil {
+		return outcome{}, err
+	}
+	if err := s.registry.Collection(t.Kind).DeleteUnreadable(ctx, key, registry.IsDryRun(o.DryRun)); err != nil {
+		return outcome{}, err
+	}
+	return outcome{status: true, details: &metav1.StatusDetails{Name: key.Name, Kind: t.Version.Kind}}, nil
 }
 
 // listOptions checks the options of a list or watch and translates the selectors.

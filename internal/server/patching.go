@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -12,7 +13,6 @@ import (
 	"hyperkube/internal/object"
 	"hyperkube/internal/object/codec"
 	"hyperkube/internal/server/decode"
-	"hyperkube/internal/server/negotiate"
 	"hyperkube/internal/server/patch"
 	"hyperkube/internal/server/registry"
 	"hyperkube/internal/server/request"
@@ -29,12 +29,12 @@ func (s *Server) patch(ctx context.Context, req *request.Request, t registry.Tar
 	case types.JSONPatchType, types.MergePatchType:
 	case types.StrategicMergePatchType:
 		if custom {
-			return outcome{}, errPatchType(custom)
+			return outcome{}, errMedia(patchTypes(custom)...)
 		}
 	case types.ApplyYAMLPatchType:
 		return s.apply(ctx, req, t, data, o)
 	default:
-		return outcome{}, errPatchType(custom)
+		return outcome{}, errMedia(patchTypes(custom)...)
 	}
 	p, err := patch.Parse(kind, data, decode.Strict(o.FieldValidation))
 	if err != nil {
@@ -69,14 +69,20 @@ func (s *Server) patch(ctx context.Context, req *request.Request, t registry.Tar
 }
 
 func patched(p *patch.Patch, doc []byte, want decode.Expect, req *request.Request, o *metav1.PatchOptions) (object.Object, error) {
-	out, err := p.Apply(doc, want.New())
+	strict := decode.Strict(o.FieldValidation)
+	var out []byte
+	var obj object.Object
+	var problems []error
+	var err error
+	if p.Strategic() {
+		obj, problems, err = patchedInto(p, doc, want, strict)
+	} else if out, err = p.Apply(doc, nil); err == nil {
+		if obj, problems, err = decode.Patched(out, want, req.Name, strict); err != nil {
+			err = p.Refuse(out, err)
+		}
+	}
 	if err != nil {
 		return nil, err
-	}
-	strict := decode.Strict(o.FieldValidation)
-	obj, problems, _, err := decode.Object(out, negotiate.JSON, want, strict)
-	if err != nil {
-		return nil, p.Refuse(out, err)
 	}
 	problems = append(slices.Clone(p.Problems), problems...)
 	if o.FieldValidation == metav1.FieldValidationStrict && len(problems) > 0 {
@@ -84,6 +90,20 @@ func patched(p *patch.Patch, doc []byte, want decode.Expect, req *request.Reques
 	}
 	decode.Warn(problems, req.Warn)
 	return obj, nil
+}
+
+// patchedInto applies a strategic merge patch. What the patch says of the kind counts for nothing: the object is of the one wanted.
+func patchedInto(p *patch.Patch, doc []byte, want decode.Expect, strict bool) (object.Object, []error, error) {
+	obj, ok := want.New().(object.Object)
+	if !ok {
+		return nil, nil, apierrors.NewBadRequest(fmt.Sprintf("a %s cannot be patched", want.Kind))
+	}
+	problems, err := p.Into(doc, obj, strict)
+	if err != nil {
+		return nil, nil, err
+	}
+	obj.GetObjectKind().SetGroupVersionKind(want.GroupVersionKind)
+	return obj, problems, nil
 }
 
 // patchByHandler reads, patches and updates, again when another writer came between and the patch itself names no version.
@@ -94,7 +114,11 @@ func (s *Server) patchByHandler(ctx context.Context, req *request.Request, t reg
 	want := s.expect(req, t)
 	uo := metav1.UpdateOptions{DryRun: o.DryRun, FieldManager: o.FieldManager, FieldValidation: o.FieldValidation}
 	for attempt := 1; ; attempt++ {
-		cur, err := h.Get(ctx, req, metav1.GetOptions{})
+		base := h.Get
+		if h.Base != nil {
+			base = h.Base
+		}
+		cur, err := base(ctx, req, metav1.GetOptions{})
 		if err != nil {
 			return outcome{}, err
 		}

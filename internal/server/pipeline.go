@@ -136,7 +136,7 @@ func (v verbAs) IsReadOnly() bool { return false }
 // target finds the row and the version that a request is for, and checks that they serve it.
 func (s *Server) target(req *request.Request) (registry.Target, error) {
 	k, v := s.cfg.Table.Resource(req.GVR())
-	if k == nil || v == nil {
+	if k == nil || v == nil || req.Verb == "proxy" {
 		return registry.Target{}, errNoRow
 	}
 	t := registry.Target{Kind: k, Version: v}
@@ -149,7 +149,15 @@ func (s *Server) target(req *request.Request) (registry.Target, error) {
 	if req.WatchPath && req.Verb != "watch" {
 		return t, errMethod(k, req.Verb)
 	}
+	if v.Custom != nil {
+		if err := customRoute(req, t); err != nil {
+			return t, err
+		}
+	}
 	if req.Subresource == "" {
+		if v.Custom != nil && req.Verb == "create" && req.Name != "" {
+			return t, nil // what is made is what the body names
+		}
 		if !k.Serves(req.Verb) || (req.Verb == "create" && req.Name != "") || (req.Verb != "create" && needsName(req.Verb) && req.Name == "") {
 			return t, errMethod(k, req.Verb)
 		}
@@ -157,7 +165,7 @@ func (s *Server) target(req *request.Request) (registry.Target, error) {
 		if t.Sub = k.SubresourceIn(v, req.Subresource); t.Sub == nil {
 			return t, errNoRow
 		}
-		if req.Tail != "" && t.Sub.Name != "proxy" {
+		if req.Tail != "" && t.Sub.Name != "proxy" && v.Custom == nil {
 			return t, errNoRow
 		}
 		if !subServes(t.Sub, req.Verb) {
@@ -173,6 +181,21 @@ func (s *Server) target(req *request.Request) (registry.Target, error) {
 		return t, errMethod(k, req.Verb)
 	}
 	return t, nil
+}
+
+// customRoute refuses what has a path of custom resources but cannot be served. They have no routes of their own: whatever comes is looked at by the
+// parts of its path.
+func customRoute(req *request.Request, t registry.Target) error {
+	if t.Kind.Scope == object.Namespaced && req.Namespace == "" {
+		return nil
+	}
+	switch {
+	case req.Subresource != "" && t.Kind.SubresourceIn(t.Version, req.Subresource) == nil:
+		return apierrors.NewNotFound(t.Kind.GroupResource(), req.Name)
+	case req.Subresource == "" && req.Name == "" && (req.Verb == "update" || req.Verb == "patch"):
+		return apierrors.NewBadRequest("name must be provided")
+	}
+	return nil
 }
 
 // errNoRow says that no row serves the path; the door decides what to make of it.

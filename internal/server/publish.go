@@ -183,8 +183,8 @@ func (s *Server) kubernetesService(ctx context.Context, c client.Interface) erro
 		ObjectMeta: metav1.ObjectMeta{Name: kubernetes, Namespace: metav1.NamespaceDefault,
 			Labels: map[string]string{"provider": "kubernetes", "component": "apiserver"}},
 		Spec: corev1.ServiceSpec{
-			Type: corev1.ServiceTypeClusterIP, ClusterIP: ip, ClusterIPs: []string{ip}, Ports: ports,
-			SessionAffinity: corev1.ServiceAffinityNone,
+			Type: corev1.ServiceTypeClusterIP, ClusterIP: ip, Ports: ports, SessionAffinity: corev1.ServiceAffinityNone,
+			IPFamilyPolicy: ptr.To(corev1.IPFamilyPolicySingleStack),
 		},
 	})
 	if apierrors.IsAlreadyExists(err) {

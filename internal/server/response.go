@@ -32,6 +32,10 @@ type response struct {
 }
 
 func (w *response) WriteHeader(code int) {
+	if w.code == 0 && w.req.FlowSchemaUID != "" {
+		w.Header().Set("X-Kubernetes-Pf-Flowschema-Uid", w.req.FlowSchemaUID)
+		w.Header().Set("X-Kubernetes-Pf-Prioritylevel-Uid", w.req.PriorityLevelUID)
+	}
 	if w.code == 0 || w.code == http.StatusSwitchingProtocols {
 		if code >= 200 || code == http.StatusSwitchingProtocols {
 			w.code = code

@@ -21,6 +21,25 @@ import (
 	"hyperkube/internal/store"
 )
 
+// scales is the row of what the subresource scale shows.
+var scales = object.ScaleKind()
+
+// scale reads the size of a workload, and with managed who manages it, which patches see and readers do not.
+func (s *Server) scale(ctx context.Context, req *request.Request, t registry.Target, o metav1.GetOptions, managed bool) (object.Object, error) {
+	e, err := s.registry.Get(ctx, t.Kind, object.Key{Namespace: req.Namespace, Name: req.Name}, o.ResourceVersion)
+	if err != nil {
+		return nil, err
+	}
+	out, err := scaleOf(t.Kind, e.Object())
+	if err == nil && managed {
+		out.ManagedFields, err = s.registry.Managers().OfScale(t.Kind, t.Version, e.Object().GetManagedFields())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // rescale writes the replicas of a Scale into its workload.
 func (s *Server) rescale(ctx context.Context, req *request.Request, t registry.Target, body object.Object, o metav1.UpdateOptions) (object.Object, error) {
 	in, ok := body.(*autoscalingv1.Scale)

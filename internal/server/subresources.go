@@ -89,11 +89,14 @@ func (s *Server) scaleHandler(group, resource string) SubresourceHandler {
 			if err != nil {
 				return nil, err
 			}
-			e, err := s.registry.Get(ctx, t.Kind, object.Key{Namespace: req.Namespace, Name: req.Name}, o.ResourceVersion)
+			return s.scale(ctx, req, t, o, false)
+		},
+		Base: func(ctx context.Context, req *request.Request, o metav1.GetOptions) (object.Object, error) {
+			t, err := s.row(group, req.APIVersion, resource)
 			if err != nil {
 				return nil, err
 			}
-			return scaleOf(t.Kind, e.Object())
+			return s.scale(ctx, req, t, o, true)
 		},
 		Update: func(ctx context.Context, req *request.Request, body object.Object, o metav1.UpdateOptions) (object.Object, error) {
 			t, err := s.row(group, req.APIVersion, resource)

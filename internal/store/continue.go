@@ -40,7 +40,7 @@ func decodeContinue(token, prefix string) (rev int64, start string, err error) {
 	}
 	switch {
 	case t.Version != continueVersion:
-		return 0, "", fmt.Errorf("continue key is not valid: server does not recognize this encoded version %q", t.Version)
+		return 0, "", fmt.Errorf("continue key is not valid: server does not recognize this encoded version %s", t.Version)
 	case t.Revision == 0:
 		return 0, "", errors.New("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
 	case t.Start == "":

@@ -127,12 +127,12 @@ func (c *Collection) list(ctx context.Context, o ListOptions) (*Page, error) {
 
 // listOn gives the page after the one that made the token.
 func (c *Collection) listOn(ctx context.Context, o ListOptions, sel *selector) (*Page, error) {
-	if o.ResourceVersion != "" && o.ResourceVersion != "0" {
-		return nil, apierrors.NewBadRequest("specifying resource version is not allowed when using continue")
-	}
 	rev, start, err := decodeContinue(o.Continue, c.listPrefix(sel))
 	if err != nil {
 		return nil, apierrors.NewBadRequest("invalid continue token: " + err.Error())
+	}
+	if o.ResourceVersion != "" && o.ResourceVersion != "0" {
+		return nil, apierrors.NewBadRequest("specifying resource version is not allowed when using continue")
 	}
 	if rev > 0 {
 		return c.listAt(ctx, rev, start, o, sel)

@@ -7,10 +7,8 @@ import (
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
@@ -54,8 +52,7 @@ var errStopped = errors.New("the watch was stopped")
 func (c *Collection) Watch(ctx context.Context, o WatchOptions) (*Watcher, error) {
 	rev, err := parseRevision(o.ResourceVersion)
 	if err != nil {
-		return nil, apierrors.NewInvalid(c.kind.GroupVersionKind().GroupKind(), "",
-			field.ErrorList{errBadVersion(o.ResourceVersion, err)})
+		return nil, errBadVersion(o.ResourceVersion, err) // no error of the API: a 500
 	}
 	state := rev == 0
 	if o.SendInitialEvents != nil {

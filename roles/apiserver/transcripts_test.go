@@ -105,7 +105,7 @@ func started(t *testing.T) *transcript.Server {
 		t.Fatal(err)
 	}
 	cfg, err := FromArgs([]string{
-		"--data-dir=" + dir, "--tls-cert-file=" + files.APIServer.CertFile, "--tls-private-key-file=" + files.APIServer.KeyFile, "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
+		"--data-dir=" + dir, "--tls-cert-file=" + files.APIServer.CertFile, "--tls-private-key-file=" + files.APIServer.KeyFile, "--bind-address=127.0.0.1", "--advertise-address=10.77.0.1", "--client-ca-file=" + filepath.Join(files.Dir, "ca.crt"),
 		"--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=Node,RBAC", "--token-auth-file=testdata/transcripts/tokens.csv",
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-signing-key-file=" + files.ServiceAccountKey,
 	})

@@ -6,17 +6,14 @@ import (
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"hyperkube/internal/object"
 )
 
-// scales is the row of Scale, which is never stored: what field managers need to know of it.
-var scales = &object.Kind{Versions: []object.Version{{
-	GroupVersion: autoscalingv1.SchemeGroupVersion, Kind: "Scale", New: func() runtime.Object { return &autoscalingv1.Scale{} },
-}}}
+// scales is the row of Scale, which is never stored.
+var scales = object.ScaleKind()
 
 // Scale merges a patch of the size of an object into live, which tells its size. Whoever manages the replicas of the object manages those of
 // live, and the other way round: the managers of the object are then those that come back. Conflicts are those of [Managers.Apply].
@@ -38,6 +35,11 @@ func (m *Managers) Scale(k *object.Kind, v *object.Version, managers []metav1.Ma
 	}
 	managers, err = h.ToParent(out.ManagedFields)
 	return out, managers, err
+}
+
+// OfScale gives the managers of the size of an object, whose managers these are.
+func (m *Managers) OfScale(k *object.Kind, v *object.Version, managers []metav1.ManagedFieldsEntry) ([]metav1.ManagedFieldsEntry, error) {
+	return managedfields.NewScaleHandler(managers, v.GroupVersion, replicas(k)).ToSubresource()
 }
 
 // replicas is where each version of a kind keeps how many it wants.

@@ -1,10 +1,15 @@
 package crd
 
 import (
+	"fmt"
 	"maps"
 	"reflect"
+	"slices"
+	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -35,10 +40,34 @@ func strategyOf(k *object.Kind, s *versionSchema, status bool) object.Strategy {
 			return append(object.ValidateMeta(obj, k.Scope, apivalidation.NameIsDNSSubdomain), s.validate(obj, nil)...)
 		},
 		ValidateUpdate: func(obj, old object.Object) field.ErrorList {
-			return append(object.ValidateMetaUpdate(obj, old), s.validate(obj, old)...)
+			// Clients see what is wrong with metadata once from the rules for all objects, once from those for changes and once from those of
+			// the kind.
+			errs := object.ValidateMeta(obj, k.Scope, apivalidation.NameIsDNSSubdomain)
+			changes := object.ValidateMetaUpdate(obj, old)
+			return slices.Concat(errs, changes, changes, s.validate(obj, old))
 		},
+		Warnings: finalizerWarnings,
 	}
 }
+
+// finalizerWarnings advises against new finalizers whose names another writer may choose as well.
+func finalizerWarnings(obj, old object.Object) []string {
+	var out []string
+	for _, f := range obj.GetFinalizers() {
+		if old != nil && slices.Contains(old.GetFinalizers(), f) || strings.Contains(f, "/") || slices.Contains(standardFinalizers, f) {
+			continue
+		}
+		path := ""
+		if strings.Contains(f, ".") {
+			path = "including a path (/) "
+		}
+		out = append(out, fmt.Sprintf("metadata.finalizers: %q: prefer a domain-qualified finalizer name %sto avoid accidental conflicts with other finalizer writers", f, path))
+	}
+	slices.Sort(out)
+	return out
+}
+
+var standardFinalizers = []string{metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents, string(corev1.FinalizerKubernetes)}
 
 // subresources of a row.
 func subresources(s *versionSchema, names map[string]bool) []object.Subresource {

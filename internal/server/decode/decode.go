@@ -82,6 +82,22 @@ func Object(data []byte, media string, want Expect, strict bool) (object.Object,
 	return obj, problems, gvk, nil
 }
 
+// Patched reads what a patch made of an object of that name, which is JSON. A custom resource must still be one of its kind.
+func Patched(data []byte, want Expect, name string, strict bool) (object.Object, []error, error) {
+	obj, problems, gvk, err := Object(data, codec.JSON, want, strict)
+	if want.Custom == nil || gvk.Kind == "" || gvk == want.GroupVersionKind {
+		return obj, problems, err
+	}
+	var errs field.ErrorList
+	if gvk.Kind != want.Kind {
+		errs = append(errs, field.Invalid(field.NewPath("kind"), gvk.Kind, "must be "+want.Kind))
+	}
+	if gvk.GroupVersion() != want.GroupVersion() {
+		errs = append(errs, field.Invalid(field.NewPath("apiVersion"), gvk.GroupVersion().String(), "must be "+want.GroupVersion().String()))
+	}
+	return nil, nil, apierrors.NewInvalid(gvk.GroupKind(), name, errs)
+}
+
 // Prepare does with an object that came without a decoder what decoding would do: fields that its schema does not have
 // go, and what is missing is filled in.
 func (e Expect) Prepare(obj object.Object) error {

@@ -153,6 +153,7 @@ func CheckList(o *metav1.ListOptions, watch bool) error {
 		AllowWatchBookmarks: o.AllowWatchBookmarks, SendInitialEvents: o.SendInitialEvents,
 		Limit: o.Limit, Continue: o.Continue, TimeoutSeconds: o.TimeoutSeconds,
 	}
+	internalversion.SetListOptionsDefaults(in, true)
 	errs := internalvalidation.ValidateListOptions(in, true)
 	if len(errs) == 0 {
 		return nil

@@ -6,8 +6,10 @@
 package discovery
 
 import (
+	"cmp"
 	"slices"
 	"sort"
+	"strings"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -40,7 +42,9 @@ type Version struct {
 	Resources []metav1.APIResource
 	Stale     bool
 	// Own is false for versions served elsewhere.
-	Own      bool
+	Own bool
+	// Custom says that its resources are custom ones.
+	Custom   bool
 	priority int32
 }
 
@@ -108,7 +112,7 @@ func fromTable(t *object.Table) []Group {
 			}
 			doc := byGV[v.GroupVersion]
 			if doc == nil {
-				doc = &Version{GroupVersion: v.GroupVersion, Own: true}
+				doc = &Version{GroupVersion: v.GroupVersion, Own: true, Custom: v.Custom != nil}
 				byGV[v.GroupVersion] = doc
 			}
 			doc.Resources = append(doc.Resources, resources(k, v)...)
@@ -121,7 +125,7 @@ func fromTable(t *object.Table) []Group {
 			g = &Group{Name: gv.Group, priority: groupPriority(gv.Group)}
 			groups[gv.Group] = g
 		}
-		sort.SliceStable(doc.Resources, func(i, j int) bool { return doc.Resources[i].Name < doc.Resources[j].Name })
+		sort.SliceStable(doc.Resources, func(i, j int) bool { return main(doc.Resources[i].Name) < main(doc.Resources[j].Name) })
 		g.Versions = append(g.Versions, *doc)
 	}
 	out := make([]Group, 0, len(groups))
@@ -130,6 +134,12 @@ func fromTable(t *object.Table) []Group {
 	}
 	order(out)
 	return out
+}
+
+// main is the resource that a name is of, or of a subresource of.
+func main(name string) string {
+	name, _, _ = strings.Cut(name, "/")
+	return name
 }
 
 func merge(own []Group, foreign []Foreign) []Group {
@@ -209,15 +219,22 @@ func resources(k *object.Kind, v *object.Version) []metav1.APIResource {
 	}
 	main := metav1.APIResource{
 		Name: k.Resource, SingularName: k.Singular, Namespaced: k.Scope == object.Namespaced, Kind: v.Kind,
-		Verbs: sorted(verbs), ShortNames: k.ShortNames, Categories: k.Categories,
+		Verbs: ordered(verbs, v), ShortNames: k.ShortNames, Categories: k.Categories,
 	}
 	if !k.Virtual {
 		hub := k.Hub()
 		main.StorageVersionHash = object.StorageVersionHash(hub.GroupVersion.WithKind(hub.Kind))
 	}
 	out := []metav1.APIResource{main}
-	for i := range k.Subresources {
-		s := &k.Subresources[i]
+	subs := slices.Clone(k.Subresources)
+	slices.SortFunc(subs, func(a, b object.Subresource) int {
+		if v.Custom != nil {
+			a, b = b, a // status comes before scale
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	for i := range subs {
+		s := &subs[i]
 		if k.SubresourceIn(v, s.Name) == nil {
 			continue
 		}
@@ -232,6 +249,17 @@ func resources(k *object.Kind, v *object.Version) []metav1.APIResource {
 	}
 	return out
 }
+
+// ordered are the verbs of a resource in the order in which clients see them.
+func ordered(verbs []string, v *object.Version) metav1.Verbs {
+	if v.Custom == nil {
+		return sorted(verbs)
+	}
+	rank := func(verb string) int { return slices.Index(customVerbs, verb) }
+	return slices.SortedStableFunc(slices.Values(verbs), func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
+}
+
+var customVerbs = []string{"delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"}
 
 func sorted(verbs []string) metav1.Verbs {
 	out := append([]string{}, verbs...)

@@ -3,6 +3,7 @@ package encode
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -154,13 +155,18 @@ func TransformedList(f negotiate.Form, k *object.Kind, v *object.Version, p *sto
 		}
 		return Any(f, l, f.Target())
 	}
-	objs := make([]object.Object, len(p.Entries))
-	for i, e := range p.Entries {
+	entries := p.Entries
+	if k.RowOrder != nil {
+		entries = slices.Clone(entries) // the page is shared
+		slices.SortStableFunc(entries, func(a, b *store.Entry) int { return k.RowOrder(a.Object(), b.Object()) })
+	}
+	objs := make([]object.Object, len(entries))
+	for i, e := range entries {
 		objs[i] = e.Object()
 	}
 	if v.FromHubAll != nil {
 		var err error
-		if o.Converted, err = store.InAll(v, p.Entries); err != nil {
+		if o.Converted, err = store.InAll(v, entries); err != nil {
 			return nil, err
 		}
 	}

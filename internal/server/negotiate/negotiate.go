@@ -80,6 +80,9 @@ func Routed(header string, have ...string) bool {
 	return false
 }
 
+// Names says whether an Accept header is missing or names any media type at all.
+func Names(header string) bool { return header == "" || strings.Contains(header, "/") }
+
 type clause struct {
 	media  string
 	params map[string]string

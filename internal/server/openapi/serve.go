@@ -169,6 +169,9 @@ func (o *OpenAPI) serveV3(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
+	if !negotiate.Names(r.Header.Get("Accept")) {
+		return // who accepts nothing that could be had gets an empty answer
+	}
 	g := all[i]
 	// A client that names the hash asks for this very content: it never changes.
 	if hash := r.URL.Query().Get("hash"); hash != "" {

@@ -30,7 +30,7 @@ func (p *Patch) ApplyTo(current object.Object) (object.Object, bool) {
 		return nil, false
 	}
 	empty := reflect.New(part.Type())
-	if doc, err = p.Apply(doc, empty.Interface()); err != nil {
+	if doc, err = p.quick(doc, empty.Interface()); err != nil {
 		return nil, false
 	}
 	if codec.UnmarshalQuick(doc, empty.Interface()) != nil {

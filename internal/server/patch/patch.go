@@ -10,9 +10,10 @@ import (
 	"net/http"
 	"strings"
 
-	jsonpatch "github.com/evanphx/json-patch/v5"
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/mergepatch"
@@ -29,10 +30,15 @@ const MaxOperations = 10000
 // maxGrowth bounds what the copy operations of one JSON patch may add, in bytes.
 const maxGrowth = 3 * 1024 * 1024
 
+// The library keeps its limits in variables. Its fourth version is the one whose leniency clients know: an operation without a value, a
+// replacement of what is not there, indices counted from the end, which RFC 6902 does not have.
+func init() { jsonpatch.AccumulatedCopySizeLimit = maxGrowth }
+
 // Patch is a parsed patch.
 type Patch struct {
 	kind       types.PatchType
 	operations jsonpatch.Patch
+	data       []byte         // of a merge patch
 	fields     map[string]any // of a merge patch, strategic or not
 	// Problems are the duplicate and, in operations, unknown fields of the patch itself, where Parse was to look for them.
 	Problems []error
@@ -48,7 +54,7 @@ type operation struct {
 
 // Parse reads a patch. data must be JSON; it is kept. With strict it also looks for Problems.
 func Parse(kind types.PatchType, data []byte, strict bool) (*Patch, error) {
-	p := &Patch{kind: kind}
+	p := &Patch{kind: kind, data: data}
 	if !json.Valid(data) {
 		return nil, apierrors.NewBadRequest("invalid JSON patch")
 	}
@@ -132,20 +138,43 @@ func (p *Patch) Refuse(doc []byte, err error) error {
 	return apierrors.NewInvalid(schema.GroupKind{}, "", field.ErrorList{field.Invalid(field.NewPath("patch"), value, err.Error())})
 }
 
+// Strategic says whether the patch is a strategic merge patch, which is applied [Patch.Into] an object.
+func (p *Patch) Strategic() bool { return p.kind == types.StrategicMergePatchType }
+
 // Apply makes the patched document out of the current one, which is not changed. like is an empty object of
 // the document's Go type, where strategic merge patches find their merge keys.
 func (p *Patch) Apply(current []byte, like any) ([]byte, error) {
 	switch p.kind {
 	case types.JSONPatchType:
-		return p.applyOperations(current)
-	case types.MergePatchType:
-		var doc map[string]any
-		if err := kjson.UnmarshalCaseSensitivePreserveInts(current, &doc); err != nil {
-			return nil, fmt.Errorf("read the object to patch: %w", err)
+		out, err := contained(func() ([]byte, error) { return p.operations.Apply(current) })
+		if err != nil {
+			return nil, unprocessable(err)
 		}
-		return codec.MarshalQuick(merge(doc, p.fields))
+		return out, nil
+	case types.MergePatchType:
+		out, err := contained(func() ([]byte, error) { return jsonpatch.MergePatch(current, p.data) })
+		if err != nil {
+			return nil, fmt.Errorf("merge the patch: %w", err)
+		}
+		return out, nil
 	}
-	return p.applyStrategic(current, like)
+	out, err := p.applyStrategic(current, like)
+	if err != nil {
+		return nil, err
+	}
+	return codec.MarshalQuick(out)
+}
+
+// quick is Apply where nobody reads the document but a decoder.
+func (p *Patch) quick(current []byte, like any) ([]byte, error) {
+	if p.kind != types.MergePatchType {
+		return p.Apply(current, like)
+	}
+	var doc map[string]any
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(current, &doc); err != nil {
+		return nil, fmt.Errorf("read the object to patch: %w", err)
+	}
+	return codec.MarshalQuick(merge(doc, p.fields))
 }
 
 // merge changes a document as RFC 7386 says: null takes a field away, an object is merged, all else takes the field's place.
@@ -168,29 +197,34 @@ func merge(doc, patch map[string]any) map[string]any {
 	return doc
 }
 
-func (p *Patch) applyOperations(current []byte) ([]byte, error) {
-	o := jsonpatch.NewApplyOptions()
-	o.AccumulatedCopySizeLimit = maxGrowth
-	// Clients may rely on indices counted from the end, which RFC 6902 does not have.
-	o.SupportNegativeIndices = true
-	out, err := operate(p.operations, current, o)
+// Into applies a strategic merge patch and writes the outcome into an empty object, whatever kind the patch names. With strict it gives the fields that the
+// object does not have.
+func (p *Patch) Into(current []byte, into any, strict bool) ([]error, error) {
+	out, err := p.applyStrategic(current, into)
 	if err != nil {
-		return nil, unprocessable(err)
+		return nil, err
 	}
-	return out, nil
+	err = runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(out, into, strict)
+	if problems, ok := runtime.AsStrictDecodingError(err); ok {
+		return problems.Errors(), nil
+	}
+	if err != nil {
+		return nil, p.Refuse(nil, err)
+	}
+	return nil, nil
 }
 
-// operate keeps the library's panics within: a test of the whole document without a value is one that it does not expect.
-func operate(operations jsonpatch.Patch, current []byte, o *jsonpatch.ApplyOptions) (out []byte, err error) {
+// contained keeps the library's panics within: a replacement of the whole document without a value is one that it does not expect.
+func contained(apply func() ([]byte, error)) (out []byte, err error) {
 	defer func() {
 		if recover() != nil {
-			out, err = nil, errors.New("an operation cannot be applied to the object")
+			out, err = nil, errors.New("the patch cannot be applied to the object")
 		}
 	}()
-	return operations.ApplyWithOptions(current, o)
+	return apply()
 }
 
-func (p *Patch) applyStrategic(current []byte, like any) ([]byte, error) {
+func (p *Patch) applyStrategic(current []byte, like any) (map[string]any, error) {
 	var doc map[string]any
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(current, &doc); err != nil {
 		return nil, fmt.Errorf("read the object to patch: %w", err)
@@ -203,7 +237,7 @@ func (p *Patch) applyStrategic(current []byte, like any) ([]byte, error) {
 	if err != nil {
 		return nil, strategicError(err)
 	}
-	return codec.MarshalQuick(out)
+	return out, nil
 }
 
 // strategicCopy guards the parsed patch: applying one eats its directives, and it may have to be applied again.
@@ -229,6 +263,7 @@ func copyValue(v any) any {
 	return v
 }
 
+// strategicError tells patches that are malformed; of all else that does not fit the object clients see the text with a 500.
 func strategicError(err error) error {
 	switch {
 	case errors.Is(err, mergepatch.ErrBadJSONDoc), errors.Is(err, mergepatch.ErrBadPatchFormatForPrimitiveList),
@@ -236,7 +271,7 @@ func strategicError(err error) error {
 		errors.Is(err, mergepatch.ErrUnsupportedStrategicMergePatchFormat), errors.Is(err, resource.ErrFormatWrong):
 		return apierrors.NewBadRequest(err.Error())
 	}
-	return unprocessable(err)
+	return err
 }
 
 func unprocessable(err error) error {

@@ -50,12 +50,12 @@ func TestMistakes(t *testing.T) {
 		patch string
 		is    func(error) bool
 	}{
-		"not json":        {types.MergePatchType, `{`, apierrors.IsBadRequest},
-		"not operations":  {types.JSONPatchType, `{}`, apierrors.IsBadRequest},
-		"path not there":  {types.JSONPatchType, `[{"op":"remove","path":"/spec/none/1"}]`, apierrors.IsInvalid},
-		"test fails":      {types.JSONPatchType, `[{"op":"test","path":"/metadata/name","value":"q"}]`, apierrors.IsInvalid},
-		"too many":        {types.JSONPatchType, "[" + strings.Repeat(`{"op":"test","path":"/x","value":1},`, MaxOperations) + `{"op":"test","path":"/x","value":1}]`, apierrors.IsRequestEntityTooLargeError},
-		"unknown command": {types.StrategicMergePatchType, `{"spec":{"containers":[{"name":"x","$patch":"explode"}]}}`, apierrors.IsInvalid},
+		"not json":       {types.MergePatchType, `{`, apierrors.IsBadRequest},
+		"not operations": {types.JSONPatchType, `{}`, apierrors.IsBadRequest},
+		"path not there": {types.JSONPatchType, `[{"op":"remove","path":"/spec/none/1"}]`, apierrors.IsInvalid},
+		"test fails":     {types.JSONPatchType, `[{"op":"test","path":"/metadata/name","value":"q"}]`, apierrors.IsInvalid},
+		"too many":       {types.JSONPatchType, "[" + strings.Repeat(`{"op":"test","path":"/x","value":1},`, MaxOperations) + `{"op":"test","path":"/x","value":1}]`, apierrors.IsRequestEntityTooLargeError},
+		"malformed":      {types.StrategicMergePatchType, `{"$deleteFromPrimitiveList":[]}`, apierrors.IsBadRequest},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := Parse(c.kind, []byte(c.patch), true)
@@ -66,5 +66,35 @@ func TestMistakes(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 		})
+	}
+}
+
+// TestStrategicPatchThatDoesNotFit is told what is wrong in plain words.
+func TestStrategicPatchThatDoesNotFit(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"spec":{"containers":[{"name":"x","$patch":"explode"}]}}`: "unknown patch type: explode in map: map[$patch:explode name:x]",
+		`{"spec":{"containers":[{"image":"x"}]}}`:                   "map: map[image:x] does not contain declared merge key: name",
+		`{"spec":3}`: ` "" is invalid: patch: Invalid value: "map[spec:3]": cannot restore struct from: int64`,
+	} {
+		p, err := Parse(types.StrategicMergePatchType, []byte(body), true)
+		if err == nil {
+			_, err = p.Into([]byte(pod), &corev1.Pod{}, true)
+		}
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", body, err, want)
+		}
+	}
+}
+
+// TestInto finds unknown fields and takes no notice of the kind.
+func TestInto(t *testing.T) {
+	p, err := Parse(types.StrategicMergePatchType, []byte(`{"kind":"Other","spec":{"nodeName":"n","nothing":1}}`), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out corev1.Pod
+	problems, err := p.Into([]byte(pod), &out, true)
+	if err != nil || len(problems) != 1 || problems[0].Error() != `unknown field "spec.nothing"` || out.Spec.NodeName != "n" {
+		t.Fatalf("got %v, %v, %+v", problems, err, out.Spec)
 	}
 }

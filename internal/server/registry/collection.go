@@ -6,6 +6,9 @@ import (
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 
 	"hyperkube/internal/server/request"
 	"hyperkube/internal/store"
@@ -17,6 +20,10 @@ const deleteWorkers = 16
 // DeleteCollection deletes every object that the list selects, each as by Delete. Objects that others removed meanwhile are
 // no error. It gives the page that was listed; an error stops it, and the one of the first object in the list is told.
 func (r *Registry) DeleteCollection(ctx context.Context, req *request.Request, t Target, l store.ListOptions, o *metav1.DeleteOptions) (*store.Page, error) {
+	if ptr.Deref(o.IgnoreStoreReadErrorWithClusterBreakingPotential, false) {
+		return nil, apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: "DeleteOptions"}, "", field.ErrorList{field.Invalid(
+			field.NewPath("ignoreStoreReadErrorWithClusterBreakingPotential"), true, "is not allowed with DELETECOLLECTION, try again after removing the option")})
+	}
 	page, err := r.Collection(t.Kind).List(ctx, l)
 	if err != nil {
 		return nil, err

@@ -205,6 +205,7 @@ func (u *updating) prepare(cur *store.Entry) (object.Object, error) {
 		return nil, err
 	}
 	object.DropEmptyLists(obj)
+	obj.SetUID(old.GetUID())
 	warn(u.req, s, obj, old)
 	return obj, u.r.cfg.Admission.Validate(u.ctx, a)
 }
@@ -265,7 +266,7 @@ func (u *updating) match(obj, old object.Object) error {
 	if obj.GetName() != u.key.Name {
 		return ErrName(obj.GetName(), u.key.Name)
 	}
-	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() {
+	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() && !u.patches() {
 		return u.otherUID(uid, old.GetUID())
 	}
 	switch rv := obj.GetResourceVersion(); {
@@ -282,6 +283,13 @@ func (u *updating) match(obj, old object.Object) error {
 		obj.SetResourceVersion(old.GetResourceVersion())
 	}
 	return nil
+}
+
+// patches says whether the request is a patch. A UID in what is put must be that of the stored object; one in a patch tries to change it, which
+// validation refuses.
+func (u *updating) patches() bool {
+	_, is := u.o.Options.(*metav1.PatchOptions)
+	return is
 }
 
 func (o *UpdateOptions) matches(t Target, key object.Key, cur object.Object) error {
@@ -316,7 +324,9 @@ func conflict(t Target, name string) error {
 
 // keepSystemFields restores what only the server may change.
 func keepSystemFields(obj, old object.Object) {
-	obj.SetUID(old.GetUID())
+	if obj.GetUID() == "" {
+		obj.SetUID(old.GetUID())
+	}
 	obj.SetCreationTimestamp(old.GetCreationTimestamp())
 	// Of the deletion an update may leave out what it does not know; validation refuses what it makes up.
 	if obj.GetDeletionTimestamp() == nil {

@@ -43,8 +43,11 @@ func (info *Info) parseResource(r *http.Request, rest string) {
 	info.IsResourceRequest = true
 	info.Verb = methodVerb(r.Method, info.Verb)
 	watching := false
-	if first, tail, ok := strings.Cut(rest, "/"); ok && first == "watch" {
+	switch first, tail, ok := strings.Cut(rest, "/"); {
+	case ok && first == "watch":
 		watching, info.WatchPath, rest = true, true, tail
+	case ok && first == "proxy": // paths of old, which nothing serves any more
+		info.Verb, rest = "proxy", tail
 	}
 	if first, tail, ok := strings.Cut(rest, "/"); ok && first == "namespaces" {
 		ns, tail, more := strings.Cut(tail, "/")

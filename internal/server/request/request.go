@@ -61,7 +61,7 @@ func (i *Info) ReadOnly() bool {
 
 // LongRunning says whether the request may stay open without limit: watches and the streaming subresources.
 func (i *Info) LongRunning() bool {
-	if i.Verb == "watch" {
+	if i.Verb == "watch" || i.Verb == "proxy" {
 		return true
 	}
 	switch i.Subresource {

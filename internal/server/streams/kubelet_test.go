@@ -202,10 +202,12 @@ func TestStreamsNeedAnUpgrade(t *testing.T) {
 	for path, want := range map[string]string{
 		"/exec?command=a&stdout=true":  "Upgrade request required",
 		"/exec?container=d&stdout=1":   "container d is not valid for pod p",
-		"/exec?stdin=perhaps":          `invalid value "perhaps" of the parameter stdin`,
-		"/portforward?ports=70000":     `invalid value "70000" of the parameter ports`,
+		"/exec?stdin=perhaps":          "Upgrade request required", // whatever is not false is true
+		"/portforward?ports=70000":     `cannot convert to []int32: strconv.ParseUint: parsing "70000": value out of range`,
 		"/log?tailLines=-1":            "must be greater than or equal to 0",
-		"/log?sinceTime=yesterday":     "sinceTime",
+		"/log?tailLines=x":             `strconv.ParseInt: parsing "x": invalid syntax`,
+		"/log?stream=Stdout":           "stream: Forbidden: may not be specified",
+		"/log?sinceTime=yesterday":     `parsing time "yesterday"`,
 		"/attach?container=d&stdout=1": "container d is not valid for pod p",
 	} {
 		resp, err := http.Get(api.URL + path)

@@ -3,78 +3,48 @@ package streams
 import (
 	"fmt"
 	"net/url"
-	"strconv"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/conversion"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// query reads the parameters of a stream; the first that is malformed is the error.
+// query reads the parameters of a stream as the API reads options; the first that is malformed is the error.
 type query struct {
 	values url.Values
 	err    error
 }
 
-func (q *query) bad(name string, err error) {
-	if q.err == nil {
-		q.err = fmt.Errorf("invalid value %q of the parameter %s: %w", q.values.Get(name), name, err)
+// read converts the values of a parameter that is there.
+func read[T any](q *query, name string, convert func(*[]string, *T, conversion.Scope) error) (out T) {
+	values, there := q.values[name]
+	if !there || q.err != nil {
+		return out
 	}
+	q.err = convert(&values, &out, nil)
+	return out
 }
 
-func (q *query) yes(name string) bool {
-	if q.values.Get(name) == "" {
-		return false
-	}
-	v, err := strconv.ParseBool(q.values.Get(name))
-	if err != nil {
-		q.bad(name, err)
-	}
-	return v
-}
+func (q *query) yes(name string) bool { return read(q, name, runtime.Convert_Slice_string_To_bool) }
 
 func (q *query) number(name string) *int64 {
-	if q.values.Get(name) == "" {
-		return nil
-	}
-	v, err := strconv.ParseInt(q.values.Get(name), 10, 64)
-	if err != nil {
-		q.bad(name, err)
-	}
-	return &v
+	return read(q, name, runtime.Convert_Slice_string_To_Pointer_int64)
 }
 
 func (q *query) time(name string) *metav1.Time {
-	if q.values.Get(name) == "" {
-		return nil
-	}
-	v, err := time.Parse(time.RFC3339, q.values.Get(name))
-	if err != nil {
-		q.bad(name, err)
-	}
-	return &metav1.Time{Time: v}
+	return read(q, name, metav1.Convert_Slice_string_To_Pointer_v1_Time)
 }
 
 func (q *query) text(name string) *string {
-	if q.values.Get(name) == "" {
+	if _, there := q.values[name]; !there {
 		return nil
 	}
 	v := q.values.Get(name)
 	return &v
 }
 
-func (q *query) ports() []int32 {
-	var all []int32
-	for _, text := range q.values["ports"] {
-		n, err := strconv.ParseUint(text, 10, 16)
-		if err != nil {
-			q.bad("ports", err)
-		}
-		all = append(all, int32(n))
-	}
-	return all
-}
+func (q *query) ports() []int32 { return read(q, "ports", metav1.Convert_Slice_string_To_Slice_int32) }
 
 // readOptions fills the options of exec, attach, port-forward or log from a query.
 func readOptions(values url.Values, into runtime.Object) error {

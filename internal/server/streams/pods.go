@@ -1,7 +1,6 @@
 package streams
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -59,16 +58,12 @@ func (s *Streams) options(w http.ResponseWriter, r *http.Request, into runtime.O
 	return true
 }
 
-// placed reads a pod that has a node.
-func (s *Streams) placed(ctx context.Context, req *request.Request) (*corev1.Pod, error) {
-	pod, err := client.Pods.Get(ctx, s.Client, req.Namespace, req.Name)
-	if err != nil {
-		return nil, err
-	}
+// placed refuses a pod that has no node.
+func placed(pod *corev1.Pod) error {
 	if pod.Spec.NodeName == "" {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("pod %s does not have a host assigned", pod.Name))
+		return apierrors.NewBadRequest(fmt.Sprintf("pod %s does not have a host assigned", pod.Name))
 	}
-	return pod, nil
+	return nil
 }
 
 func (s *Streams) container(w http.ResponseWriter, r *http.Request, req *request.Request, options any, verb, name string, q url.Values) {
@@ -77,9 +72,12 @@ func (s *Streams) container(w http.ResponseWriter, r *http.Request, req *request
 		s.Fail(w, r, err)
 		return
 	}
-	pod, err := s.placed(ctx, req)
+	pod, err := client.Pods.Get(ctx, s.Client, req.Namespace, req.Name)
 	if err == nil {
 		name, err = containerName(pod, name)
+	}
+	if err == nil {
+		err = placed(pod)
 	}
 	if err == nil && (pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed) {
 		err = apierrors.NewBadRequest("cannot exec into a container in a completed pod; current phase is " + string(pod.Status.Phase))
@@ -141,7 +139,10 @@ func (s *Streams) PortForward(w http.ResponseWriter, r *http.Request, req *reque
 	err := s.admit(ctx, req, o)
 	var pod *corev1.Pod
 	if err == nil {
-		pod, err = s.placed(ctx, req)
+		pod, err = client.Pods.Get(ctx, s.Client, req.Namespace, req.Name)
+	}
+	if err == nil {
+		err = placed(pod)
 	}
 	var host string
 	if err == nil {
@@ -180,7 +181,7 @@ func (s *Streams) Log(w http.ResponseWriter, r *http.Request, req *request.Reque
 		return
 	}
 	if pod.Spec.NodeName == "" {
-		w.WriteHeader(http.StatusOK) // not placed yet: there is no log, and that is no error
+		w.WriteHeader(http.StatusNoContent) // not placed yet: there is no log, and that is no error
 		return
 	}
 	host, err := s.nodeConnection(ctx, pod.Spec.NodeName)
@@ -201,8 +202,8 @@ func validLogOptions(o *corev1.PodLogOptions) field.ErrorList {
 	if o.TailLines != nil && *o.TailLines < 0 {
 		errs = append(errs, field.Invalid(field.NewPath("tailLines"), *o.TailLines, "must be greater than or equal to 0"))
 	}
-	if o.TailLines != nil && o.Stream != nil && *o.Stream != corev1.LogStreamAll {
-		errs = append(errs, field.Forbidden(field.NewPath(""), "`tailLines` and specific `stream` are mutually exclusive for now"))
+	if o.Stream != nil { // of a feature that is not on in this version of the API
+		errs = append(errs, field.Forbidden(field.NewPath("stream"), "may not be specified"))
 	}
 	if o.LimitBytes != nil && *o.LimitBytes < 1 {
 		errs = append(errs, field.Invalid(field.NewPath("limitBytes"), *o.LimitBytes, "must be greater than 0"))
@@ -230,9 +231,6 @@ func logQuery(o *corev1.PodLogOptions) url.Values {
 	}
 	if o.SinceTime != nil {
 		q.Set("sinceTime", o.SinceTime.Format(metav1.RFC3339Micro))
-	}
-	if o.Stream != nil {
-		q.Set("stream", *o.Stream)
 	}
 	return q
 }

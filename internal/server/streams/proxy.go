@@ -26,7 +26,7 @@ func (s *Streams) ProxyPod(w http.ResponseWriter, r *http.Request, req *request.
 			return "", nil, err
 		}
 		if pod.Status.PodIP == "" {
-			return "", nil, apierrors.NewBadRequest("address not allowed: the pod has no address yet")
+			return "", nil, apierrors.NewBadRequest("address not allowed")
 		}
 		if port == "" {
 			port = firstPort(pod)
@@ -95,17 +95,17 @@ func (s *Streams) proxy(w http.ResponseWriter, r *http.Request, req *request.Req
 		s.Fail(w, r, err)
 		return
 	}
+	host, t, err := find(r.Context(), scheme, name, port)
+	if err != nil {
+		s.Fail(w, r, err)
+		return
+	}
 	// A proxied root without its slash would break the relative links of what it answers.
 	if req.Tail == "" && !strings.HasSuffix(r.URL.Path, "/") && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		u := *r.URL
 		u.Path += "/"
 		w.Header().Set("Location", u.String())
 		w.WriteHeader(http.StatusMovedPermanently)
-		return
-	}
-	host, t, err := find(r.Context(), scheme, name, port)
-	if err != nil {
-		s.Fail(w, r, err)
 		return
 	}
 	if bare, https := strings.CutPrefix(host, "https://"); https {

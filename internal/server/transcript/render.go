@@ -23,11 +23,30 @@ import (
 // exchange wants to see it. What no two servers have in common is replaced: UIDs, revisions, times of today, ages.
 func Render(x *Exchange, a *answer) []string {
 	out := lines(x, a)
+	random := generated(x.Body)
 	for i, line := range out {
+		if random != nil {
+			line = random.ReplaceAllString(line, "${1}RANDOM${2}")
+		}
 		out[i] = strings.TrimRight(strings.ReplaceAll(line, "\n", `\n`), " ")
 	}
 	return out
 }
+
+// longestBase is how much of a generateName goes into a name.
+const longestBase = 58
+
+// generated finds names that were made of the generateName in a body: where they are quoted, also within a text.
+func generated(body string) *regexp.Regexp {
+	m := generateName.FindStringSubmatch(body)
+	if m == nil {
+		return nil
+	}
+	base := m[1][:min(len(m[1]), longestBase)]
+	return regexp.MustCompile(`("` + regexp.QuoteMeta(base) + `)[a-z0-9]{5}(\\?")`)
+}
+
+var generateName = regexp.MustCompile(`"generateName":"([^"\\]+)"`)
 
 func lines(x *Exchange, a *answer) []string {
 	out := []string{strconv.Itoa(a.code)}
@@ -40,7 +59,7 @@ func lines(x *Exchange, a *answer) []string {
 	}
 	kind, _, _ := strings.Cut(a.header.Get("Content-Type"), ";")
 	switch {
-	case x.Events > 0:
+	case x.Events > 0 && a.code == http.StatusOK:
 		for _, e := range bytes.Split(bytes.TrimSpace(a.body), []byte("\n")) {
 			out = append(out, document(e, x.Show, "")...)
 		}
@@ -205,7 +224,7 @@ func managers(meta map[string]any, kind string) []string {
 	for _, e := range all {
 		m, _ := e.(map[string]any)
 		sub, _ := m["subresource"].(string)
-		out = append(out, fmt.Sprintf("%v %v /%s %v %s %s", m["manager"], m["operation"], sub, m["apiVersion"], m["fieldsType"], encode(m["fieldsV1"])))
+		out = append(out, fmt.Sprintf("%v %v /%s %v %s %s", m["manager"], m["operation"], sub, m["apiVersion"], m["fieldsType"], mask(encode(m["fieldsV1"]))))
 	}
 	sort.Strings(out) // they stand in the order of their times
 	return append([]string{kind}, out...)
@@ -225,11 +244,23 @@ var (
 	uid     = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	current = regexp.MustCompile(`(current(?: revision)?: ?|in record \()\d+`)
 	address = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+	// Objects that are quoted in a text, as JSON or as a Go map.
+	revision = regexp.MustCompile(`(resourceVersion(?:\\*":\\*"|:))[1-9]\d*`)
+	mount    = regexp.MustCompile(`kube-api-access-[a-z0-9]{5}`)
+	moment   = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z`)
 )
 
 // mask replaces in a text what differs between servers.
 func mask(s string) string {
-	return address.ReplaceAllString(current.ReplaceAllString(uid.ReplaceAllString(s, "UID"), "${1}N"), "SERVER")
+	s = mount.ReplaceAllString(s, "kube-api-access-RANDOM")
+	s = current.ReplaceAllString(uid.ReplaceAllString(s, "UID"), "${1}N")
+	s = moment.ReplaceAllStringFunc(revision.ReplaceAllString(s, "${1}RV"), func(t string) string {
+		if today(t) {
+			return "NOW"
+		}
+		return t
+	})
+	return address.ReplaceAllString(s, "SERVER")
 }
 
 // masked replaces in a document what differs between servers; key is where v was found.
@@ -254,6 +285,10 @@ func masked(key string, v any) any {
 			return "RV"
 		case key == "continue" && v != "":
 			return "CONTINUE"
+		case key == "serverAddress":
+			return "SERVER"
+		case key == "gitCommit":
+			return "COMMIT"
 		case today(v):
 			return "NOW"
 		}

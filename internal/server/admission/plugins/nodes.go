@@ -54,6 +54,9 @@ func (p *podTopology) Mutate(ctx context.Context, a *admission.Attributes) error
 }
 
 func (p *podTopology) label(ctx context.Context, node string, labels *map[string]string) error {
+	if node == "" {
+		return nil // which is refused later
+	}
 	n, err := find(ctx, p.api, client.Nodes, "", node)
 	if apierrors.IsNotFound(err) {
 		return nil // a pod may be bound to a node that is yet to come
