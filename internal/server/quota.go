@@ -44,14 +44,42 @@ func (s *Server) charge(ctx context.Context, t registry.Target, obj, old object.
 	if err := d.limited(s.parts.Limited, inScope); err != nil {
 		return none, apierrors.NewForbidden(d.gr, nameOf(obj), err)
 	}
+	var claims []claim
+	for _, q := range inScope {
+		wanted, err := d.wanted(q)
+		if err != nil {
+			return none, apierrors.NewForbidden(d.gr, nameOf(obj), err)
+		}
+		if len(wanted) > 0 {
+			claims = append(claims, claim{q, wanted})
+		}
+	}
+	if len(claims) == 0 {
+		return none, nil
+	}
+	// One write at a time asks the quotas of a namespace: it never sees what another one took from the first of them and
+	// is about to give back because the second refused.
+	done, err := s.charging.Wait(ctx, obj.GetNamespace())
+	if err != nil {
+		return none, err
+	}
+	defer done()
+	for _, c := range claims {
+		if err := d.ask(ctx, c); err != nil {
+			return none, apierrors.NewForbidden(d.gr, nameOf(obj), err)
+		}
+	}
+	if dryRun {
+		return none, nil
+	}
 	var taken []func()
 	refund = func() {
 		for _, f := range taken {
 			f()
 		}
 	}
-	for _, q := range inScope {
-		back, err := d.take(ctx, q, dryRun)
+	for _, c := range claims {
+		back, err := d.take(ctx, c)
 		if err != nil {
 			refund()
 			return none, apierrors.NewForbidden(d.gr, nameOf(obj), err)
@@ -77,9 +105,14 @@ type demand struct {
 	now      time.Time
 }
 
-// take charges one quota and gives the way to undo that.
-func (d *demand) take(ctx context.Context, q *corev1.ResourceQuota, dryRun bool) (back func(), err error) {
-	none := func() {}
+// claim is what a write takes of one quota.
+type claim struct {
+	quota  *corev1.ResourceQuota
+	wanted corev1.ResourceList
+}
+
+// wanted are the resources limited by a quota of which the write takes more than the object had.
+func (d *demand) wanted(q *corev1.ResourceQuota) (corev1.ResourceList, error) {
 	limited := corev1.ResourceList{}
 	for name, amount := range q.Spec.Hard {
 		if quota.Counts(d.gr, name) {
@@ -87,42 +120,13 @@ func (d *demand) take(ctx context.Context, q *corev1.ResourceQuota, dryRun bool)
 		}
 	}
 	if len(limited) == 0 {
-		return none, nil
+		return nil, nil
 	}
 	if p, ok := d.obj.(*corev1.Pod); ok && d.old == nil {
 		if missing := quota.Missing(p, limited); len(missing) > 0 {
-			return none, fmt.Errorf("failed quota: %s: must specify %s", q.Name, missingText(missing))
+			return nil, fmt.Errorf("failed quota: %s: must specify %s", q.Name, missingText(missing))
 		}
 	}
-	wanted := d.wanted(q, limited)
-	if len(wanted) == 0 {
-		return none, nil
-	}
-	key := object.KeyOf(q)
-	if err := fits(q, wanted); err != nil {
-		// The cache may be behind: only the newest state refuses.
-		if err := d.fitsNow(ctx, key, wanted); err != nil {
-			return none, err
-		}
-	}
-	if dryRun {
-		return none, nil
-	}
-	if err := d.add(ctx, key, wanted, true); err != nil {
-		return none, err
-	}
-	return func() {
-		// The client may have given up; what it took must be given back nevertheless.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		if err := d.add(ctx, key, quota.Subtract(quota.Zero(wanted), wanted), false); err != nil && !apierrors.IsNotFound(err) {
-			d.s.log.Warn("a quota could not be given back; the controller will count anew", "quota", key.String(), "err", err)
-		}
-	}, nil
-}
-
-// wanted are the limited resources of which the write takes more than the object had.
-func (d *demand) wanted(q *corev1.ResourceQuota, limited corev1.ResourceList) corev1.ResourceList {
 	use := quota.Only(quota.Usage(d.gr, d.obj, d.now), limited)
 	if d.old != nil && quota.InScope(q, d.old) {
 		use = quota.Only(quota.Subtract(use, quota.Only(quota.Usage(d.gr, d.old, d.now), limited)), use)
@@ -132,7 +136,31 @@ func (d *demand) wanted(q *corev1.ResourceQuota, limited corev1.ResourceList) co
 			delete(use, name)
 		}
 	}
-	return use
+	return use, nil
+}
+
+// ask says whether a quota has what is claimed of it. The cache may be behind: only the newest state refuses.
+func (d *demand) ask(ctx context.Context, c claim) error {
+	if fits(c.quota, c.wanted) == nil {
+		return nil
+	}
+	return d.fitsNow(ctx, object.KeyOf(c.quota), c.wanted)
+}
+
+// take charges one quota and gives the way to undo that.
+func (d *demand) take(ctx context.Context, c claim) (back func(), err error) {
+	key := object.KeyOf(c.quota)
+	if err := d.add(ctx, key, c.wanted, true); err != nil {
+		return nil, err
+	}
+	return func() {
+		// The client may have given up; what it took must be given back nevertheless.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		if err := d.add(ctx, key, quota.Subtract(quota.Zero(c.wanted), c.wanted), false); err != nil && !apierrors.IsNotFound(err) {
+			d.s.log.Warn("a quota could not be given back; the controller will count anew", "quota", key.String(), "err", err)
+		}
+	}, nil
 }
 
 // fitsNow is fits by the newest state of a quota; one that is gone limits nothing.

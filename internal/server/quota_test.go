@@ -104,6 +104,43 @@ func TestQuotaIsExactUnderConcurrency(t *testing.T) {
 	}
 }
 
+// A write that one quota refuses takes nothing from another, not even for a moment: whoever still fits is let in, however many
+// others are refused at the same time.
+func TestQuotaRefusalsDoNotCrowdOut(t *testing.T) {
+	api := servertest.Start(t, nil)
+	c := api.Admin()
+	enforce(t, c, "all", corev1.ResourceList{"pods": amount("2")})
+	enforce(t, c, "cpu", corev1.ResourceList{"requests.cpu": amount("1")}, corev1.ResourceQuotaScopeNotBestEffort)
+	if _, err := client.Pods.Create(t.Context(), c, plainPod("first", "1")); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 20 {
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				if _, err := client.Pods.Create(t.Context(), c, plainPod(fmt.Sprintf("refused-%d", i), "1")); !apierrors.IsForbidden(err) {
+					t.Errorf("got %v, want a refusal", err)
+				}
+			})
+		}
+		wg.Go(func() {
+			if _, err := client.Pods.Create(t.Context(), c, plainPod(fmt.Sprintf("fits-%d", round), "")); err != nil {
+				t.Errorf("a pod that fits: %v", err)
+			}
+		})
+		wg.Wait()
+		q, err := quotas.Get(t.Context(), c, "default", "all")
+		if err != nil {
+			t.Fatal(err)
+		}
+		q = q.DeepCopy()
+		q.Status.Used["pods"] = amount("1") // as if the one that fitted were gone
+		if _, err := quotas.UpdateStatus(t.Context(), c, q); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // What the configuration keeps for namespaces with a quota for it is refused in all others.
 func TestLimitedResourcesNeedAQuota(t *testing.T) {
 	critical := corev1.ScopedResourceSelectorRequirement{ScopeName: corev1.ResourceQuotaScopePriorityClass, Operator: corev1.ScopeSelectorOpIn, Values: []string{"critical"}}

@@ -65,6 +65,7 @@ type Server struct {
 	stopping  atomic.Bool   // asked to end
 	draining  atomic.Bool   // takes nothing new
 	turns     *turns.Line   // of watches that write
+	charging  charging      // of quotas
 	active    atomic.Int64  // requests being served, long-running ones apart
 	conns     atomic.Int64  // open connections
 	queues    *client.QueueStats
