@@ -30,6 +30,7 @@ type informer struct {
 	// sees each object exactly once and in order.
 	deliver  sync.Mutex
 	handlers []func(old, new Object)
+	progress progress
 
 	mu      sync.RWMutex
 	items   map[object.Key]Object
@@ -126,6 +127,7 @@ func (i *informer) list(ctx context.Context, rv string) (string, error) {
 			i.apply(k, old, o)
 		}
 	}
+	i.progress.reach(l.ResourceVersion)
 	select {
 	case <-i.synced:
 	default:
@@ -176,10 +178,10 @@ func (i *informer) drain(ctx context.Context, w watch.Interface, rv string) (str
 				return rv, errors.New("watch event without an object")
 			}
 			rv = o.GetResourceVersion()
-			if e.Type == watch.Bookmark {
-				continue
+			if e.Type != watch.Bookmark {
+				i.event(e.Type, o)
 			}
-			i.event(e.Type, o)
+			i.progress.reach(rv)
 		}
 	}
 }

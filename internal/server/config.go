@@ -114,6 +114,8 @@ type Parts struct {
 	Limited []quotaconfig.LimitedResource
 	// Hooks see every write of a kind between validation and store (IP allocation, quota).
 	Hooks map[schema.GroupResource]WriteHook
+	// Followed are the kinds that the parts follow, a write of which is answered when they know of it ([registry.Config]).
+	Followed map[schema.GroupResource]func(ctx context.Context, revision int64)
 	// Delegate is asked for API paths whose group and version no row serves (aggregation); false: not mine.
 	Delegate func(w http.ResponseWriter, r *http.Request, req *request.Request) bool
 	// Groups adds group versions to discovery that no row serves (aggregation). Its content may change at any time; the

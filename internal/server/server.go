@@ -114,7 +114,7 @@ func New(cfg Config) (*Server, error) {
 	for _, r := range []string{"resourceclaims", "resourceclaimtemplates"} {
 		s.parts.Hooks[schema.GroupResource{Group: "resource.k8s.io", Resource: r}] = s.adminAccess
 	}
-	s.registry = registry.New(registry.Config{Store: s.store, Admission: s.parts.Admission, Hooks: s.parts.Hooks, Charge: s.charge, EventTTL: cfg.EventTTL})
+	s.registry = registry.New(registry.Config{Store: s.store, Admission: s.parts.Admission, Hooks: s.parts.Hooks, Followed: s.parts.Followed, Charge: s.charge, EventTTL: cfg.EventTTL})
 	own := s.own()
 	if c := s.parts.Admission; c != nil {
 		s.gatherer.MustRegister(c)

@@ -78,6 +78,7 @@ func Wire(cfg Config) func(client.Interface, *server.Parts) error {
 		if p.Admission, err = plugins.Default(cfg.Admission); err != nil {
 			return err
 		}
+		p.Followed = followed(informers)
 		if p.Limited, err = cfg.Admission.Settings.LimitedResources(); err != nil {
 			return fmt.Errorf("admission plugin ResourceQuota: %w", err)
 		}

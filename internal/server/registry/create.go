@@ -113,6 +113,7 @@ func (r *Registry) createNamed(ctx context.Context, req *request.Request, t Targ
 		return Result{}, err
 	}
 	commit()
+	r.known(ctx, k, e)
 	res := stored(e)
 	res.Created = true
 	return res, nil

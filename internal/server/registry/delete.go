@@ -109,6 +109,7 @@ func (d *deleting) remove(revision int64, judge bool) (Result, error) {
 		return Result{}, err
 	}
 	commit()
+	d.r.known(d.ctx, d.t.Kind, e)
 	return Result{Entry: e, Removed: true}, nil
 }
 

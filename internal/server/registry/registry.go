@@ -34,6 +34,9 @@ type Config struct {
 	Store     *store.Store
 	Admission *admission.Chain
 	Hooks     map[schema.GroupResource]WriteHook
+	// Followed is waited for when a write of a kind has been stored, before it is answered: until this server's own parts know of
+	// the state of that revision.
+	Followed map[schema.GroupResource]func(ctx context.Context, revision int64)
 	// Charge, when set, is asked last of all about what a create or update takes of the namespace's quotas. refund is
 	// called when the write was not stored after all.
 	Charge func(ctx context.Context, t Target, obj, old object.Object, dryRun bool) (refund func(), err error)
@@ -116,6 +119,13 @@ func (r Result) Object() object.Object {
 }
 
 func stored(e *store.Entry) Result { return Result{Entry: e} }
+
+// known waits until the server's own parts know of a write.
+func (r *Registry) known(ctx context.Context, k *object.Kind, e *store.Entry) {
+	if wait := r.cfg.Followed[k.GroupResource()]; wait != nil {
+		wait(ctx, e.Revision)
+	}
+}
 
 // Collection of a kind.
 func (r *Registry) Collection(k *object.Kind) *store.Collection { return r.cfg.Store.Collection(k) }

@@ -106,6 +106,7 @@ func (r *Registry) remove(ctx context.Context, k *object.Kind, key object.Key, r
 		return nil, err
 	}
 	commit()
+	r.known(ctx, k, e)
 	return e, nil
 }
 
@@ -134,6 +135,7 @@ func (u *updating) run() (Result, error) {
 		return Result{Fresh: u.dry}, nil
 	}
 	u.commit()
+	u.r.known(u.ctx, u.t.Kind, e)
 	return stored(e), nil
 }
 

@@ -3,7 +3,8 @@
 // Mutating webhooks are called one after the other, in the order of their configurations' names, each seeing what those before it
 // changed; one that asks for it is called once more when later ones changed the object. Validating webhooks are called at
 // the same time. A webhook that cannot be called counts as its failurePolicy says. Dry runs reach only webhooks that promise to have no
-// side effects. Configurations are followed by informers: a change is effective a moment after it is stored.
+// side effects. Configurations are followed by informers: a change is effective when the write of it has been answered, and on other
+// servers of the cluster a moment later.
 package webhooks
 
 import (
