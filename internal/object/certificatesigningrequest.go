@@ -5,7 +5,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -15,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"hyperkube/internal/object/podspec"
 )
 
 type csr = certificatesv1.CertificateSigningRequest
@@ -173,22 +174,7 @@ func parseRequest(data []byte) error {
 
 // validateSignerName wants domain/path: "kubernetes.io/kubelet-serving".
 func validateSignerName(name string, at *field.Path) field.ErrorList {
-	if name == "" {
-		return field.ErrorList{field.Required(at, "")}
-	}
-	domain, path, ok := strings.Cut(name, "/")
-	if !ok || strings.Contains(path, "/") {
-		return field.ErrorList{field.Invalid(at, name, "must be a fully qualified domain and path of the form 'example.com/signer-name'")}
-	}
-	errs := check(at, name, nameIsSubdomain(domain, false))
-	if len(domain) > 0 && !strings.Contains(domain, ".") {
-		errs = append(errs, field.Invalid(at, domain, "should be a domain with at least two segments separated by dots"))
-	}
-	errs = append(errs, check(at, name, nameIsSubdomain(path, false))...)
-	if len(name) > 571 {
-		errs = append(errs, field.TooLong(at, "", 571))
-	}
-	return errs
+	return podspec.ValidateSignerName(name, at)
 }
 
 func validateCSRConditions(c, old *csr, kept certificatesv1.RequestConditionType) field.ErrorList {

@@ -43,7 +43,7 @@ func judgesGenerateName(obj metav1.Object) bool {
 	case *apiregistrationv1.APIService, *storagev1.CSINode, *storagev1.CSIStorageCapacity, *certificatesv1.ClusterTrustBundle, *corev1.ConfigMap,
 		*appsv1.ControllerRevision, *discoveryv1.EndpointSlice, *corev1.Endpoints, *flowcontrolv1.FlowSchema, *networkingv1.IPAddress,
 		*networkingv1.Ingress, *networkingv1.IngressClass, *corev1.LimitRange, *corev1.Namespace, *corev1.Node, *corev1.PersistentVolume,
-		*corev1.PersistentVolumeClaim, *flowcontrolv1.PriorityLevelConfiguration, *resourcev1.ResourceClaim, *resourcev1.ResourceClaimTemplate,
+		*corev1.PersistentVolumeClaim, *corev1.Pod, *flowcontrolv1.PriorityLevelConfiguration, *resourcev1.ResourceClaim, *resourcev1.ResourceClaimTemplate,
 		*nodev1.RuntimeClass, *corev1.Secret, *corev1.ServiceAccount, *storagev1.StorageClass, *migrationv1.StorageVersionMigration,
 		*storagev1.VolumeAttachment, *storagev1.VolumeAttributesClass,
 		*admissionv1.MutatingAdmissionPolicy, *admissionv1.MutatingAdmissionPolicyBinding, *admissionv1.MutatingWebhookConfiguration,

@@ -1,7 +1,6 @@
 package object
 
 import (
-	"k8s.io/apimachinery/pkg/util/validation/field"
 	"slices"
 	"strconv"
 
@@ -29,7 +28,7 @@ func podKind() *Kind {
 			Default:        defaultPod,
 			PrepareCreate:  preparePod,
 			PrepareUpdate:  preparePodUpdate,
-			Validate:       func(p *corev1.Pod) field.ErrorList { return podspec.Validate(&p.Spec, specPath) },
+			Compare:        validatePod,
 			ValidateCreate: validateNewPod,
 			ValidateUpdate: validatePodUpdate,
 			Warnings:       podWarnings,
@@ -87,17 +86,12 @@ func podFields(p *corev1.Pod) fields.Set {
 
 func defaultPod(p *corev1.Pod) {
 	podspec.Default(&p.Spec)
-	// podIP and hostIP are the first of podIPs and hostIPs.
-	s := &p.Status
-	if len(s.PodIPs) == 0 && s.PodIP != "" {
-		s.PodIPs = []corev1.PodIP{{IP: s.PodIP}}
-	} else if s.PodIP == "" && len(s.PodIPs) > 0 {
-		s.PodIP = s.PodIPs[0].IP
-	}
+	oneIP(&p.Status)
 }
 
 func preparePod(p *corev1.Pod) {
 	firstGeneration(p)
+	podspec.ApplyAppArmor(p.Annotations, &p.Spec)
 	p.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: QOSClass(p)}
 	if len(p.Spec.SchedulingGates) > 0 {
 		p.Status.Conditions = []corev1.PodCondition{{
@@ -105,6 +99,8 @@ func preparePod(p *corev1.Pod) {
 			Status:  corev1.ConditionFalse,
 			Reason:  corev1.PodReasonSchedulingGated,
 			Message: "Scheduling is blocked due to non-empty scheduling gates",
+
+			LastTransitionTime: p.CreationTimestamp,
 		}}
 	}
 	podspec.MergeLabelKeys(&p.Spec, p.Labels)
@@ -123,6 +119,7 @@ func preparePodStatus(p, old *corev1.Pod) {
 	p.Generation = old.Generation
 	p.DeletionTimestamp = old.DeletionTimestamp
 	p.OwnerReferences = old.OwnerReferences
+	p.Status.NodeAllocatableResourceClaimStatuses, p.Status.VolumeHealth = nil, nil // of features that are off
 	if p.Status.QOSClass == "" {
 		p.Status.QOSClass = old.Status.QOSClass
 	}

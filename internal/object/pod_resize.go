@@ -13,7 +13,7 @@ import (
 // validatePodResize judges an in-place resize (KEP-1287): only cpu and memory change, no request or limit goes away,
 // and the quality of service stays.
 func validatePodResize(p, old *corev1.Pod) field.ErrorList {
-	errs := podspec.Validate(&p.Spec, specPath)
+	errs := podspec.Validate(&p.Spec, podspec.Judge(&old.Spec), specPath)
 	switch {
 	case staticPod(p):
 		return append(errs, field.Forbidden(field.NewPath(""), "static pods cannot be resized"))

@@ -2,11 +2,11 @@ package object
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -22,6 +22,16 @@ var (
 	requiredNodesPath = specPath.Child("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
 )
 
+// validatePod judges what new and changed pods have to heed; old is nil for a new one.
+func validatePod(p, old *corev1.Pod) field.ErrorList {
+	var oldSpec *corev1.PodSpec
+	if old != nil {
+		oldSpec = &old.Spec
+	}
+	errs := podspec.ValidateAnnotations(p.Annotations, &p.Spec, metadataPath.Child("annotations"))
+	return append(errs, podspec.Validate(&p.Spec, podspec.Judge(oldSpec), specPath)...)
+}
+
 func validateNewPod(p *corev1.Pod) field.ErrorList {
 	errs := podspec.ValidateNewNodeValues(requiredNodes(p.Spec.Affinity), nil, requiredNodesPath)
 	if len(p.Spec.EphemeralContainers) > 0 {
@@ -30,7 +40,8 @@ func validateNewPod(p *corev1.Pod) field.ErrorList {
 	if p.Spec.NodeName != "" && len(p.Spec.SchedulingGates) > 0 {
 		errs = append(errs, field.Forbidden(specPath.Child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
 	}
-	return append(errs, podspec.ValidateSpreadKeys(&p.Spec, p.Labels, specPath)...)
+	errs = append(errs, podspec.ValidateMatchedKeys(&p.Spec, p.Labels, specPath)...)
+	return append(errs, podspec.ValidateProfiles(p.Annotations, &p.Spec, specPath)...)
 }
 
 const podUpdateText = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`," +
@@ -83,6 +94,8 @@ func validateDeadlineUpdate(deadline, old *int64) field.ErrorList {
 		return nil
 	case deadline == nil:
 		return field.ErrorList{field.Invalid(at, deadline, "must not update from a positive integer to nil value")}
+	case *deadline < 0:
+		return field.ErrorList{field.Invalid(at, *deadline, validation.InclusiveRangeError(0, math.MaxInt32))}
 	case *deadline > *old:
 		return field.ErrorList{field.Invalid(at, *deadline, "must be less than or equal to previous value")}
 	}
@@ -175,67 +188,8 @@ func takeBackNodeAffinity(next, old *corev1.Affinity) *corev1.Affinity {
 	return out
 }
 
-func validatePodStatus(p, old *corev1.Pod) field.ErrorList {
-	at := statusPath
-	errs := apivalidation.ValidateImmutableField(p.Status.QOSClass, old.Status.QOSClass, at.Child("qosClass"))
-	if n := p.Status.NominatedNodeName; n != "" {
-		for _, msg := range apivalidation.NameIsDNSSubdomain(n, false) {
-			errs = append(errs, field.Invalid(at.Child("nominatedNodeName"), n, msg))
-		}
-	}
-	if n := p.Status.ObservedGeneration; n < 0 {
-		errs = append(errs, field.Invalid(at.Child("observedGeneration"), n, "must be a non-negative integer"))
-	}
-	for i, c := range p.Status.Conditions {
-		q := at.Child("conditions").Index(i)
-		errs = append(errs, check(q.Child("Type"), string(c.Type), nameIsQualified(string(c.Type)))...)
-		if c.ObservedGeneration < 0 {
-			errs = append(errs, field.Invalid(q.Child("observedGeneration"), c.ObservedGeneration, "must be a non-negative integer"))
-		}
-	}
-	seen := sets.Set[string]{}
-	for i, ip := range p.Status.PodIPs {
-		q := at.Child("podIPs").Index(i)
-		errs = append(errs, validation.IsValidIPForLegacyField(q, ip.IP, false, nil)...)
-		if seen.Has(ip.IP) {
-			errs = append(errs, field.Duplicate(q, ip.IP))
-		}
-		seen.Insert(ip.IP)
-	}
-	if len(p.Status.PodIPs) > 2 {
-		errs = append(errs, field.Invalid(at.Child("podIPs"), p.Status.PodIPs, "may specify no more than one IP for each IP family"))
-	}
-	if p.Spec.RestartPolicy == corev1.RestartPolicyNever {
-		errs = append(errs, neverRestarted(p.Status.ContainerStatuses, old.Status.ContainerStatuses, p.Spec.Containers, at.Child("containerStatuses"))...)
-	}
-	return errs
-}
-
-// neverRestarted: in a pod that is not restarted a container that has ended stays so. Containers with
-// a restart policy or rules of their own are free of this.
-func neverRestarted(list, old []corev1.ContainerStatus, containers []corev1.Container, at *field.Path) field.ErrorList {
-	free := sets.Set[string]{}
-	for i := range containers {
-		if containers[i].RestartPolicy != nil || len(containers[i].RestartPolicyRules) > 0 {
-			free.Insert(containers[i].Name)
-		}
-	}
-	var errs field.ErrorList
-	for _, o := range old {
-		if o.State.Terminated == nil || free.Has(o.Name) {
-			continue
-		}
-		for i := range list {
-			if list[i].Name == o.Name && list[i].State.Terminated == nil {
-				errs = append(errs, field.Forbidden(at.Index(i).Child("state"), "may not be transitioned to non-terminated state"))
-			}
-		}
-	}
-	return errs
-}
-
 func validateEphemeralContainersUpdate(p, old *corev1.Pod) field.ErrorList {
-	errs := podspec.Validate(&p.Spec, specPath)
+	errs := podspec.Validate(&p.Spec, podspec.Judge(&old.Spec), specPath)
 	at := specPath.Child("ephemeralContainers")
 	if staticPod(p) {
 		errs = append(errs, field.Forbidden(field.NewPath(""), "static pods do not support ephemeral containers"))

@@ -46,6 +46,20 @@ func validateContainers(spec *corev1.PodSpec, s *surroundings, at *field.Path) e
 	return append(out, validateEphemeralContainers(spec, s, names, at.Child("ephemeralContainers"))...)
 }
 
+// eachContainer goes through the containers of all sorts: init containers, containers, ephemeral ones.
+func eachContainer(spec *corev1.PodSpec, at *field.Path, do func(c *corev1.Container, at *field.Path)) {
+	for i := range spec.InitContainers {
+		do(&spec.InitContainers[i], at.Child("initContainers").Index(i))
+	}
+	for i := range spec.Containers {
+		do(&spec.Containers[i], at.Child("containers").Index(i))
+	}
+	for i := range spec.EphemeralContainers {
+		c := corev1.Container(spec.EphemeralContainers[i].EphemeralContainerCommon)
+		do(&c, at.Child("ephemeralContainers").Index(i))
+	}
+}
+
 func sidecar(c *corev1.Container) bool {
 	return ptr.Deref(c.RestartPolicy, "") == corev1.ContainerRestartPolicyAlways
 }
@@ -125,7 +139,7 @@ func validateContainer(c *corev1.Container, s *surroundings, at *field.Path) err
 	out = append(out, requiredOneOf(at.Child("imagePullPolicy"), c.ImagePullPolicy,
 		corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
 	out = append(out, validatePorts(c.Ports, s.spec, at.Child("ports"))...)
-	out = append(out, validateEnv(c.Env, at.Child("env"), s.volumes)...)
+	out = append(out, validateEnv(c.Env, at.Child("env"))...)
 	out = append(out, validateEnvFrom(c.EnvFrom, at.Child("envFrom"))...)
 	out = append(out, validateMounts(c, s, at)...)
 	out = append(out, validateResources(&c.Resources, s.claims, at.Child("resources"))...)

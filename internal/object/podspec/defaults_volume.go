@@ -45,9 +45,6 @@ func defaultProjection(p *corev1.VolumeProjection) {
 	if d := p.DownwardAPI; d != nil {
 		defaultDownwardItems(d.Items)
 	}
-	if c := p.PodCertificate; c != nil {
-		setDefaultPtr(&c.MaxExpirationSeconds, 24*60*60)
-	}
 }
 
 func defaultDownwardItems(items []corev1.DownwardAPIVolumeFile) {

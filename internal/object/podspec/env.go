@@ -24,19 +24,19 @@ var (
 		"requests.cpu", "requests.memory", "requests.ephemeral-storage")
 )
 
-func validateEnv(env []corev1.EnvVar, at *field.Path, vols volumes) errs {
+func validateEnv(env []corev1.EnvVar, at *field.Path) errs {
 	var out errs
 	for i := range env {
 		e, p := &env[i], at.Index(i)
 		out = append(out, required(p.Child("name"), e.Name, validation.IsRelaxedEnvVarName)...)
 		if e.ValueFrom != nil {
-			out = append(out, validateEnvSource(e, p.Child("valueFrom"), vols)...)
+			out = append(out, validateEnvSource(e, p.Child("valueFrom"))...)
 		}
 	}
 	return out
 }
 
-func validateEnvSource(e *corev1.EnvVar, at *field.Path, vols volumes) errs {
+func validateEnvSource(e *corev1.EnvVar, at *field.Path) errs {
 	var out errs
 	n, s := 0, e.ValueFrom
 	if s.FieldRef != nil {
@@ -57,7 +57,7 @@ func validateEnvSource(e *corev1.EnvVar, at *field.Path, vols volumes) errs {
 	}
 	if r := s.FileKeyRef; r != nil {
 		n++
-		out = append(out, validateFileKeyRef(r, at.Child("fileKeyRef"), vols)...)
+		out = append(out, validateFileKeyRef(r, at.Child("fileKeyRef"))...)
 	}
 	switch {
 	case n == 0:
@@ -75,19 +75,41 @@ func validateKeyRef(name, key string, at *field.Path) errs {
 	return append(out, required(at.Child("key"), key, validation.IsConfigMapKey)...)
 }
 
-func validateFileKeyRef(r *corev1.FileKeySelector, at *field.Path, vols volumes) errs {
+func validateFileKeyRef(r *corev1.FileKeySelector, at *field.Path) errs {
 	out := required(at.Child("key"), r.Key, validation.IsRelaxedEnvVarName)
-	out = append(out, fileName(at.Child("path"), r.Path)...)
 	if r.VolumeName == "" {
 		out = append(out, field.Required(at.Child("volumeName"), ""))
 	}
-	v, ok := vols[r.VolumeName]
-	if !ok {
-		return append(out, field.NotFound(at.Child("volumeName"), r.VolumeName))
+	if r.Path == "" {
+		return append(out, field.Required(at.Child("path"), ""))
 	}
-	if v.EmptyDir == nil {
-		out = append(out, field.Invalid(at.Child("volumeName"), r.VolumeName, "referenced volume must be of type emptyDir"))
+	out = append(out, noBacksteps(at.Child("path"), r.Path)...)
+	if strings.HasPrefix(r.Path, "..") && !strings.HasPrefix(r.Path, "../") {
+		out = append(out, field.Invalid(at.Child("path"), r.Path, "must not start with '..'"))
 	}
+	return out
+}
+
+// validateFileVolumes wants the volumes that variables are read from to be there and to be empty directories. It comes after all else.
+func validateFileVolumes(spec *corev1.PodSpec, at *field.Path) errs {
+	vols := volumes{}
+	for i := range spec.Volumes {
+		vols[spec.Volumes[i].Name] = &spec.Volumes[i].VolumeSource
+	}
+	var out errs
+	eachContainer(spec, at, func(c *corev1.Container, at *field.Path) {
+		for i := range c.Env {
+			if c.Env[i].ValueFrom == nil || c.Env[i].ValueFrom.FileKeyRef == nil {
+				continue
+			}
+			name, p := c.Env[i].ValueFrom.FileKeyRef.VolumeName, at.Child("env").Index(i).Child("valueFrom", "fileKeyRef", "volumeName")
+			if v, ok := vols[name]; !ok {
+				out = append(out, field.NotFound(p, name))
+			} else if v.EmptyDir == nil {
+				out = append(out, field.Invalid(p, name, "referenced volume must be of type emptyDir"))
+			}
+		}
+	})
 	return out
 }
 
@@ -113,9 +135,9 @@ func validateFieldRef(r *corev1.ObjectFieldSelector, allowed sets.Set[string], a
 		out = append(out, field.NotSupported(p, r.FieldPath, sets.List(allowed)))
 	case !subscripted:
 	case path == "metadata.annotations":
-		out = append(out, invalid(p, key, validation.IsQualifiedName(strings.ToLower(key)))...)
+		out = append(out, invalid(at, key, validation.IsQualifiedName(strings.ToLower(key)))...)
 	case path == "metadata.labels":
-		out = append(out, invalid(p, key, validation.IsQualifiedName(key))...)
+		out = append(out, invalid(at, key, validation.IsQualifiedName(key))...)
 	default:
 		out = append(out, field.Invalid(p, path, "does not support subscript"))
 	}

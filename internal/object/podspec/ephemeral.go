@@ -30,10 +30,11 @@ func validateEphemeralContainers(spec *corev1.PodSpec, s *surroundings, names un
 			name string
 			set  bool
 		}{
-			{"ports", len(c.Ports) > 0}, {"livenessProbe", c.LivenessProbe != nil}, {"readinessProbe", c.ReadinessProbe != nil},
-			{"startupProbe", c.StartupProbe != nil}, {"lifecycle", c.Lifecycle != nil},
+			{"ports", len(c.Ports) > 0},
 			{"resources", len(c.Resources.Limits)+len(c.Resources.Requests)+len(c.Resources.Claims) > 0},
-			{"restartPolicy", c.RestartPolicy != nil}, {"resizePolicy", len(c.ResizePolicy) > 0}, {"restartPolicyRules", len(c.RestartPolicyRules) > 0},
+			{"resizePolicy", len(c.ResizePolicy) > 0}, {"restartPolicy", c.RestartPolicy != nil}, {"restartPolicyRules", len(c.RestartPolicyRules) > 0},
+			{"livenessProbe", c.LivenessProbe != nil}, {"readinessProbe", c.ReadinessProbe != nil},
+			{"startupProbe", c.StartupProbe != nil}, {"lifecycle", c.Lifecycle != nil},
 		} {
 			if f.set {
 				out = append(out, field.Forbidden(p.Child(f.name), notEphemeral))

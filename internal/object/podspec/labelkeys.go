@@ -22,7 +22,7 @@ func MergeLabelKeys(spec *corev1.PodSpec, podLabels map[string]string) {
 	}
 	for i := range spec.TopologySpreadConstraints {
 		c := &spec.TopologySpreadConstraints[i]
-		mergeKeys(c.LabelSelector, c.MatchLabelKeys, metav1.LabelSelectorOpIn, podLabels)
+		mergeKeys(c.LabelSelector, c.MatchLabelKeys, metav1.LabelSelectorOpIn, podLabels, true)
 	}
 }
 
@@ -36,40 +36,73 @@ func mergeTerms(required []corev1.PodAffinityTerm, preferred []corev1.WeightedPo
 }
 
 func mergeTerm(t *corev1.PodAffinityTerm, podLabels map[string]string) {
-	mergeKeys(t.LabelSelector, t.MatchLabelKeys, metav1.LabelSelectorOpIn, podLabels)
-	mergeKeys(t.LabelSelector, t.MismatchLabelKeys, metav1.LabelSelectorOpNotIn, podLabels)
+	mergeKeys(t.LabelSelector, t.MatchLabelKeys, metav1.LabelSelectorOpIn, podLabels, false)
+	mergeKeys(t.LabelSelector, t.MismatchLabelKeys, metav1.LabelSelectorOpNotIn, podLabels, false)
 }
 
-func mergeKeys(s *metav1.LabelSelector, keys []string, op metav1.LabelSelectorOperator, podLabels map[string]string) {
+// mergeKeys adds to a selector what keys ask for; with once not what it asks for already.
+func mergeKeys(s *metav1.LabelSelector, keys []string, op metav1.LabelSelectorOperator, podLabels map[string]string, once bool) {
 	if s == nil {
 		return
 	}
 	for _, key := range keys {
 		value, ok := podLabels[key]
 		r := mergedRequirement(key, op, value)
-		if ok && !slices.ContainsFunc(s.MatchExpressions, func(e metav1.LabelSelectorRequirement) bool { return sameRequirement(e, r) }) {
+		if ok && !(once && slices.ContainsFunc(s.MatchExpressions, func(e metav1.LabelSelectorRequirement) bool { return sameRequirement(e, r) })) {
 			s.MatchExpressions = append(s.MatchExpressions, r)
 		}
 	}
 }
 
-// ValidateSpreadKeys refuses label keys of a new pod's spread constraints that its selectors have besides what was merged into them.
-func ValidateSpreadKeys(spec *corev1.PodSpec, podLabels map[string]string, at *field.Path) field.ErrorList {
+// ValidateMatchedKeys refuses label keys of a new pod's affinity terms and spread constraints that their selectors have besides what was
+// merged into them.
+func ValidateMatchedKeys(spec *corev1.PodSpec, podLabels map[string]string, at *field.Path) field.ErrorList {
 	var out field.ErrorList
+	terms := func(required []corev1.PodAffinityTerm, preferred []corev1.WeightedPodAffinityTerm, at *field.Path) {
+		for i := range required {
+			out = append(out, termKeysTwice(&required[i], podLabels, at.Child("requiredDuringSchedulingIgnoredDuringExecution").Index(i))...)
+		}
+		for i := range preferred {
+			out = append(out, termKeysTwice(&preferred[i].PodAffinityTerm, podLabels, at.Child("preferredDuringSchedulingIgnoredDuringExecution").Index(i))...)
+		}
+	}
+	if a := spec.Affinity; a != nil {
+		if x := a.PodAffinity; x != nil {
+			terms(x.RequiredDuringSchedulingIgnoredDuringExecution, x.PreferredDuringSchedulingIgnoredDuringExecution, at.Child("affinity", "podAffinity"))
+		}
+		if x := a.PodAntiAffinity; x != nil {
+			terms(x.RequiredDuringSchedulingIgnoredDuringExecution, x.PreferredDuringSchedulingIgnoredDuringExecution, at.Child("affinity", "podAntiAffinity"))
+		}
+	}
 	for i := range spec.TopologySpreadConstraints {
 		c := &spec.TopologySpreadConstraints[i]
-		if c.LabelSelector == nil {
-			continue
+		out = append(out, keysTwice(c.LabelSelector, c.MatchLabelKeys, metav1.LabelSelectorOpIn, "matchLabelKeys", podLabels, at.Child("topologySpreadConstraints").Index(i))...)
+	}
+	return out
+}
+
+func termKeysTwice(t *corev1.PodAffinityTerm, podLabels map[string]string, at *field.Path) field.ErrorList {
+	out := keysTwice(t.LabelSelector, t.MatchLabelKeys, metav1.LabelSelectorOpIn, "matchLabelKeys", podLabels, at)
+	return append(out, keysTwice(t.LabelSelector, t.MismatchLabelKeys, metav1.LabelSelectorOpNotIn, "mismatchLabelKeys", podLabels, at)...)
+}
+
+func keysTwice(s *metav1.LabelSelector, keys []string, op metav1.LabelSelectorOperator, name string, podLabels map[string]string, at *field.Path) field.ErrorList {
+	if s == nil {
+		return nil
+	}
+	var out field.ErrorList
+	for j, key := range keys {
+		merged := mergedRequirement(key, op, podLabels[key])
+		_, twice := s.MatchLabels[key]
+		found := false // what was merged, which is there once
+		for _, e := range s.MatchExpressions {
+			if e.Key == key {
+				twice = twice || found || !sameRequirement(e, merged)
+				found = true
+			}
 		}
-		for j, key := range c.MatchLabelKeys {
-			merged := mergedRequirement(key, metav1.LabelSelectorOpIn, podLabels[key])
-			_, twice := c.LabelSelector.MatchLabels[key]
-			for _, e := range c.LabelSelector.MatchExpressions {
-				twice = twice || e.Key == key && !sameRequirement(e, merged)
-			}
-			if twice {
-				out = append(out, field.Invalid(at.Child("topologySpreadConstraints").Index(i).Index(j), key, "exists in both matchLabelKeys and labelSelector"))
-			}
+		if twice {
+			out = append(out, field.Invalid(at.Index(j), key, "exists in both "+name+" and labelSelector"))
 		}
 	}
 	return out

@@ -36,7 +36,7 @@ func overcommits(name corev1.ResourceName) bool { return native(name) && !hugePa
 
 // ValidateResourceName judges the name of a resource that a container may have.
 func ValidateResourceName(name corev1.ResourceName, at *field.Path) errs {
-	out := invalid(at, string(name), validation.IsQualifiedName(string(name)))
+	out := ValidateStandardName(name, at)
 	switch {
 	case !strings.Contains(string(name), "/"):
 		standard := name == corev1.ResourceCPU || name == corev1.ResourceMemory || name == corev1.ResourceEphemeralStorage
@@ -47,6 +47,27 @@ func ValidateResourceName(name corev1.ResourceName, at *field.Path) errs {
 		return errs{field.Invalid(at, string(name), "doesn't follow extended resource name standard")}
 	}
 	return out
+}
+
+// standardNames are the resources that have a meaning without a domain: what containers use, and what quotas count.
+var standardNames = sets.New[corev1.ResourceName](
+	corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage, corev1.ResourceStorage,
+	corev1.ResourceRequestsCPU, corev1.ResourceRequestsMemory, corev1.ResourceRequestsEphemeralStorage, corev1.ResourceRequestsStorage,
+	corev1.ResourceLimitsCPU, corev1.ResourceLimitsMemory, corev1.ResourceLimitsEphemeralStorage,
+	corev1.ResourcePods, corev1.ResourceServices, corev1.ResourceServicesNodePorts, corev1.ResourceServicesLoadBalancers,
+	corev1.ResourceQuotas, corev1.ResourceReplicationControllers, corev1.ResourceSecrets, corev1.ResourceConfigMaps,
+	corev1.ResourcePersistentVolumeClaims)
+
+// ValidateStandardName wants the name of a resource to be well formed and to be one of the API's own or to have a domain.
+func ValidateStandardName(name corev1.ResourceName, at *field.Path) errs {
+	if out := invalid(at, string(name), validation.IsQualifiedName(string(name))); len(out) > 0 {
+		return out
+	}
+	known := standardNames.Has(name) || hugePages(name) || strings.HasPrefix(string(name), corev1.ResourceRequestsHugePagesPrefix)
+	if !known && !strings.Contains(string(name), "/") {
+		return errs{field.Invalid(at, string(name), "must be a standard resource type or fully qualified")}
+	}
+	return nil
 }
 
 // ValidateQuantity judges an amount of a resource: not negative, and whole for things that are counted.
@@ -86,6 +107,9 @@ func validateResources(r *corev1.ResourceRequirements, claims sets.Set[string], 
 		p := at.Child("requests").Key(string(name))
 		out = append(out, ValidateResourceName(name, p)...)
 		out = append(out, ValidateQuantity(name, q, p)...)
+		if hugePages(name) {
+			out = append(out, validateHugePages(name, q, p)...)
+		}
 		out = append(out, requestWithinLimit(name, q, r.Limits, at)...)
 		note(name)
 	}
@@ -113,11 +137,8 @@ func requestWithinLimit(name corev1.ResourceName, q resource.Quantity, limits co
 
 func validateHugePages(name corev1.ResourceName, q resource.Quantity, at *field.Path) errs {
 	size, err := resource.ParseQuantity(strings.TrimPrefix(string(name), corev1.ResourceHugePagesPrefix))
-	if err != nil || size.Sign() <= 0 {
-		return errs{field.Invalid(at, string(name), "must name a page size")}
-	}
-	if q.Value()%size.Value() != 0 {
-		return errs{field.Invalid(at, q.String(), "must be a multiple of the page size")}
+	if err != nil || size.Sign() <= 0 || q.Value()%size.Value() != 0 {
+		return errs{field.Invalid(at, q.String(), fmt.Sprintf("%s is not positive integer multiple of %s", q.String(), name))}
 	}
 	return nil
 }
@@ -126,6 +147,10 @@ func validateResourceClaims(claims []corev1.ResourceClaim, known sets.Set[string
 	var out errs
 	type key struct{ name, request string }
 	seen := sets.Set[key]{}
+	choice := " which is empty"
+	if len(known) > 0 {
+		choice = ": " + strings.Join(sets.List(known), ", ")
+	}
 	for i, c := range claims {
 		p := at.Index(i)
 		if c.Name == "" {
@@ -133,13 +158,19 @@ func validateResourceClaims(claims []corev1.ResourceClaim, known sets.Set[string
 			continue
 		}
 		k := key{c.Name, c.Request}
-		if seen.Has(k) || c.Request != "" && seen.Has(key{c.Name, ""}) {
-			out = append(out, field.Duplicate(p, c.Name))
-			continue
+		// A claim without a request stands for all requests of its name.
+		any := func(s key) bool {
+			return s.name == c.Name && (c.Request == "" || s.request == "" || s.request == c.Request)
 		}
-		seen.Insert(k)
+		if slices.ContainsFunc(seen.UnsortedList(), any) {
+			out = append(out, field.Duplicate(p, c.Name))
+		} else {
+			seen.Insert(k)
+		}
 		if !known.Has(c.Name) {
-			out = append(out, field.NotFound(p.Child("name"), c.Name))
+			missing := field.NotFound(p, c.Name)
+			missing.Detail = "must be one of the names in pod.spec.resourceClaims" + choice
+			out = append(out, missing)
 		}
 		out = append(out, optional(p.Child("request"), c.Request, validation.IsDNS1123Label)...)
 	}
@@ -148,7 +179,7 @@ func validateResourceClaims(claims []corev1.ResourceClaim, known sets.Set[string
 
 // validatePodResources judges the resources of the pod as a whole (KEP-2837): what the containers request
 // together fits into them.
-func validatePodResources(spec *corev1.PodSpec, at *field.Path) errs {
+func validatePodResources(spec *corev1.PodSpec, claims sets.Set[string], at *field.Path) errs {
 	r := spec.Resources
 	if r == nil {
 		return nil
@@ -164,12 +195,12 @@ func validatePodResources(spec *corev1.PodSpec, at *field.Path) errs {
 		}
 		for _, name := range slices.Sorted(maps.Keys(list)) {
 			if !helpers.IsSupportedPodLevelResource(name) {
-				out = append(out, field.NotSupported(at.Child(part), name, sets.List(helpers.SupportedPodLevelResources())))
+				out = append(out, field.NotSupported(at.Child(part).Key(string(name)), name, sets.List(helpers.SupportedPodLevelResources())))
 			}
 		}
 	}
 	if len(out) > 0 {
-		return out
+		return append(out, validateResourceClaims(r.Claims, claims, at.Child("claims"))...)
 	}
 	out = append(out, validateResources(&corev1.ResourceRequirements{Limits: r.Limits, Requests: r.Requests}, nil, at)...)
 	sums := helpers.AggregateContainerRequests(&corev1.Pod{Spec: *spec}, helpers.PodResourcesOptions{})
@@ -185,7 +216,7 @@ func validatePodResources(spec *corev1.PodSpec, at *field.Path) errs {
 		for _, name := range slices.Sorted(maps.Keys(limits)) {
 			limit := limits[name]
 			if q, ok := r.Limits[name]; ok && limit.Cmp(q) > 0 {
-				out = append(out, field.Invalid(at.Child("limits").Key(string(name)), limit.String(),
+				out = append(out, field.Invalid(at.Child("containers").Index(i).Key(string(name)).Child("limits"), limit.String(),
 					fmt.Sprintf("must be less than or equal to pod limits of %s", q.String())))
 			}
 		}

@@ -45,7 +45,6 @@ func validateSecurityContext(sc *corev1.SecurityContext, spec *corev1.PodSpec, a
 		}
 	}
 	out = append(out, validateSeccomp(sc.SeccompProfile, at.Child("seccompProfile"))...)
-	out = append(out, validateAppArmor(sc.AppArmorProfile, at.Child("appArmorProfile"))...)
 	if a := sc.AllowPrivilegeEscalation; a != nil && !*a {
 		if ptr.Deref(sc.Privileged, false) {
 			out = append(out, field.Invalid(at, goform.Of(sc), "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"))
@@ -58,15 +57,8 @@ func validateSecurityContext(sc *corev1.SecurityContext, spec *corev1.PodSpec, a
 			}
 		}
 	}
-	return append(out, validateWindows(sc.WindowsOptions, spec, at)...)
-}
-
-// validateWindows: a pod that is said to be for Linux has no options of Windows.
-func validateWindows(w *corev1.WindowsSecurityContextOptions, spec *corev1.PodSpec, at *field.Path) errs {
-	if w == nil || spec.OS == nil || spec.OS.Name != corev1.Linux {
-		return nil
-	}
-	return errs{field.Forbidden(at.Child("windowsOptions"), "windows options cannot be set for a linux pod")}
+	out = append(out, validateWindowsOptions(sc.WindowsOptions, at.Child("windowsOptions"))...)
+	return append(out, validateAppArmor(sc.AppArmorProfile, at.Child("appArmorProfile"))...)
 }
 
 func validatePodSecurityContext(spec *corev1.PodSpec, at *field.Path) errs {
@@ -74,27 +66,29 @@ func validatePodSecurityContext(spec *corev1.PodSpec, at *field.Path) errs {
 	if sc == nil {
 		return nil
 	}
-	out := userIDs(at, sc.RunAsUser, sc.RunAsGroup)
+	var out errs
 	if sc.FSGroup != nil {
 		out = append(out, invalid(at.Child("fsGroup"), *sc.FSGroup, validation.IsValidGroupID(*sc.FSGroup))...)
 	}
+	out = append(out, userIDs(at, sc.RunAsUser, sc.RunAsGroup)...)
 	for i, g := range sc.SupplementalGroups {
 		out = append(out, invalid(at.Child("supplementalGroups").Index(i), g, validation.IsValidGroupID(g))...)
 	}
+	out = append(out, validateSysctls(sc.Sysctls, spec, at.Child("sysctls"))...)
+	if p := sc.FSGroupChangePolicy; p != nil {
+		out = append(out, oneOf(at.Child("fsGroupChangePolicy"), *p, corev1.FSGroupChangeAlways, corev1.FSGroupChangeOnRootMismatch)...)
+	}
+	out = append(out, validateSeccomp(sc.SeccompProfile, at.Child("seccompProfile"))...)
+	out = append(out, validateWindowsOptions(sc.WindowsOptions, at.Child("windowsOptions"))...)
+	out = append(out, validateAppArmor(sc.AppArmorProfile, at.Child("appArmorProfile"))...)
 	if p := sc.SupplementalGroupsPolicy; p != nil {
 		out = append(out, oneOf(at.Child("supplementalGroupsPolicy"), *p,
 			corev1.SupplementalGroupsPolicyMerge, corev1.SupplementalGroupsPolicyStrict)...)
 	}
-	if p := sc.FSGroupChangePolicy; p != nil {
-		out = append(out, oneOf(at.Child("fsGroupChangePolicy"), *p, corev1.FSGroupChangeAlways, corev1.FSGroupChangeOnRootMismatch)...)
-	}
 	if p := sc.SELinuxChangePolicy; p != nil {
 		out = append(out, oneOf(at.Child("seLinuxChangePolicy"), *p, corev1.SELinuxChangePolicyMountOption, corev1.SELinuxChangePolicyRecursive)...)
 	}
-	out = append(out, validateSeccomp(sc.SeccompProfile, at.Child("seccompProfile"))...)
-	out = append(out, validateAppArmor(sc.AppArmorProfile, at.Child("appArmorProfile"))...)
-	out = append(out, validateSysctls(sc.Sysctls, spec, at.Child("sysctls"))...)
-	return append(out, validateWindows(sc.WindowsOptions, spec, at)...)
+	return out
 }
 
 func profileType[T ~string](at *field.Path, profile string, value T, allowed ...T) errs {

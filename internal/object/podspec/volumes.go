@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
+
+	"hyperkube/internal/object/goform"
 )
 
 // volumes are the sources of a pod's volumes by name.
@@ -260,20 +262,26 @@ func validateTrustBundle(c *corev1.ClusterTrustBundleProjection, at *field.Path)
 	case c.Name == nil && c.SignerName == nil:
 		out = append(out, field.Required(at, "either name or signerName must be specified"))
 	case c.Name != nil && c.SignerName != nil:
-		out = append(out, field.Invalid(at, *c.Name, "only one of name and signerName may be used"))
+		out = append(out, field.Invalid(at, goform.Of(c), "only one of name and signerName may be used"))
 	case c.Name != nil && c.LabelSelector != nil:
 		out = append(out, field.Invalid(at.Child("labelSelector"), c.LabelSelector, "labelSelector must be unset if name is specified"))
 	case c.Name != nil:
-		out = append(out, required(at.Child("name"), *c.Name, nil)...)
+		if *c.Name == "" {
+			out = append(out, field.Required(at.Child("name"), "must be a valid object name"))
+		}
+		out = append(out, trustBundleName(*c.Name, at.Child("name"))...)
 	default:
-		out = append(out, required(at.Child("signerName"), *c.SignerName, nil)...)
+		if *c.SignerName == "" {
+			out = append(out, field.Required(at.Child("signerName"), "must be a valid signer name"))
+		}
+		out = append(out, ValidateSignerName(*c.SignerName, at.Child("signerName"))...)
 		out = append(out, labelSelector(c.LabelSelector, at.Child("labelSelector"))...)
 	}
 	return append(out, fileName(at.Child("path"), c.Path)...)
 }
 
 func validatePodCertificate(c *corev1.PodCertificateProjection, at *field.Path) errs {
-	out := required(at.Child("signerName"), c.SignerName, nil)
+	out := ValidateSignerName(c.SignerName, at.Child("signerName"))
 	out = append(out, oneOf(at.Child("keyType"), c.KeyType, "RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519")...)
 	switch m, p := ptr.Deref(c.MaxExpirationSeconds, minCertificateLife), at.Child("maxExpirationSeconds"); {
 	case m < minCertificateLife:
@@ -281,6 +289,7 @@ func validatePodCertificate(c *corev1.PodCertificateProjection, at *field.Path) 
 	case m > maxCertificateLife:
 		out = append(out, field.Invalid(p, m, fmt.Sprintf("if provided, maxExpirationSeconds must be <= %d", maxCertificateLife)))
 	}
+	out = append(out, ValidateUserAnnotations(c.UserAnnotations, at.Child("userAnnotations"))...)
 	n := 0
 	for _, f := range []struct{ name, path string }{
 		{"credentialBundlePath", c.CredentialBundlePath}, {"keyPath", c.KeyPath}, {"certificateChainPath", c.CertificateChainPath},
@@ -324,7 +333,11 @@ func validateEphemeralVolume(v *corev1.EphemeralVolumeSource, at *field.Path) er
 func validateInlineCSI(v *corev1.CSIVolumeSource, at *field.Path) errs {
 	out := ValidateDriverName(v.Driver, at.Child("driver"))
 	if r := v.NodePublishSecretRef; r != nil {
-		out = append(out, required(at.Child("nodePublishSecretRef", "name"), r.Name, nil)...)
+		if r.Name == "" {
+			out = append(out, field.Required(at.Child("nodePublishSecretRef", "name"), ""))
+		} else {
+			out = append(out, invalid(at.Child("name"), r.Name, subdomain(r.Name))...) // clients know it as the driver's
+		}
 	}
 	return out
 }

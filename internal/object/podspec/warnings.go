@@ -35,6 +35,7 @@ func Warnings(annotations map[string]string, spec *corev1.PodSpec, at *field.Pat
 	}
 	out = append(out, pullSecretWarnings(spec.ImagePullSecrets, p.Child("imagePullSecrets"))...)
 	out = append(out, volumeWarnings(spec.Volumes, p.Child("volumes"))...)
+	out = append(out, profileWarnings(annotations, metadata.Child("annotations"))...)
 	out = append(out, containersWarnings(spec, p)...)
 	if g := spec.TerminationGracePeriodSeconds; g != nil && *g < 0 {
 		out = append(out, p.Child("terminationGracePeriodSeconds").String()+": must be >= 0; negative values are invalid and will be treated as 1")

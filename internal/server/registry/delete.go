@@ -61,7 +61,11 @@ func (d *deleting) run() (Result, error) {
 	var now *errRemove
 	switch {
 	case errors.As(err, &now):
-		return d.remove(now.cur.Revision, false)
+		res, err := d.remove(now.cur.Revision, false)
+		if err == nil && k.GracePeriod != nil {
+			d.ended(&res)
+		}
+		return res, err
 	case err != nil:
 		return Result{}, err
 	case d.marked != nil:
@@ -69,6 +73,15 @@ func (d *deleting) run() (Result, error) {
 		return Result{Fresh: d.marked}, nil
 	}
 	return stored(e), nil
+}
+
+// ended has the answer tell of an object with a grace period that it had none left. Nothing of that was stored.
+func (d *deleting) ended(res *Result) {
+	obj := res.Entry.Object().DeepCopyObject().(object.Object)
+	if markDeleted(obj, d.r.now()) {
+		obj.GetObjectKind().SetGroupVersionKind(d.t.Kind.GroupVersionKind())
+		res.Fresh = obj
+	}
 }
 
 // errKept says that the object is not to go at once after all.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -119,13 +120,46 @@ func difference(want, got *exchange) string {
 	return b.String()
 }
 
-// sameJSON overlooks how text is escaped.
+// sameJSON overlooks how text is escaped, and in which order a refusal tells of the entries of one map.
 func sameJSON(a, b []byte) bool {
 	if bytes.Equal(a, b) {
 		return true
 	}
 	var x, y any
-	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
+	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(inMapOrder(x), inMapOrder(y))
+}
+
+var mapKey = regexp.MustCompile(`\[[^\]]*[^]0-9][^\]]*\]$`)
+
+// inMapOrder sorts causes that stand together and are about entries of one map, which a server goes through in no order, and takes the
+// causes out of the message, if it has them in the order that they came in.
+func inMapOrder(answer any) any {
+	status, _ := answer.(map[string]any)
+	details, _ := status["details"].(map[string]any)
+	causes, _ := details["causes"].([]any)
+	field := func(i int) string {
+		cause, _ := causes[i].(map[string]any)
+		name, _ := cause["field"].(string)
+		return name
+	}
+	var told []string
+	for i := range causes {
+		cause, _ := causes[i].(map[string]any)
+		told = append(told, fmt.Sprintf("%v: %v", cause["field"], cause["message"]))
+	}
+	if text, ok := status["message"].(string); ok && len(causes) > 1 {
+		status["message"] = strings.Replace(text, strings.Join(told, ", "), "@causes", 1)
+	}
+	for start, end := 0, 0; start < len(causes); start = end {
+		of := mapKey.ReplaceAllString(field(start), "")
+		for end = start + 1; end < len(causes) && of != field(start) && of != field(end) && mapKey.ReplaceAllString(field(end), "") == of; {
+			end++
+		}
+		slices.SortStableFunc(causes[start:end], func(a, b any) int {
+			return strings.Compare(fmt.Sprint(a.(map[string]any)["field"]), fmt.Sprint(b.(map[string]any)["field"]))
+		})
+	}
+	return answer
 }
 
 // TestRecord asks a server of upstream's, when one is given, and packs its answers. Without, it makes sure that the requests of

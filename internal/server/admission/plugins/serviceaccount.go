@@ -34,8 +34,11 @@ func (*serviceAccount) Name() string { return "ServiceAccount" }
 
 func (p *serviceAccount) Mutate(ctx context.Context, a *admission.Attributes) error {
 	pod, ok := a.Object.(*corev1.Pod)
-	if !ok || !a.Is("", "pods", "") || a.Operation != admission.Create || isMirror(pod) {
+	if !ok || !a.Is("", "pods", "") || a.Operation != admission.Create {
 		return nil
+	}
+	if isMirror(pod) {
+		return validateMirror(a, pod)
 	}
 	if pod.Spec.ServiceAccountName == "" {
 		pod.Spec.ServiceAccountName = defaultAccount
