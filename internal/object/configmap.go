@@ -1,6 +1,8 @@
 package object
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,10 +21,10 @@ func configMapKind() *Kind {
 		Scope:         Namespaced,
 		StoragePrefix: "configmaps",
 		Strategy: rules[*corev1.ConfigMap]{
-			Validate: validateConfigMap,
+			ValidateCreate: validateConfigMap,
 			ValidateUpdate: func(c, old *corev1.ConfigMap) field.ErrorList {
 				if !deref(old.Immutable, false) {
-					return nil
+					return validateConfigMap(c)
 				}
 				var errs field.ErrorList
 				if !deref(c.Immutable, false) {
@@ -34,7 +36,7 @@ func configMapKind() *Kind {
 				if !apiequality.Semantic.DeepEqual(c.BinaryData, old.BinaryData) {
 					errs = append(errs, field.Forbidden(field.NewPath("binaryData"), immutableData))
 				}
-				return errs
+				return append(errs, validateConfigMap(c)...)
 			},
 		}.full(Namespaced, nameIsSubdomain),
 		Columns: []metav1.TableColumnDefinition{
@@ -53,16 +55,16 @@ const immutableData = "field is immutable when `immutable` is set"
 func validateConfigMap(c *corev1.ConfigMap) field.ErrorList {
 	var errs field.ErrorList
 	size := 0
-	for key, value := range c.Data {
+	for _, key := range slices.Sorted(maps.Keys(c.Data)) {
 		errs = append(errs, check(field.NewPath("data").Key(key), key, validation.IsConfigMapKey(key))...)
 		if _, twice := c.BinaryData[key]; twice {
 			errs = append(errs, field.Invalid(field.NewPath("data").Key(key), key, "duplicate of key present in binaryData"))
 		}
-		size += len(value)
+		size += len(c.Data[key])
 	}
-	for key, value := range c.BinaryData {
+	for _, key := range slices.Sorted(maps.Keys(c.BinaryData)) {
 		errs = append(errs, check(field.NewPath("binaryData").Key(key), key, validation.IsConfigMapKey(key))...)
-		size += len(value)
+		size += len(c.BinaryData[key])
 	}
 	if size > corev1.MaxSecretSize {
 		errs = append(errs, field.TooLong(field.NewPath(""), "", corev1.MaxSecretSize))

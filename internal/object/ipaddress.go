@@ -18,6 +18,7 @@ func ipAddressKind() *Kind {
 		ShortNames:    []string{"ip"},
 		Scope:         Cluster,
 		StoragePrefix: "ipaddresses",
+		WholeNames:    true, // an address and some letters are none
 		Strategy: rules[*networkingv1.IPAddress]{
 			Validate: validateIPAddress,
 			ValidateUpdate: func(a, old *networkingv1.IPAddress) field.ErrorList {

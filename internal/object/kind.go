@@ -160,6 +160,9 @@ type Kind struct {
 	// hub. nil: the forms of both are the same, in protobuf too.
 	Older map[string]func(data []byte) (Object, error)
 
+	// WholeNames says that a name to be generated is what the client gives as its beginning: nothing can follow it.
+	WholeNames bool
+
 	// Strategy of the main resource.
 	Strategy
 

@@ -24,7 +24,12 @@ func limitRangeKind() *Kind {
 		StoragePrefix:  "limitranges",
 		CreateOnUpdate: true,
 		Strategy: rules[*corev1.LimitRange]{
-			Default:  defaultLimitRange,
+			Default: defaultLimitRange,
+			PrepareCreate: func(l *corev1.LimitRange) {
+				if l.Name == "" {
+					l.Name = string(l.UID) // who makes one need not name it
+				}
+			},
 			Validate: validateLimitRange,
 		}.full(Namespaced, nameIsSubdomain),
 	}
@@ -84,6 +89,9 @@ func validateLimitItem(item *corev1.LimitRangeItem, at *field.Path) field.ErrorL
 		for _, name := range slices.Sorted(maps.Keys(list)) {
 			names.Insert(name)
 			p := at.Child(part).Key(string(name))
+			if item.Type == corev1.LimitTypePod && (part == "default" || part == "defaultRequest") {
+				continue // may not be set at all
+			}
 			if item.Type == corev1.LimitTypeContainer || item.Type == corev1.LimitTypePod {
 				errs = append(errs, podspec.ValidateResourceName(name, p)...)
 			} else {

@@ -69,10 +69,14 @@ func standardFinalizers(obj metav1.Object) field.ErrorList {
 	return domainFinalizers(obj)
 }
 
+func standardFinalizer(f string) bool {
+	return strings.Contains(f, "/") || slices.Contains([]string{string(corev1.FinalizerKubernetes), metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents}, f)
+}
+
 func domainFinalizers(obj metav1.Object) field.ErrorList {
 	var errs field.ErrorList
 	for i, f := range obj.GetFinalizers() {
-		if !strings.Contains(f, "/") && !slices.Contains([]string{string(corev1.FinalizerKubernetes), metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents}, f) {
+		if !standardFinalizer(f) {
 			errs = append(errs, field.Invalid(metadataPath.Child("finalizers").Index(i), f, "name is neither a standard finalizer name nor is it fully qualified"))
 		}
 	}

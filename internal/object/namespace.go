@@ -7,7 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -22,7 +22,10 @@ func namespaceKind() *Kind {
 		Verbs:         []string{"create", "delete", "get", "list", "patch", "update", "watch"},
 		Strategy: rules[*corev1.Namespace]{
 			Default: func(n *corev1.Namespace) {
-				if n.Name == "" {
+				if n.Status.Phase == "" {
+					n.Status.Phase = corev1.NamespaceActive
+				}
+				if n.Name == "" || n.GenerateName != "" && len(validation.IsValidLabelValue(n.Name)) > 0 {
 					return
 				}
 				if n.Labels == nil {
@@ -43,7 +46,16 @@ func namespaceKind() *Kind {
 			Validate: validateNamespaceFinalizers,
 		}.full(Cluster, nameIsLabel),
 		Subresources: []Subresource{
-			handled("finalize", schema.GroupVersionKind{}, "update"),
+			// The server's handler writes the finalizers by this strategy.
+			{Name: "finalize", Verbs: []string{"update"}, Strategy: rules[*corev1.Namespace]{
+				ValidateUpdate: func(n, _ *corev1.Namespace) field.ErrorList {
+					var errs field.ErrorList
+					for i, f := range n.Spec.Finalizers {
+						errs = append(errs, validateFinalizer(string(f), specPath.Child("finalizers").Index(i))...)
+					}
+					return errs
+				},
+			}.part()},
 			writes("status", rules[*corev1.Namespace]{
 				PrepareUpdate: func(n, old *corev1.Namespace) { n.Spec = *old.Spec.DeepCopy() },
 				ValidateUpdate: func(n, _ *corev1.Namespace) field.ErrorList {
@@ -73,13 +85,17 @@ func namespaceKind() *Kind {
 
 func validateNamespaceFinalizers(n *corev1.Namespace) field.ErrorList {
 	var errs field.ErrorList
-	for i, f := range n.Spec.Finalizers {
-		at := specPath.Child("finalizers").Index(i)
-		bad := check(at, string(f), nameIsQualified(string(f)))
-		if len(bad) == 0 && f != corev1.FinalizerKubernetes && !slices.Contains([]byte(f), '/') {
-			bad = field.ErrorList{field.Invalid(at, string(f), "name is neither a standard finalizer name nor is it fully qualified")}
-		}
-		errs = append(errs, bad...)
+	at := specPath.Child("finalizers") // clients know them without the index
+	for _, f := range n.Spec.Finalizers {
+		errs = append(errs, validateFinalizer(string(f), at)...)
+	}
+	return errs
+}
+
+func validateFinalizer(f string, at *field.Path) field.ErrorList {
+	errs := check(at, f, nameIsQualified(f))
+	if !standardFinalizer(f) {
+		errs = append(errs, field.Invalid(at, f, "name is neither a standard finalizer name nor is it fully qualified"))
 	}
 	return errs
 }

@@ -26,14 +26,15 @@ func nodeKind() *Kind {
 		Strategy: rules[*corev1.Node]{
 			Default:        defaultNode,
 			PrepareUpdate:  func(n, old *corev1.Node) { n.Status = *old.Status.DeepCopy() },
-			Validate:       validateNode,
+			Compare:        validateNode,
 			ValidateUpdate: validateNodeUpdate,
+			Warnings:       nodeWarnings,
 		}.full(Cluster, nameIsSubdomain),
 		Subresources: []Subresource{
 			handled("proxy", corev1.SchemeGroupVersion.WithKind("NodeProxyOptions"), "create", "delete", "get", "patch", "update"),
 			writes("status", rules[*corev1.Node]{
 				PrepareUpdate:  func(n, old *corev1.Node) { n.Spec = *old.Spec.DeepCopy() },
-				ValidateUpdate: func(n, _ *corev1.Node) errorList { return validateNodeStatus(n) },
+				ValidateUpdate: validateNodeStatusUpdate,
 			}),
 		},
 		FieldNames: []string{"spec.unschedulable"},
@@ -58,17 +59,27 @@ func nodeKind() *Kind {
 
 func defaultNode(n *corev1.Node) {
 	s := &n.Status
-	if s.Allocatable == nil && s.Capacity != nil {
+	if len(s.Allocatable) == 0 && s.Capacity != nil {
 		s.Allocatable = s.Capacity.DeepCopy()
 	}
 	podspec.RoundUp(s.Capacity)
 	podspec.RoundUp(s.Allocatable)
-	// podCIDR is the first of podCIDRs.
-	if len(n.Spec.PodCIDRs) == 0 && n.Spec.PodCIDR != "" {
+	// podCIDR is the first of podCIDRs. Where they differ, podCIDR is what its writer knows of.
+	switch list := n.Spec.PodCIDRs; {
+	case n.Spec.PodCIDR != "" && (len(list) == 0 || list[0] != n.Spec.PodCIDR):
 		n.Spec.PodCIDRs = []string{n.Spec.PodCIDR}
-	} else if n.Spec.PodCIDR == "" && len(n.Spec.PodCIDRs) > 0 {
-		n.Spec.PodCIDR = n.Spec.PodCIDRs[0]
+	case n.Spec.PodCIDR == "" && len(list) > 0:
+		n.Spec.PodCIDR = list[0]
 	}
+	// of features that are off or gone
+	n.Spec.ConfigSource, n.Spec.PodPreemptionPolicy, s.Config = nil, nil, nil
+}
+
+func nodeWarnings(n, _ *corev1.Node) []string {
+	if n.Spec.DoNotUseExternalID == "" {
+		return nil
+	}
+	return []string{"spec.externalID: this field is deprecated, and is unused by Kubernetes"}
 }
 
 func nodeCells(n *corev1.Node, now time.Time) []any {

@@ -31,9 +31,9 @@ func priorityClassKind() *Kind {
 		Scope:         Cluster,
 		StoragePrefix: "priorityclasses",
 		Strategy: rules[*schedulingv1.PriorityClass]{
-			Default:       func(p *schedulingv1.PriorityClass) { setDefaultPtr(&p.PreemptionPolicy, corev1.PreemptLowerPriority) },
-			PrepareCreate: func(p *schedulingv1.PriorityClass) { firstGeneration(p) },
-			Validate:      validatePriorityClass,
+			Default:        func(p *schedulingv1.PriorityClass) { setDefaultPtr(&p.PreemptionPolicy, corev1.PreemptLowerPriority) },
+			PrepareCreate:  func(p *schedulingv1.PriorityClass) { firstGeneration(p) },
+			ValidateCreate: validatePriorityClass,
 			ValidateUpdate: func(p, old *schedulingv1.PriorityClass) field.ErrorList {
 				var errs field.ErrorList
 				if p.Value != old.Value {
@@ -68,7 +68,7 @@ func validatePriorityClass(p *schedulingv1.PriorityClass) field.ErrorList {
 			fmt.Sprintf("maximum allowed value of a user defined priority is %v", HighestUserPriority)))
 	}
 	if pp := p.PreemptionPolicy; pp != nil {
-		errs = append(errs, oneOf(field.NewPath("preemptionPolicy"), *pp, corev1.PreemptLowerPriority, corev1.PreemptNever)...)
+		errs = append(errs, requiredOneOf(field.NewPath("preemptionPolicy"), *pp, corev1.PreemptLowerPriority, corev1.PreemptNever)...)
 	}
 	return errs
 }

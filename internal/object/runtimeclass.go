@@ -1,15 +1,18 @@
 package object
 
 import (
-	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	nodev1 "k8s.io/api/node/v1"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"hyperkube/internal/object/goform"
 	"hyperkube/internal/object/podspec"
 )
 
@@ -21,9 +24,18 @@ func runtimeClassKind() *Kind {
 		Scope:         Cluster,
 		StoragePrefix: "runtimeclasses",
 		Strategy: rules[*nodev1.RuntimeClass]{
-			Validate: validateRuntimeClass,
-			ValidateUpdate: func(r, old *nodev1.RuntimeClass) field.ErrorList {
-				return immutable(r.Handler, old.Handler, field.NewPath("handler"))
+			Compare: validateRuntimeClass,
+			Warnings: func(r, _ *nodev1.RuntimeClass) []string {
+				if r.Scheduling == nil {
+					return nil
+				}
+				var out []string
+				for _, key := range slices.Sorted(maps.Keys(r.Scheduling.NodeSelector)) {
+					if w := podspec.LabelWarning(key, field.NewPath("scheduling", "nodeSelector")); w != "" {
+						out = append(out, w)
+					}
+				}
+				return out
 			},
 		}.full(Cluster, nameIsSubdomain),
 		Columns: []metav1.TableColumnDefinition{
@@ -37,19 +49,24 @@ func runtimeClassKind() *Kind {
 	}
 }
 
-func validateRuntimeClass(r *nodev1.RuntimeClass) field.ErrorList {
+// validateRuntimeClass judges new and changed classes; old is nil for a new one.
+func validateRuntimeClass(r, old *nodev1.RuntimeClass) field.ErrorList {
 	var errs field.ErrorList
+	at := field.NewPath("handler")
+	switch {
+	case old == nil && r.Handler != "":
+		errs = append(errs, check(at, r.Handler, content.IsDNS1123Label(r.Handler))...)
+	case old != nil:
+		if r.Handler != "" { // of a change, clients know the length in characters
+			errs = append(errs, check(at, r.Handler, validation.IsDNS1123Label(r.Handler))...)
+		}
+		errs = append(errs, unchanged(r.Handler, old.Handler, at)...)
+	}
 	if r.Handler == "" {
-		errs = append(errs, field.Required(field.NewPath("handler"), ""))
-	} else {
-		errs = append(errs, check(field.NewPath("handler"), r.Handler, validation.IsDNS1123Label(r.Handler))...)
+		errs = append(errs, field.Required(at, ""))
 	}
 	if r.Overhead != nil {
-		for name, q := range r.Overhead.PodFixed {
-			at := field.NewPath("overhead", "podFixed").Key(string(name))
-			errs = append(errs, podspec.ValidateResourceName(name, at)...)
-			errs = append(errs, podspec.ValidateQuantity(name, q, at)...)
-		}
+		errs = append(errs, podspec.ValidateOverhead(r.Overhead.PodFixed, field.NewPath("overhead"))...)
 	}
 	if s := r.Scheduling; s != nil {
 		at := field.NewPath("scheduling")
@@ -58,7 +75,7 @@ func validateRuntimeClass(r *nodev1.RuntimeClass) field.ErrorList {
 		for i := range s.Tolerations {
 			for k := range i {
 				if s.Tolerations[i].MatchToleration(&s.Tolerations[k]) {
-					errs = append(errs, field.Duplicate(at.Child("tolerations").Index(i), fmt.Sprintf("%v", s.Tolerations[i])))
+					errs = append(errs, field.Duplicate(at.Child("tolerations").Index(i), goform.Of(s.Tolerations[i])))
 					break
 				}
 			}

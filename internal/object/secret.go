@@ -1,7 +1,10 @@
 package object
 
 import (
+	"crypto/tls"
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -39,8 +42,9 @@ func secretKind() *Kind {
 					s.Type = old.Type
 				}
 			},
-			Validate:       validateSecret,
+			ValidateCreate: validateSecret,
 			ValidateUpdate: validateSecretUpdate,
+			Warnings:       secretWarnings,
 		}.full(Namespaced, nameIsSubdomain),
 		FieldNames: []string{"type"},
 		Fields:     selectableFields(func(s *corev1.Secret) fields.Set { return fields.Set{"type": string(s.Type)} }),
@@ -60,9 +64,9 @@ func validateSecret(s *corev1.Secret) field.ErrorList {
 	var errs field.ErrorList
 	data := field.NewPath("data")
 	size := 0
-	for key, value := range s.Data {
+	for _, key := range slices.Sorted(maps.Keys(s.Data)) {
 		errs = append(errs, check(data.Key(key), key, validation.IsConfigMapKey(key))...)
-		size += len(value)
+		size += len(s.Data[key])
 	}
 	if size > corev1.MaxSecretSize {
 		errs = append(errs, field.TooLong(data, "", corev1.MaxSecretSize))
@@ -75,9 +79,14 @@ func validateSecret(s *corev1.Secret) field.ErrorList {
 		}
 	}
 	isJSON := func(key string) {
-		if value, ok := s.Data[key]; ok && !json.Valid(value) {
+		value, ok := s.Data[key]
+		if !ok {
+			return
+		}
+		var content map[string]any
+		if err := json.Unmarshal(value, &content); err != nil {
 			// The content is secret: the error does not repeat it.
-			errs = append(errs, field.Invalid(data.Key(key), "<secret contents redacted>", "invalid character or unexpected end of JSON"))
+			errs = append(errs, field.Invalid(data.Key(key), "<secret contents redacted>", err.Error()))
 		}
 	}
 	switch s.Type {
@@ -110,7 +119,7 @@ func validateSecret(s *corev1.Secret) field.ErrorList {
 func validateSecretUpdate(s, old *corev1.Secret) field.ErrorList {
 	errs := immutable(s.Type, old.Type, field.NewPath("type"))
 	if !deref(old.Immutable, false) {
-		return errs
+		return append(errs, validateSecret(s)...)
 	}
 	if !deref(s.Immutable, false) {
 		errs = append(errs, field.Forbidden(field.NewPath("immutable"), immutableData))
@@ -118,5 +127,17 @@ func validateSecretUpdate(s, old *corev1.Secret) field.ErrorList {
 	if !apiequality.Semantic.DeepEqual(s.Data, old.Data) {
 		errs = append(errs, field.Forbidden(field.NewPath("data"), immutableData))
 	}
-	return errs
+	return append(errs, validateSecret(s)...)
+}
+
+// secretWarnings tells of a certificate that its key is not of.
+func secretWarnings(s, _ *corev1.Secret) []string {
+	cert, key := s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey]
+	if s.Type != corev1.SecretTypeTLS || cert == nil || key == nil {
+		return nil
+	}
+	if _, err := tls.X509KeyPair(cert, key); err != nil {
+		return []string{err.Error()}
+	}
+	return nil
 }

@@ -17,7 +17,11 @@ func serviceAccountKind() *Kind {
 		ShortNames:    []string{"sa"},
 		Scope:         Namespaced,
 		StoragePrefix: "serviceaccounts",
-		Strategy:      rules[*corev1.ServiceAccount]{}.full(Namespaced, nameIsSubdomain),
+		Strategy: rules[*corev1.ServiceAccount]{
+			PrepareCreate: onlySecretNames,
+			PrepareUpdate: func(s, _ *corev1.ServiceAccount) { onlySecretNames(s) },
+			Warnings:      serviceAccountWarnings,
+		}.full(Namespaced, nameIsSubdomain),
 		Subresources: []Subresource{
 			handled("token", schema.GroupVersionKind{Group: "authentication.k8s.io", Version: "v1", Kind: "TokenRequest"}, "create"),
 		},
@@ -26,4 +30,20 @@ func serviceAccountKind() *Kind {
 			return []any{s.Name, age(s, now)}
 		}),
 	}
+}
+
+// onlySecretNames: an account's secrets are in its namespace, so that their names say all.
+func onlySecretNames(s *corev1.ServiceAccount) {
+	for i := range s.Secrets {
+		s.Secrets[i] = corev1.ObjectReference{Name: s.Secrets[i].Name}
+	}
+}
+
+func serviceAccountWarnings(s, old *corev1.ServiceAccount) []string {
+	const key = "kubernetes.io/enforce-mountable-secrets"
+	value, there := s.Annotations[key]
+	if !there || old != nil && old.Annotations[key] == value {
+		return nil
+	}
+	return []string{metadataPath.Child("annotations").Key(key).String() + ": deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"}
 }

@@ -61,7 +61,7 @@ func (r *Registry) create(ctx context.Context, req *request.Request, t Target, o
 	generated := obj.GetName() == "" && obj.GetGenerateName() != ""
 	for attempt := 1; ; attempt++ {
 		if generated {
-			obj.SetName(generateName(obj.GetGenerateName()))
+			obj.SetName(generateName(k, obj.GetGenerateName()))
 			if strategy.Default != nil {
 				strategy.Default(obj) // defaults may depend on the name
 			}
@@ -88,11 +88,12 @@ func (r *Registry) createNamed(ctx context.Context, req *request.Request, t Targ
 		return Result{}, err
 	}
 	object.DropEmptyLists(obj)
-	warn(req, strategy, obj, nil)
+	tell := func() { warn(req, strategy, obj, nil) }
 	if err := r.cfg.Admission.Validate(ctx, a); err != nil {
+		tell()
 		return Result{}, err
 	}
-	commit, rollback, err := r.prepareWrite(ctx, t, obj, nil, dryRun)
+	commit, rollback, err := r.prepareWrite(ctx, t, obj, nil, dryRun, tell)
 	if err != nil {
 		return Result{}, err
 	}
@@ -165,7 +166,10 @@ func uniqueOwners(req *request.Request, obj object.Object) {
 	}
 }
 
-func generateName(base string) string {
+func generateName(k *object.Kind, base string) string {
+	if k.WholeNames {
+		return base
+	}
 	if len(base) > longestBase {
 		base = base[:longestBase]
 	}

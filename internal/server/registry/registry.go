@@ -169,11 +169,16 @@ func (r *Registry) admit(ctx context.Context, a *admission.Attributes, s object.
 // IsDryRun says whether the options ask for a dry run.
 func IsDryRun(flag []string) bool { return len(flag) > 0 }
 
-// prepareWrite asks the kind's hook about a create or update, and then the quotas.
-func (r *Registry) prepareWrite(ctx context.Context, t Target, obj, old object.Object, dryRun bool) (commit, rollback func(), err error) {
+// prepareWrite asks the kind's hook about a create or update, and then the quotas. tell is called in between: who cannot have what he
+// asks for is not warned of it.
+func (r *Registry) prepareWrite(ctx context.Context, t Target, obj, old object.Object, dryRun bool, tell func()) (commit, rollback func(), err error) {
 	commit, rollback, err = r.hook(ctx, t.Kind, obj, old, dryRun)
-	if err != nil || r.cfg.Charge == nil {
+	if err != nil {
 		return commit, rollback, err
+	}
+	tell()
+	if r.cfg.Charge == nil {
+		return commit, rollback, nil
 	}
 	refund, err := r.cfg.Charge(ctx, t, obj, old, dryRun)
 	if err != nil {

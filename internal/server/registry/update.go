@@ -121,6 +121,7 @@ type updating struct {
 	o                UpdateOptions
 	dry              object.Object // outcome of a dry run
 	commit, rollback func()        // of the last attempt
+	tell             func()        // warns of what the last attempt wants to write
 }
 
 func (u *updating) run() (Result, error) {
@@ -153,9 +154,10 @@ func (u *updating) attempt(cur *store.Entry) (object.Object, error) {
 		return obj, err
 	}
 	if releasable(u.t.Kind, obj, cur.Object()) {
+		u.tell()
 		return nil, &lastFinalizer{obj, cur.Revision}
 	}
-	if u.commit, u.rollback, err = u.r.prepareWrite(u.ctx, u.t, obj, cur.Object(), u.o.DryRun); err != nil {
+	if u.commit, u.rollback, err = u.r.prepareWrite(u.ctx, u.t, obj, cur.Object(), u.o.DryRun, u.tell); err != nil {
 		u.commit, u.rollback = nothing, nothing
 		return nil, err
 	}
@@ -208,8 +210,12 @@ func (u *updating) prepare(cur *store.Entry) (object.Object, error) {
 	}
 	object.DropEmptyLists(obj)
 	obj.SetUID(old.GetUID())
-	warn(u.req, s, obj, old)
-	return obj, u.r.cfg.Admission.Validate(u.ctx, a)
+	u.tell = func() { warn(u.req, s, obj, old) }
+	if err := u.r.cfg.Admission.Validate(u.ctx, a); err != nil {
+		u.tell()
+		return nil, err
+	}
+	return obj, nil
 }
 
 // createInstead creates the object that the update did not find.
@@ -246,9 +252,13 @@ func (u *updating) otherUID(want, stored types.UID) error {
 	if u.o.DryRun {
 		root = "" // a trial does not come as far as the datastore
 	}
+	key := u.key.String()
+	if u.t.Kind.Scope == object.Cluster {
+		key = u.key.Name
+	}
 	return apierrors.NewConflict(u.t.groupResource(), u.key.Name,
 		fmt.Errorf("StorageError: invalid object, Code: 4, Key: %s/%s/%s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: %v, UID in object meta: %v",
-			root, u.t.Kind.StoragePrefix, u.key, want, stored))
+			root, u.t.Kind.StoragePrefix, key, want, stored))
 }
 
 // ErrName is the answer to an object of another name than that in the path.

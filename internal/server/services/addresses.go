@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -178,11 +179,23 @@ func (a *Allocator) reserve(ip netip.Addr, f corev1.IPFamily, t *taking) error {
 		return errHeld
 	}
 	if !slices.ContainsFunc(a.poolsOf(f), func(r netip.Prefix) bool { return usable(r, ip) }) {
+		if t.dry { // clients know other words for it there
+			return fmt.Errorf("the provided IP (%s) is not in the valid range. The range of valid IPs is %s", ip, a.rangesOf(f))
+		}
 		return errOutside
 	}
 	a.ips[ip] = t.key
 	t.ips = append(t.ips, ip)
 	return nil
+}
+
+// rangesOf are the ranges of a family as text; mu is held.
+func (a *Allocator) rangesOf(f corev1.IPFamily) string {
+	var all []string
+	for _, r := range a.poolsOf(f) {
+		all = append(all, r.String())
+	}
+	return strings.Join(all, ", ")
 }
 
 // find gives the service a free address of a family.

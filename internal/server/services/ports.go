@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -53,6 +55,8 @@ func (a *Allocator) nodePorts(s, was *corev1.Service, t *taking) field.ErrorList
 			}
 		}
 		switch {
+		case p.NodePort != 0 && slices.Contains(t.ports, int(p.NodePort)) && byPort[p.Port] != p.NodePort:
+			return field.ErrorList{field.Invalid(path, p.NodePort, errPortHeld.Error())} // by another port of the service
 		case p.NodePort != 0:
 			if err := a.takePort(int(p.NodePort), t); err != nil {
 				return field.ErrorList{field.Invalid(path, p.NodePort, err.Error())}
@@ -84,8 +88,12 @@ func (a *Allocator) healthPort(s, was *corev1.Service, t *taking) field.ErrorLis
 	}
 	path := spec.Child("healthCheckNodePort")
 	if s.Spec.HealthCheckNodePort != 0 {
-		if err := a.takePort(int(s.Spec.HealthCheckNodePort), t); err != nil {
-			return field.ErrorList{field.Invalid(path, s.Spec.HealthCheckNodePort, err.Error())}
+		err := a.takePort(int(s.Spec.HealthCheckNodePort), t)
+		if slices.Contains(nodePortsOf(s), s.Spec.HealthCheckNodePort) {
+			err = errPortHeld
+		}
+		if err != nil {
+			t.err = apierrors.NewInternalError(fmt.Errorf("failed to allocate requested HealthCheck NodePort %d: %w", s.Spec.HealthCheckNodePort, err))
 		}
 		return nil
 	}
@@ -98,6 +106,15 @@ func (a *Allocator) healthPort(s, was *corev1.Service, t *taking) field.ErrorLis
 	t.ports = append(t.ports, n)
 	s.Spec.HealthCheckNodePort = int32(n)
 	return nil
+}
+
+// nodePortsOf are those of a service's ports.
+func nodePortsOf(s *corev1.Service) []int32 {
+	var out []int32
+	for _, p := range s.Spec.Ports {
+		out = append(out, p.NodePort)
+	}
+	return out
 }
 
 // dropOldPorts clears node ports that were allocated for the type that the service had before; one
@@ -146,6 +163,8 @@ func keepPorts(s, was *corev1.Service) {
 	}
 }
 
+var errPortHeld = errors.New("provided port is already allocated")
+
 func (a *Allocator) takePort(n int, t *taking) error {
 	holder, held := a.taken[n]
 	switch {
@@ -153,7 +172,7 @@ func (a *Allocator) takePort(n int, t *taking) error {
 		return nil
 	case held:
 		a.ported(t, static, false)
-		return errors.New("provided port is already allocated")
+		return errPortHeld
 	case !a.ports.Contains(n) && t.dry:
 		return nil // a dry run is only told of ports that others have
 	case !a.ports.Contains(n):
