@@ -8,4 +8,10 @@
 // --service-cluster-ip-range=10.96.0.0/12 --allow-privileged, and run
 //
 //	go test ./internal/server/verdicts -run TestRecord -record KUBECONFIG [-only FILE]
+//
+// testdata/differing.txt counts the answers that are not upstream's. Some stay so for a reason:
+//   - Service: upstream chooses addresses and ports before it judges the service, ours after. Of a service that is wrong in both ways
+//     each tells what it comes upon first. In trials, upstream takes ports for health checks from behind the highest port asked for,
+//     which may be no port.
+//   - Pod, resize: upstream leaves it to what a node says of itself whether containers that have ended may be resized; ours refuses it.
 package verdicts
