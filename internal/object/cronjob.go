@@ -41,6 +41,12 @@ func cronJobKind() *Kind {
 			},
 			Validate:       validateCronJob,
 			ValidateCreate: validateNewCronJob,
+			ValidateUpdate: func(c, old *batchv1.CronJob) field.ErrorList {
+				if strings.Contains(old.Spec.Schedule, "TZ") { // made before it was forbidden
+					return nil
+				}
+				return noZoneInSchedule(c)
+			},
 			Warnings: func(c, old *batchv1.CronJob) []string {
 				return templateWarnings(c, old, &c.Spec.JobTemplate.Spec.Template, specPath.Child("jobTemplate", "spec", "template"))
 			},
@@ -75,10 +81,10 @@ func validateCronJob(c *batchv1.CronJob) field.ErrorList {
 	s := &c.Spec
 	var errs field.ErrorList
 	at := specPath.Child("schedule")
-	if s.Schedule == "" {
-		errs = append(errs, field.Required(at, ""))
-	} else if _, err := cron.Parse(s.Schedule); err != nil {
-		errs = append(errs, field.Invalid(at, s.Schedule, err.Error()))
+	if s.Schedule != "" {
+		if _, err := cron.Parse(withoutZone(s.Schedule)); err != nil {
+			errs = append(errs, field.Invalid(at, s.Schedule, err.Error()))
+		}
 	}
 	errs = append(errs, nonNegative(num(specPath.Child("startingDeadlineSeconds"), s.StartingDeadlineSeconds),
 		num(specPath.Child("successfulJobsHistoryLimit"), s.SuccessfulJobsHistoryLimit),
@@ -91,7 +97,28 @@ func validateCronJob(c *batchv1.CronJob) field.ErrorList {
 	if s.JobTemplate.Spec.ManualSelector != nil && *s.JobTemplate.Spec.ManualSelector {
 		errs = append(errs, field.NotSupported(job.Child("manualSelector"), true, []string{"nil", "false"}))
 	}
-	return append(errs, validateJobSpec(&s.JobTemplate.Spec, job)...)
+	errs = append(errs, validateJobSpec(&s.JobTemplate.Spec, job)...)
+	if s.Schedule == "" {
+		errs = append(errs, field.Required(at, ""))
+	}
+	return errs
+}
+
+// withoutZone takes away the time zone that a schedule may not name, to judge the rest of it.
+func withoutZone(schedule string) string {
+	if strings.HasPrefix(schedule, "TZ=") || strings.HasPrefix(schedule, "CRON_TZ=") {
+		_, rest, _ := strings.Cut(schedule, " ")
+		return rest
+	}
+	return schedule
+}
+
+func noZoneInSchedule(c *batchv1.CronJob) field.ErrorList {
+	if !strings.Contains(c.Spec.Schedule, "TZ") {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(specPath.Child("schedule"), c.Spec.Schedule,
+		"cannot use TZ or CRON_TZ in schedule, use timeZone field instead")}
 }
 
 func validateTimeZone(zone *string, at *field.Path) field.ErrorList {
@@ -100,13 +127,15 @@ func validateTimeZone(zone *string, at *field.Path) field.ErrorList {
 		return nil
 	case *zone == "":
 		return field.ErrorList{field.Invalid(at, zone, "timeZone must be nil or non-empty string")}
-	case strings.EqualFold(*zone, "Local"):
-		return field.ErrorList{field.Invalid(at, zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones")}
 	}
-	if _, err := time.LoadLocation(*zone); err != nil {
-		return field.ErrorList{field.Invalid(at, zone, err.Error())}
+	var errs field.ErrorList
+	if strings.EqualFold(*zone, "Local") {
+		errs = append(errs, field.Invalid(at, zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"))
 	}
-	return nil
+	if _, err := time.LoadLocation(*zone); err != nil { // whose own words tell of this machine's files
+		errs = append(errs, field.Invalid(at, zone, "unknown time zone "+*zone))
+	}
+	return errs
 }
 
 // validateNewCronJob leaves room in the name for the time that is appended to the names of jobs.
@@ -116,9 +145,5 @@ func validateNewCronJob(c *batchv1.CronJob) field.ErrorList {
 	if len(c.Name) > longest {
 		errs = append(errs, field.Invalid(metadataPath.Child("name"), c.Name, "must be no more than 52 characters"))
 	}
-	if strings.Contains(c.Spec.Schedule, "TZ") {
-		errs = append(errs, field.Invalid(specPath.Child("schedule"), c.Spec.Schedule,
-			"cannot use TZ or CRON_TZ in schedule, use timeZone field instead"))
-	}
-	return errs
+	return append(errs, noZoneInSchedule(c)...)
 }

@@ -42,20 +42,26 @@ func horizontalPodAutoscalerKind() *Kind {
 				h.Status = *old.Status.DeepCopy()
 				nextGeneration(h, old, h.Spec, old.Spec)
 			},
-			Validate:       validateHPA,
-			ValidateCreate: func(h *hpa) field.ErrorList { return groupOfTarget(&h.Spec.ScaleTargetRef) },
+			Validate: validateHPA,
+			ValidateCreate: func(h *hpa) field.ErrorList {
+				return append(groupOfTarget(&h.Spec.ScaleTargetRef), maxReplicasSet(h)...)
+			},
 			ValidateUpdate: func(h, old *hpa) field.ErrorList {
 				if len(groupOfTarget(&old.Spec.ScaleTargetRef)) > 0 { // made before it was asked for
-					return nil
+					return maxReplicasSet(h)
 				}
-				return groupOfTarget(&h.Spec.ScaleTargetRef)
+				return append(groupOfTarget(&h.Spec.ScaleTargetRef), maxReplicasSet(h)...)
 			},
 		}.full(Namespaced, nameIsSubdomain),
 		Subresources: []Subresource{writes("status", rules[*hpa]{
 			PrepareUpdate: func(h, old *hpa) { h.Spec = *old.Spec.DeepCopy() },
 			ValidateUpdate: func(h, _ *hpa) field.ErrorList {
-				return nonNegative(number{statusPath.Child("currentReplicas"), int64(h.Status.CurrentReplicas)},
-					number{statusPath.Child("desiredReplicas"), int64(h.Status.DesiredReplicas)})
+				all := []number{{statusPath.Child("currentReplicas"), int64(h.Status.CurrentReplicas)},
+					{statusPath.Child("desiredReplicas"), int64(h.Status.DesiredReplicas)}}
+				for i, c := range h.Status.Conditions {
+					all = append(all, num(statusPath.Child("conditions").Index(i).Child("observedGeneration"), c.ObservedGeneration))
+				}
+				return nonNegative(all...)
 			},
 		})},
 		Columns: []metav1.TableColumnDefinition{
@@ -194,17 +200,8 @@ func validateHPA(h *hpa) field.ErrorList {
 	scalesOnOther := slices.ContainsFunc(s.Metrics, func(m autoscalingv2.MetricSpec) bool {
 		return m.Type == autoscalingv2.ObjectMetricSourceType || m.Type == autoscalingv2.ExternalMetricSourceType
 	})
-	switch {
-	case least < 0:
+	if least < 0 {
 		errs = append(errs, field.Invalid(specPath.Child("minReplicas"), least, "must be greater than or equal to 0"))
-	case least < 1 && !(least == 0 && scalesOnOther):
-		errs = append(errs, field.Invalid(specPath.Child("minReplicas"), least, "must be greater than or equal to 1"))
-	}
-	switch {
-	case s.MaxReplicas == 0:
-		errs = append(errs, field.Required(specPath.Child("maxReplicas"), ""))
-	case s.MaxReplicas < 0:
-		errs = append(errs, field.Invalid(specPath.Child("maxReplicas"), s.MaxReplicas, "must be greater than or equal to 1"))
 	}
 	if s.MaxReplicas < least {
 		errs = append(errs, field.Invalid(specPath.Child("maxReplicas"), s.MaxReplicas, "must be greater than or equal to `minReplicas`"))
@@ -214,11 +211,27 @@ func validateHPA(h *hpa) field.ErrorList {
 	for i := range s.Metrics {
 		errs = append(errs, validateMetric(&s.Metrics[i], specPath.Child("metrics").Index(i))...)
 	}
+	if least == 0 && !scalesOnOther { // nothing would tell when to begin again
+		errs = append(errs, field.Forbidden(specPath.Child("metrics"),
+			"must specify at least one Object or External metric to support scaling to zero replicas"))
+	}
 	if b := s.Behavior; b != nil {
 		errs = append(errs, validateScaling(b.ScaleUp, specPath.Child("behavior", "scaleUp"))...)
 		errs = append(errs, validateScaling(b.ScaleDown, specPath.Child("behavior", "scaleDown"))...)
 	}
 	return errs
+}
+
+// maxReplicasSet is judged last, after what only new objects or only updates heed.
+func maxReplicasSet(h *hpa) field.ErrorList {
+	at, n := specPath.Child("maxReplicas"), h.Spec.MaxReplicas
+	switch {
+	case n == 0:
+		return field.ErrorList{field.Required(at, "")}
+	case n < 0:
+		return field.ErrorList{field.Invalid(at, n, "must be greater than or equal to 1")}
+	}
+	return nil
 }
 
 func validateScaling(r *autoscalingv2.HPAScalingRules, at *field.Path) field.ErrorList {
@@ -227,12 +240,15 @@ func validateScaling(r *autoscalingv2.HPAScalingRules, at *field.Path) field.Err
 	}
 	const hour = 3600
 	var errs field.ErrorList
-	if w := r.StabilizationWindowSeconds; w != nil && (*w < 0 || *w > hour) {
-		errs = append(errs, field.Invalid(at.Child("stabilizationWindowSeconds"), *w, "must be greater than or equal to 0 and less than or equal to 3600"))
+	switch w := deref(r.StabilizationWindowSeconds, 0); {
+	case w < 0:
+		errs = append(errs, field.Invalid(at.Child("stabilizationWindowSeconds"), w, "must be greater than or equal to zero"))
+	case w > hour:
+		errs = append(errs, field.Invalid(at.Child("stabilizationWindowSeconds"), w, fmt.Sprintf("must be less than or equal to %d", hour)))
 	}
 	if p := r.SelectPolicy; p != nil {
-		errs = append(errs, oneOf(at.Child("selectPolicy"), *p, autoscalingv2.MaxChangePolicySelect,
-			autoscalingv2.MinChangePolicySelect, autoscalingv2.DisabledPolicySelect)...)
+		errs = append(errs, oneOf(at.Child("selectPolicy"), *p, autoscalingv2.DisabledPolicySelect,
+			autoscalingv2.MaxChangePolicySelect, autoscalingv2.MinChangePolicySelect)...)
 	}
 	if len(r.Policies) == 0 {
 		errs = append(errs, field.Required(at.Child("policies"), "must specify at least one Policy"))

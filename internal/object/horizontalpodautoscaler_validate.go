@@ -123,7 +123,7 @@ func validatePodsMetric(m *autoscalingv2.PodsMetricSource, at *field.Path) field
 	errs := segment(m.Metric.Name, metricName, at.Child("metric", "name"))
 	t := at.Child("target")
 	errs = append(errs, validateTarget(&m.Target, t)...)
-	if v := m.Target.AverageValue; v == nil || v.Sign() != 1 {
+	if m.Target.AverageValue == nil {
 		errs = append(errs, field.Required(t.Child("averageValue"), "must specify a positive target averageValue"))
 	}
 	return errs

@@ -30,9 +30,8 @@ func validateJob(j *batchv1.Job) field.ErrorList {
 	if deref(j.Spec.CompletionMode, "") == batchv1.IndexedCompletion && deref(j.Spec.Completions, 0) > 0 {
 		// The names of the pods end in the index, and have to be valid host names.
 		longest := fmt.Sprintf("%s-%d", j.Name, *j.Spec.Completions-1)
-		if bad := validation.IsDNS1123Label(longest); len(bad) > 0 && j.Name != "" {
-			errs = append(errs, field.Invalid(metadataPath.Child("name"), j.Name,
-				fmt.Sprintf("will not able to create pod with invalid DNS label %q: %s", longest, bad[0])))
+		if bad := validation.IsDNS1123Label(longest); len(bad) > 0 {
+			errs = append(errs, field.Invalid(metadataPath.Child("name"), j.Name, "will not able to create pod with invalid DNS label: "+longest))
 		}
 	}
 	return errs
@@ -76,10 +75,11 @@ func validateJobSpec(s *batchv1.JobSpec, at *field.Path) field.ErrorList {
 		}
 	}
 	if p := s.PodReplacementPolicy; p != nil {
-		errs = append(errs, oneOf(at.Child("podReplacementPolicy"), *p, batchv1.Failed, batchv1.TerminatingOrFailed)...)
-		if s.PodFailurePolicy != nil && *p != batchv1.Failed {
-			errs = append(errs, field.Invalid(at.Child("podReplacementPolicy"), *p, "must be \"Failed\" when podFailurePolicy is used"))
+		allowed := []batchv1.PodReplacementPolicy{batchv1.Failed, batchv1.TerminatingOrFailed}
+		if s.PodFailurePolicy != nil { // a failure can be judged only when it is complete
+			allowed = allowed[:1]
 		}
+		errs = append(errs, oneOf(at.Child("podReplacementPolicy"), *p, allowed...)...)
 	}
 	if p := s.PodFailurePolicy; p != nil {
 		errs = append(errs, validateFailurePolicy(p, s, at.Child("podFailurePolicy"))...)
@@ -118,6 +118,11 @@ func validateCompletionMode(s *batchv1.JobSpec, at *field.Path) field.ErrorList 
 			errs = append(errs, field.Invalid(at.Child("parallelism"), p,
 				fmt.Sprintf("must be less than or equal to %d when completion mode is %s", maxParallelism, mode)))
 		}
+		// Of so many indexes only so many may be at work when each has failures of its own (KEP-3850).
+		if p := deref(s.Parallelism, 0); s.BackoffLimitPerIndex != nil && deref(s.Completions, 0) > maxParallelism && p > maxParallelism/10 {
+			errs = append(errs, field.Invalid(at.Child("parallelism"), p, fmt.Sprintf(
+				"must be less than or equal to %d when completions are above %d and used with backoff limit per index", maxParallelism/10, maxParallelism)))
+		}
 	}
 	if mode == batchv1.NonIndexedCompletion {
 		if n := s.BackoffLimitPerIndex; n != nil {
@@ -128,7 +133,7 @@ func validateCompletionMode(s *batchv1.JobSpec, at *field.Path) field.ErrorList 
 		if s.BackoffLimitPerIndex == nil {
 			errs = append(errs, field.Required(at.Child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"))
 		}
-		if c := s.Completions; c != nil && *m > *c {
+		if c := s.Completions; mode == batchv1.IndexedCompletion && c != nil && *m > *c {
 			errs = append(errs, field.Invalid(at.Child("maxFailedIndexes"), *m, "must be less than or equal to completions"))
 		}
 		if mode == batchv1.NonIndexedCompletion {
@@ -151,12 +156,6 @@ func validateFailurePolicy(p *batchv1.PodFailurePolicy, s *batchv1.JobSpec, at *
 		if r.Action == batchv1.PodFailurePolicyActionFailIndex && s.BackoffLimitPerIndex == nil {
 			errs = append(errs, field.Invalid(q.Child("action"), r.Action, "requires the backoffLimitPerIndex to be set"))
 		}
-		switch {
-		case r.OnExitCodes != nil && len(r.OnPodConditions) > 0:
-			errs = append(errs, field.Invalid(q, field.OmitValueType{}, "specifying both OnExitCodes and OnPodConditions is not supported"))
-		case r.OnExitCodes == nil && len(r.OnPodConditions) == 0:
-			errs = append(errs, field.Invalid(q, field.OmitValueType{}, "specifying one of OnExitCodes and OnPodConditions is required"))
-		}
 		if c := r.OnExitCodes; c != nil {
 			errs = append(errs, validateExitCodes(c, s, q.Child("onExitCodes"), maxCodes)...)
 		}
@@ -167,6 +166,12 @@ func validateFailurePolicy(p *batchv1.PodFailurePolicy, s *batchv1.JobSpec, at *
 			x := q.Child("onPodConditions").Index(k)
 			errs = append(errs, check(x.Child("type"), string(c.Type), nameIsQualified(string(c.Type)))...)
 			errs = append(errs, listedOneOf(x.Child("status"), c.Status, corev1.ConditionFalse, corev1.ConditionTrue, corev1.ConditionUnknown)...)
+		}
+		switch {
+		case r.OnExitCodes != nil && len(r.OnPodConditions) > 0:
+			errs = append(errs, field.Invalid(q, field.OmitValueType{}, "specifying both OnExitCodes and OnPodConditions is not supported"))
+		case r.OnExitCodes == nil && len(r.OnPodConditions) == 0:
+			errs = append(errs, field.Invalid(q, field.OmitValueType{}, "specifying one of OnExitCodes and OnPodConditions is required"))
 		}
 	}
 	return errs
@@ -203,9 +208,10 @@ func validateExitCodes(c *batchv1.PodFailurePolicyOnExitCodesRequirement, s *bat
 		}
 		if slices.Contains(c.Values[:i], code) {
 			errs = append(errs, field.Duplicate(v.Index(i), code))
-		} else if i > 0 && code < c.Values[i-1] {
-			errs = append(errs, field.Invalid(v, c.Values, "must be ordered"))
 		}
+	}
+	if !slices.IsSorted(c.Values) {
+		errs = append(errs, field.Invalid(v, c.Values, "must be ordered"))
 	}
 	return errs
 }
@@ -230,27 +236,34 @@ func validateSuccessPolicy(p *batchv1.SuccessPolicy, s *batchv1.JobSpec, at *fie
 			errs = append(errs, field.Required(q, "at least one of succeededCount or succeededIndexes must be specified"))
 			continue
 		}
-		total := completions
+		total := 0
 		if x := r.SucceededIndexes; x != nil {
 			n, err := indexCount(*x, completions)
 			if err != nil {
-				errs = append(errs, field.Invalid(q.Child("succeededIndexes"), *x, err.Error()))
+				errs = append(errs, field.Invalid(q.Child("succeededIndexes"), *x, "error parsing succeededIndexes: "+err.Error()))
 			}
 			total = n
 		}
 		if c := r.SucceededCount; c != nil {
 			errs = append(errs, nonNegative(num(q.Child("succeededCount"), c))...)
-			if int(*c) > total {
+			if s.Completions != nil && int(*c) > completions {
 				errs = append(errs, field.Invalid(q.Child("succeededCount"), *c,
-					fmt.Sprintf("must be less than or equal to %d (the number of indexes in the specified rule)", total)))
+					fmt.Sprintf("must be less than or equal to %d (the number of specified completions)", completions)))
+			}
+			if r.SucceededIndexes != nil && int(*c) > total {
+				errs = append(errs, field.Invalid(q.Child("succeededCount"), *c,
+					fmt.Sprintf("must be less than or equal to %d (the number of indexes in the specified succeededIndexes field)", total)))
 			}
 		}
 	}
 	return errs
 }
 
-// indexCount counts the indexes of a list like "1,3-5,7", which has to be ascending and below completions.
+// indexCount counts the indexes of a list like "1,3-5,7", which has to be ascending and below completions; an empty list has none.
 func indexCount(list string, completions int) (int, error) {
+	if list == "" {
+		return 0, nil
+	}
 	count, last := 0, -1
 	for _, part := range strings.Split(list, ",") {
 		from, to, ranged := strings.Cut(part, "-")
@@ -258,10 +271,16 @@ func indexCount(list string, completions int) (int, error) {
 		if err != nil {
 			return 0, fmt.Errorf("cannot convert string to integer for index: %q", from)
 		}
+		if lo >= completions {
+			return 0, fmt.Errorf("too large index: %q", from)
+		}
 		hi := lo
 		if ranged {
 			if hi, err = strconv.Atoi(to); err != nil {
 				return 0, fmt.Errorf("cannot convert string to integer for index: %q", to)
+			}
+			if hi >= completions {
+				return 0, fmt.Errorf("too large index: %q", to)
 			}
 			if lo >= hi {
 				return 0, fmt.Errorf("non-increasing order, previous: %d, current: %d", lo, hi)
@@ -269,9 +288,6 @@ func indexCount(list string, completions int) (int, error) {
 		}
 		if lo <= last {
 			return 0, fmt.Errorf("non-increasing order, previous: %d, current: %d", last, lo)
-		}
-		if hi >= completions {
-			return 0, fmt.Errorf("too large index: %q", part)
 		}
 		count, last = count+hi-lo+1, hi
 	}
@@ -281,9 +297,11 @@ func indexCount(list string, completions int) (int, error) {
 func validateJobUpdate(j, old *batchv1.Job) field.ErrorList {
 	s, o := &j.Spec, &old.Spec
 	var errs field.ErrorList
-	elastic := deref(s.CompletionMode, "") == batchv1.IndexedCompletion && s.Completions != nil && s.Parallelism != nil &&
-		o.Completions != nil && *s.Completions == *s.Parallelism
-	if !elastic {
+	if deref(s.CompletionMode, "") == batchv1.IndexedCompletion && s.Completions != nil && s.Parallelism != nil && o.Completions != nil {
+		if *s.Completions != *o.Completions && *s.Completions != *s.Parallelism {
+			errs = append(errs, field.Invalid(specPath.Child("completions"), *s.Completions, "can only be modified in tandem with spec.parallelism"))
+		}
+	} else {
 		errs = append(errs, immutable(s.Completions, o.Completions, specPath.Child("completions"))...)
 	}
 	errs = append(errs, immutable(s.Selector, o.Selector, specPath.Child("selector"))...)

@@ -7,11 +7,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"hyperkube/internal/object/goform"
 	"hyperkube/internal/object/podspec"
 )
 
@@ -34,9 +34,6 @@ func resourceQuotaKind() *Kind {
 				}
 				if !slices.Equal(scopes(q.Spec.Scopes), scopes(old.Spec.Scopes)) {
 					return field.ErrorList{field.Invalid(specPath.Child("scopes"), q.Spec.Scopes, "field is immutable")}
-				}
-				if !apiequality.Semantic.DeepEqual(q.Spec.ScopeSelector, old.Spec.ScopeSelector) {
-					return field.ErrorList{field.Invalid(specPath.Child("scopeSelector"), q.Spec.ScopeSelector, "field is immutable")}
 				}
 				return nil
 			},
@@ -76,8 +73,12 @@ func quotaList(list corev1.ResourceList, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for name, q := range list {
 		p := at.Key(string(name))
-		errs = append(errs, check(p, string(name), nameIsQualified(string(name)))...)
-		if len(errs) == 0 && !strings.Contains(string(name), "/") && !standardQuota(string(name)) {
+		bad := check(p, string(name), nameIsQualified(string(name)))
+		errs = append(errs, bad...)
+		if !strings.Contains(string(name), "/") && !standardQuota(string(name)) {
+			if len(bad) == 0 {
+				errs = append(errs, field.Invalid(p, string(name), "must be a standard resource type or fully qualified"))
+			}
 			errs = append(errs, field.Invalid(p, string(name), "must be a standard resource for quota"))
 		}
 		errs = append(errs, podspec.ValidateQuantity(name, q, p)...)
@@ -122,24 +123,24 @@ func validateResourceQuota(q *corev1.ResourceQuota) field.ErrorList {
 	if sel := q.Spec.ScopeSelector; sel != nil {
 		at = specPath.Child("scopeSelector", "matchExpressions")
 		for _, r := range sel.MatchExpressions {
-			errs = append(errs, validateScopeRequirement(r, q.Spec.Hard, at)...)
+			errs = append(errs, validateScopeRequirement(r, sel, q.Spec.Hard, at)...)
 		}
 	}
 	return errs
 }
 
-func validateScopeRequirement(r corev1.ScopedResourceSelectorRequirement, hard corev1.ResourceList, at *field.Path) field.ErrorList {
+func validateScopeRequirement(r corev1.ScopedResourceSelectorRequirement, all *corev1.ScopeSelector, hard corev1.ResourceList, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if !slices.Contains(quotaScopes, r.ScopeName) {
 		errs = append(errs, field.Invalid(at.Child("scopeName"), r.ScopeName, "unsupported scope"))
 	}
-	errs = append(errs, scopeFits(r.ScopeName, hard, at, r.ScopeName)...)
+	errs = append(errs, scopeFits(r.ScopeName, hard, at, goform.Of(all))...)
 	switch r.ScopeName {
-	case corev1.ResourceQuotaScopePriorityClass, corev1.ResourceQuotaScopeVolumeAttributesClass:
-	default:
+	case corev1.ResourceQuotaScopeTerminating, corev1.ResourceQuotaScopeNotTerminating, corev1.ResourceQuotaScopeBestEffort,
+		corev1.ResourceQuotaScopeNotBestEffort, corev1.ResourceQuotaScopeCrossNamespacePodAffinity:
 		if r.Operator != corev1.ScopeSelectorOpExists {
 			errs = append(errs, field.Invalid(at.Child("operator"), r.Operator,
-				"must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"))
+				"must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"))
 		}
 	}
 	switch r.Operator {
@@ -157,9 +158,12 @@ func validateScopeRequirement(r corev1.ScopedResourceSelectorRequirement, hard c
 	return errs
 }
 
-// scopeFits: each scope counts certain resources only.
+// scopeFits: each scope counts certain of the standard resources only.
 func scopeFits(s corev1.ResourceQuotaScope, hard corev1.ResourceList, at *field.Path, value any) field.ErrorList {
 	for name := range hard {
+		if !standardQuota(string(name)) {
+			continue
+		}
 		fits := true
 		switch s {
 		case corev1.ResourceQuotaScopeBestEffort:
@@ -173,8 +177,7 @@ func scopeFits(s corev1.ResourceQuotaScope, hard corev1.ResourceList, at *field.
 				corev1.ResourceRequestsCPU, corev1.ResourceRequestsMemory, corev1.ResourceRequestsEphemeralStorage,
 				corev1.ResourceLimitsCPU, corev1.ResourceLimitsMemory, corev1.ResourceLimitsEphemeralStorage:
 			default:
-				fits = podspec.ExtendedResource(corev1.ResourceName(strings.TrimPrefix(string(name), corev1.DefaultResourceRequestsPrefix))) &&
-					strings.HasPrefix(string(name), corev1.DefaultResourceRequestsPrefix)
+				fits = false
 			}
 		}
 		if !fits {

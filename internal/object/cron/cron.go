@@ -28,18 +28,17 @@ var macros = map[string]string{
 }
 
 type span struct {
-	name     string
 	min, max int
 	names    map[string]int
 }
 
 var (
-	minutes = span{name: "minute", max: 59}
-	hours   = span{name: "hour", max: 23}
-	days    = span{name: "day of month", min: 1, max: 31}
-	months  = span{name: "month", min: 1, max: 12, names: map[string]int{
+	minutes = span{max: 59}
+	hours   = span{max: 23}
+	days    = span{min: 1, max: 31}
+	months  = span{min: 1, max: 12, names: map[string]int{
 		"jan": 1, "feb": 2, "mar": 3, "apr": 4, "may": 5, "jun": 6, "jul": 7, "aug": 8, "sep": 9, "oct": 10, "nov": 11, "dec": 12}}
-	weekdays = span{name: "day of week", max: 6, names: map[string]int{
+	weekdays = span{max: 6, names: map[string]int{
 		"sun": 0, "mon": 1, "tue": 2, "wed": 3, "thu": 4, "fri": 5, "sat": 6}}
 )
 
@@ -93,7 +92,7 @@ func (s span) parse(text string) (uint64, error) {
 	for _, part := range strings.Split(text, ",") {
 		b, err := s.parsePart(part)
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w", s.name, err)
+			return 0, err
 		}
 		bits |= b
 	}
@@ -115,17 +114,23 @@ func (s span) parsePart(part string) (uint64, error) {
 	if body != "*" && body != "?" {
 		from, to, ranged := strings.Cut(body, "-")
 		var err error
-		if lo, err = s.value(from); err != nil {
+		if lo, err = s.number(from); err != nil {
 			return 0, err
 		}
 		switch {
 		case ranged:
-			if hi, err = s.value(to); err != nil {
+			if hi, err = s.number(to); err != nil {
 				return 0, err
 			}
 		case !stepped:
 			hi = lo
 		}
+	}
+	if lo < s.min {
+		return 0, fmt.Errorf("beginning of range (%d) below minimum (%d): %s", lo, s.min, part)
+	}
+	if hi > s.max {
+		return 0, fmt.Errorf("end of range (%d) above maximum (%d): %s", hi, s.max, part)
 	}
 	if lo > hi {
 		return 0, fmt.Errorf("beginning of range (%d) beyond end of range (%d): %s", lo, hi, part)
@@ -137,19 +142,13 @@ func (s span) parsePart(part string) (uint64, error) {
 	return bits, nil
 }
 
-func (s span) value(text string) (int, error) {
+func (s span) number(text string) (int, error) {
 	if v, ok := s.names[strings.ToLower(text)]; ok {
 		return v, nil
 	}
 	v, err := strconv.Atoi(text)
 	if err != nil {
-		return 0, fmt.Errorf("failed to parse int from %s", text)
-	}
-	if v < s.min {
-		return 0, fmt.Errorf("value (%d) below minimum (%d)", v, s.min)
-	}
-	if v > s.max {
-		return 0, fmt.Errorf("value (%d) above maximum (%d)", v, s.max)
+		return 0, fmt.Errorf("failed to parse int from %s: %w", text, err)
 	}
 	return v, nil
 }
