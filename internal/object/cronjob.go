@@ -48,7 +48,7 @@ func cronJobKind() *Kind {
 				return noZoneInSchedule(c)
 			},
 			Warnings: func(c, old *batchv1.CronJob) []string {
-				return templateWarnings(c, old, &c.Spec.JobTemplate.Spec.Template, specPath.Child("jobTemplate", "spec", "template"))
+				return append(podNameWarnings(c, old), templateWarnings(c, old, &c.Spec.JobTemplate.Spec.Template, specPath.Child("jobTemplate", "spec", "template"))...)
 			},
 		}.full(Namespaced, nameIsSubdomain),
 		Subresources: []Subresource{writes("status", rules[*batchv1.CronJob]{
@@ -94,6 +94,9 @@ func validateCronJob(c *batchv1.CronJob) field.ErrorList {
 	errs = append(errs, validateTimeZone(s.TimeZone, specPath.Child("timeZone"))...)
 
 	job := specPath.Child("jobTemplate", "spec")
+	if sel := s.JobTemplate.Spec.Selector; sel != nil {
+		errs = append(errs, field.Invalid(job.Child("selector"), sel, "`selector` will be auto-generated"))
+	}
 	if s.JobTemplate.Spec.ManualSelector != nil && *s.JobTemplate.Spec.ManualSelector {
 		errs = append(errs, field.NotSupported(job.Child("manualSelector"), true, []string{"nil", "false"}))
 	}

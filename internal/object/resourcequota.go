@@ -30,7 +30,7 @@ func resourceQuotaKind() *Kind {
 			Validate:      validateResourceQuota,
 			ValidateUpdate: func(q, old *corev1.ResourceQuota) field.ErrorList {
 				scopes := func(s []corev1.ResourceQuotaScope) []corev1.ResourceQuotaScope {
-					return slices.Sorted(slices.Values(s))
+					return slices.Compact(slices.Sorted(slices.Values(s)))
 				}
 				if !slices.Equal(scopes(q.Spec.Scopes), scopes(old.Spec.Scopes)) {
 					return field.ErrorList{field.Invalid(specPath.Child("scopes"), q.Spec.Scopes, "field is immutable")}
