@@ -21,11 +21,13 @@ func controllerRevisionKind() *Kind {
 		StoragePrefix: "controllerrevisions",
 		Strategy: rules[*appsv1.ControllerRevision]{
 			Validate: func(c *appsv1.ControllerRevision) field.ErrorList {
-				var errs field.ErrorList
+				return nonNegative(number{field.NewPath("revision"), c.Revision})
+			},
+			ValidateCreate: func(c *appsv1.ControllerRevision) field.ErrorList { // later it may not change
 				if len(c.Data.Raw) == 0 && c.Data.Object == nil {
-					errs = append(errs, field.Required(field.NewPath("data"), "data is mandatory"))
+					return field.ErrorList{field.Required(field.NewPath("data"), "data is mandatory")}
 				}
-				return append(errs, nonNegative(number{field.NewPath("revision"), c.Revision})...)
+				return nil
 			},
 			ValidateUpdate: func(c, old *appsv1.ControllerRevision) field.ErrorList {
 				if apiequality.Semantic.DeepEqual(c.Data, old.Data) {

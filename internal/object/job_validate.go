@@ -11,6 +11,8 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -338,6 +340,9 @@ func validateJobStatus(j, old *batchv1.Job) field.ErrorList {
 	if r := deref(s.Ready, 0); r > s.Active {
 		errs = append(errs, field.Invalid(statusPath.Child("ready"), r, "cannot set more ready pods than active"))
 	}
+	if u := s.UncountedTerminatedPods; u != nil {
+		errs = append(errs, validateUncounted(u, statusPath.Child("uncountedTerminatedPods"))...)
+	}
 	is := func(job *batchv1.Job, t batchv1.JobConditionType) bool {
 		return slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
 			return c.Type == t && c.Status == corev1.ConditionTrue
@@ -349,6 +354,28 @@ func validateJobStatus(j, old *batchv1.Job) field.ErrorList {
 	for _, t := range []batchv1.JobConditionType{batchv1.JobComplete, batchv1.JobFailed} {
 		if is(old, t) && !is(j, t) {
 			errs = append(errs, field.Invalid(statusPath.Child("conditions"), field.OmitValueType{}, fmt.Sprintf("cannot disable the terminal %s=True condition", t)))
+		}
+	}
+	return errs
+}
+
+// validateUncounted: a pod that is yet to be counted is listed once.
+func validateUncounted(u *batchv1.UncountedTerminatedPods, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	seen := sets.New[types.UID]()
+	for _, l := range []struct {
+		name string
+		uids []types.UID
+	}{{"succeeded", u.Succeeded}, {"failed", u.Failed}} {
+		for i, uid := range l.uids {
+			q := at.Child(l.name).Index(i)
+			switch {
+			case uid == "":
+				errs = append(errs, field.Invalid(q, uid, "must not be empty"))
+			case seen.Has(uid):
+				errs = append(errs, field.Duplicate(q, uid))
+			}
+			seen.Insert(uid)
 		}
 	}
 	return errs

@@ -30,7 +30,7 @@ func podDisruptionBudgetKind() *Kind {
 				nextGeneration(b, old, b.Spec, old.Spec)
 			},
 			Validate: validateBudget,
-		}.full(Namespaced, nameIsAnything),
+		}.full(Namespaced, nameIsSegment),
 		Subresources: []Subresource{writes("status", rules[*policyv1.PodDisruptionBudget]{
 			PrepareUpdate: func(b, old *policyv1.PodDisruptionBudget) { b.Spec = *old.Spec.DeepCopy() },
 			ValidateUpdate: func(b, _ *policyv1.PodDisruptionBudget) field.ErrorList {
