@@ -142,9 +142,6 @@ func nextGeneration(obj, old metav1.Object, value, oldValue any) {
 	}
 }
 
-// nameIsAnything is for kinds whose names nobody judges: names of events are made from those of any object.
-func nameIsAnything(string, bool) []string { return nil }
-
 // nameIsLong is nameIsSubdomain where the rule is declared on the type: it tells lengths in bytes and leaves beginnings of names alone.
 func nameIsLong(name string, prefix bool) []string {
 	if prefix {
