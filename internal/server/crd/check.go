@@ -18,7 +18,8 @@ import (
 )
 
 // Hook judges the schemas of a definition and what rests on them: whether they are structural, whether rules compile and what they may
-// cost, whether defaults fit, and whether selectable fields are there, and warns of formats that there are not. Versions whose schema an update leaves alone are not judged again.
+// cost, whether defaults fit, and whether selectable fields are there, and warns of new formats
+// that there are not. Versions whose schema an update leaves alone are not judged again.
 func Hook(ctx context.Context, obj, old object.Object, _ bool) (commit, rollback func(), err error) {
 	c, ok := obj.(*apiextensionsv1.CustomResourceDefinition)
 	if !ok {
@@ -29,7 +30,7 @@ func Hook(ctx context.Context, obj, old object.Object, _ bool) (commit, rollback
 		return nil, nil, apierrors.NewInvalid(apiextensionsv1.SchemeGroupVersion.WithKind("CustomResourceDefinition").GroupKind(), c.Name, errs)
 	}
 	if req := request.From(ctx); req != nil {
-		for _, w := range unknownFormats(c) {
+		for _, w := range newUnknownFormats(c, before) {
 			req.Warn(w)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -31,6 +32,7 @@ func document(s *versionSchema, v2 bool) (*spec.Schema, error) {
 	if err := validation.ConvertJSONSchemaProps(props, out); err != nil {
 		return nil, fmt.Errorf("OpenAPI schema: %w", err)
 	}
+	retype(out, props)
 	if is, _ := out.Extensions[preserveUnknown].(bool); is && v2 {
 		// Clients of version 2 take the fields that they know for all: of objects that may have others they are told none.
 		return (&spec.Schema{}).Typed("object", ""), nil
@@ -91,9 +93,29 @@ func nameBoth(s *spec.Schema) {
 	if is, _ := s.Extensions[intOrString].(bool); !is {
 		return
 	}
-	s.Type = nil
 	if len(s.AnyOf) == 0 && len(s.AllOf) == 0 {
 		s.AnyOf = []spec.Schema{*(&spec.Schema{}).Typed("integer", ""), *(&spec.Schema{}).Typed("string", "")}
+	}
+}
+
+// retype gives what may be a number or a string the type that the definition says, usually none, for both that the conversion names.
+func retype(s *spec.Schema, from *apiextensions.JSONSchemaProps) {
+	if from.XIntOrString {
+		s.Type = nil
+		if from.Type != "" {
+			s.Type = spec.StringOrArray{from.Type}
+		}
+	}
+	for name, p := range s.Properties {
+		of := from.Properties[name]
+		retype(&p, &of)
+		s.Properties[name] = p
+	}
+	if s.Items != nil && s.Items.Schema != nil && from.Items.Schema != nil {
+		retype(s.Items.Schema, from.Items.Schema)
+	}
+	if s.AdditionalProperties != nil && s.AdditionalProperties.Schema != nil && from.AdditionalProperties.Schema != nil {
+		retype(s.AdditionalProperties.Schema, from.AdditionalProperties.Schema)
 	}
 }
 
@@ -104,14 +126,9 @@ func simplify(s *spec.Schema) {
 		inner.OneOf, inner.AnyOf, inner.AllOf, inner.Not, inner.Default = nil, nil, nil, nil, nil
 		loose, _ := inner.Extensions[preserveUnknown].(bool)
 		if inner.Nullable || loose {
-			inner.Type, inner.Items, inner.Properties, inner.AdditionalProperties = nil, nil, nil, nil
+			inner.Type, inner.Items, inner.Properties = nil, nil, nil
 		}
-		if inner.Nullable {
-			inner.Nullable, inner.Required = false, nil
-		}
-		if is, _ := inner.Extensions[intOrString].(bool); is {
-			inner.Type = nil
-		}
+		inner.Nullable = false
 	})
 }
 

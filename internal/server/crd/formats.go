@@ -14,6 +14,16 @@ import (
 	"hyperkube/internal/object"
 )
 
+// newUnknownFormats are the warnings that a write of a definition deserves: formats that were there before have been warned of.
+func newUnknownFormats(c, before *apiextensionsv1.CustomResourceDefinition) []string {
+	all := unknownFormats(c)
+	if before == nil || len(all) == 0 {
+		return all
+	}
+	known := unknownFormats(before)
+	return slices.DeleteFunc(all, func(w string) bool { return slices.Contains(known, w) })
+}
+
 // unknownFormats are warnings of formats that no values are checked by, each once.
 func unknownFormats(c *apiextensionsv1.CustomResourceDefinition) []string {
 	common, err := object.CommonCRD(c)

@@ -10,6 +10,7 @@ package openapi
 import (
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -67,6 +68,40 @@ func reachable(find func(string) (json.RawMessage, bool), names []string) (map[s
 		}
 	}
 	return out, nil
+}
+
+// notShared are groups whose servers and callers are apart from the one that upstream serves custom resources with.
+var notShared = []string{"admission.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "imagepolicy.k8s.io"}
+
+// shareAll names, for a group of custom resources, the kinds that the options of deletions are in all groups of the API, as
+// the document of version 2 does.
+func shareAll(models map[string]json.RawMessage) error {
+	if models[deleteModel] == nil {
+		return nil
+	}
+	s, err := load()
+	if err != nil {
+		return err
+	}
+	const key = "x-kubernetes-group-version-kind"
+	var here map[string]json.RawMessage
+	var all struct {
+		Kinds []struct{ Group, Kind, Version string } `json:"x-kubernetes-group-version-kind"`
+	}
+	if err := errors.Join(json.Unmarshal(models[deleteModel], &here), json.Unmarshal(s.V2[deleteModel], &all)); err != nil {
+		return fmt.Errorf("OpenAPI schema of %s: %w", deleteModel, err)
+	}
+	var kinds []m
+	for _, k := range all.Kinds {
+		if !slices.Contains(notShared, k.Group) {
+			kinds = append(kinds, kindOf(schema.GroupVersionKind{Group: k.Group, Version: k.Version, Kind: k.Kind}))
+		}
+	}
+	if here[key], err = json.Marshal(kinds); err != nil {
+		return err
+	}
+	models[deleteModel], err = json.Marshal(here)
+	return err
 }
 
 // addShared names the kind that the models which every group has of its own are in the group of a document.

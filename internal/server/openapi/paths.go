@@ -171,7 +171,7 @@ func (b *builder) add(o operation, gvk schema.GroupVersionKind, query ...paramet
 
 // id is an operation's id: verb, group and version, what it is about.
 func (b *builder) id(verb, about string) string {
-	return verb + groupWords(b.gvk.Group) + title(b.gvk.Version) + about
+	return verb + groupWords(b.gvk.Group) + title(b.gvk.Version) + title(about)
 }
 
 // scoped is an id about objects of the namespace, where they are in one.

@@ -115,7 +115,12 @@ func (o *OpenAPI) v3(g *group) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := addShared(models, g.gv); err != nil {
+	if g.builtin() {
+		err = addShared(models, g.gv)
+	} else {
+		err = shareAll(models)
+	}
+	if err != nil {
 		return nil, err
 	}
 	components, info := m{}, m{"title": "Kubernetes CRD Swagger", "version": "v0.1.0"}

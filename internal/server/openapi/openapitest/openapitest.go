@@ -2,8 +2,7 @@
 // documents differ. It is for tests.
 //
 // upstream.json.zst was fetched from a running kube-apiserver v1.37.2 with nothing but its defaults: all documents below
-// /openapi/v3, and /openapi/v2. Beside them are those of two custom resources, whose definitions are in definitions.json. Of their
-// options of deletion only the first kind is kept: upstream's server lists every group that it was linked with.
+// /openapi/v3, and /openapi/v2. Beside them are those of custom resources, whose definitions are in definitions.json.
 package openapitest
 
 import (
@@ -31,7 +30,7 @@ type Documents struct {
 	V3 map[string]map[string]any `json:"v3"`
 }
 
-// Upstream are the documents of a server without custom resources, and what two of those add to them.
+// Upstream are the documents of a server without custom resources, and what those add to them.
 type Upstream struct {
 	Builtin Documents `json:"builtin"`
 	Custom  Documents `json:"custom"`
