@@ -26,7 +26,7 @@ func (s *Streams) ProxyPod(w http.ResponseWriter, r *http.Request, req *request.
 			return "", nil, err
 		}
 		if pod.Status.PodIP == "" {
-			return "", nil, apierrors.NewBadRequest("address not allowed")
+			return "", nil, apierrors.NewBadRequest(notAllowed)
 		}
 		if port == "" {
 			port = firstPort(pod)
@@ -100,6 +100,17 @@ func (s *Streams) proxy(w http.ResponseWriter, r *http.Request, req *request.Req
 		s.Fail(w, r, err)
 		return
 	}
+	if bare, https := strings.CutPrefix(host, "https://"); https {
+		host, scheme = bare, "https"
+	}
+	if scheme == "" {
+		scheme = "http"
+	}
+	to := &url.URL{Scheme: scheme, Host: host, Path: "/" + req.Tail, RawQuery: r.URL.RawQuery}
+	if err := allowed(r.Context(), to); err != nil {
+		s.Fail(w, r, err)
+		return
+	}
 	// A proxied root without its slash would break the relative links of what it answers.
 	if req.Tail == "" && !strings.HasSuffix(r.URL.Path, "/") && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		u := *r.URL
@@ -108,13 +119,6 @@ func (s *Streams) proxy(w http.ResponseWriter, r *http.Request, req *request.Req
 		w.WriteHeader(http.StatusMovedPermanently)
 		return
 	}
-	if bare, https := strings.CutPrefix(host, "https://"); https {
-		host, scheme = bare, "https"
-	}
-	if scheme == "" {
-		scheme = "http"
-	}
-	to := &url.URL{Scheme: scheme, Host: host, Path: "/" + req.Tail, RawQuery: r.URL.RawQuery}
 	// Links in what comes back are rewritten to lead through the server again.
 	s.pass(w, r, to, s.rewriter(r, req, t), false, false)
 }

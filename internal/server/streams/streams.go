@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -56,14 +57,14 @@ func New(c Config) (*Streams, error) {
 	if len(c.AddressTypes) == 0 {
 		c.AddressTypes = []corev1.NodeAddressType{corev1.NodeInternalIP, corev1.NodeInternalDNS, corev1.NodeHostName, corev1.NodeExternalDNS, corev1.NodeExternalIP}
 	}
-	return &Streams{Config: c, kubelets: transport(c.KubeletTLS), backends: transport(&tls.Config{
+	return &Streams{Config: c, kubelets: transport(c.KubeletTLS, nil), backends: transport(&tls.Config{
 		// Upstream's proxy does not verify either: a pod's certificate has no name that the server could check.
 		InsecureSkipVerify: true,
-	})}, nil
+	}, dialDistant)}, nil
 }
 
-func transport(t *tls.Config) *http.Transport {
-	d := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
+func transport(t *tls.Config, control func(network, address string, c syscall.RawConn) error) *http.Transport {
+	d := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second, Control: control}
 	return &http.Transport{
 		TLSClientConfig:     t,
 		DialContext:         d.DialContext,
