@@ -20,7 +20,8 @@ import (
 
 // charge takes what a write needs from the quotas of its namespace, or refuses the write. It is the admission plugin
 // ResourceQuota, but runs last of all, when only the store can still refuse: what was taken is given back then. Each quota is
-// charged by one guarded write of its status, so that many servers together never admit too much.
+// charged by one guarded write of its status, so that many servers together never admit too much; the writes of one server into a
+// namespace are charged one after the other, when all quotas have been asked.
 func (s *Server) charge(ctx context.Context, t registry.Target, obj, old object.Object, dryRun bool) (refund func(), err error) {
 	none := func() {}
 	if s.parts.NoQuota || t.Kind.Scope != object.Namespaced || t.Sub != nil && t.Sub.Name != "resize" {

@@ -82,7 +82,7 @@ func customModels(into map[string]json.RawMessage, plural string, v *object.Vers
 	if err != nil {
 		return err
 	}
-	s.AddExtension("x-kubernetes-group-version-kind", []m{kindOf(gvk)})
+	s.AddExtension(kindExtension, []m{kindOf(gvk)})
 	if len(v.Custom.FieldNames) > 0 {
 		fields := []m{}
 		for _, f := range v.Custom.FieldNames {
@@ -105,7 +105,7 @@ func customModels(into map[string]json.RawMessage, plural string, v *object.Vers
 			"items": m{"type": "array", "items": m{"$ref": place + name},
 				"description": "List of " + plural + ". More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md"},
 		},
-		"x-kubernetes-group-version-kind": []m{kindOf(list)},
+		kindExtension: []m{kindOf(list)},
 	}
 	if fields, ok := s.Extensions["x-kubernetes-selectable-fields"]; ok {
 		whole["x-kubernetes-selectable-fields"] = fields

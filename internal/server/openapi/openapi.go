@@ -23,6 +23,9 @@ import (
 //go:embed schemas.json.zst
 var schemasFile []byte
 
+// kindExtension tells which kinds of the API a model or an operation is about.
+const kindExtension = "x-kubernetes-group-version-kind"
+
 // schemas are those of the built-in kinds by model name, as JSON.
 type schemas struct {
 	V2 map[string]json.RawMessage `json:"v2"`
@@ -83,7 +86,6 @@ func shareAll(models map[string]json.RawMessage) error {
 	if err != nil {
 		return err
 	}
-	const key = "x-kubernetes-group-version-kind"
 	var here map[string]json.RawMessage
 	var all struct {
 		Kinds []struct{ Group, Kind, Version string } `json:"x-kubernetes-group-version-kind"`
@@ -97,7 +99,7 @@ func shareAll(models map[string]json.RawMessage) error {
 			kinds = append(kinds, kindOf(schema.GroupVersionKind{Group: k.Group, Version: k.Version, Kind: k.Kind}))
 		}
 	}
-	if here[key], err = json.Marshal(kinds); err != nil {
+	if here[kindExtension], err = json.Marshal(kinds); err != nil {
 		return err
 	}
 	models[deleteModel], err = json.Marshal(here)
@@ -118,7 +120,7 @@ func addShared(models map[string]json.RawMessage, gv schema.GroupVersion) error 
 		if err != nil {
 			return err
 		}
-		s["x-kubernetes-group-version-kind"] = kinds
+		s[kindExtension] = kinds
 		if models[model], err = json.Marshal(s); err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func (o *operation) describe() m {
 	out := m{"tags": []string{o.tag}, "description": o.description, "operationId": o.id}
 	if o.action != "" {
 		out["x-kubernetes-action"] = o.action
-		out["x-kubernetes-group-version-kind"] = kindOf(o.gvk)
+		out[kindExtension] = kindOf(o.gvk)
 	}
 	return out
 }
